@@ -1,0 +1,1 @@
+"""Moving verified bytes: protocols, events, cancellation, verification, graph copy."""

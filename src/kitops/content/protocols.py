@@ -1,0 +1,125 @@
+"""The few protocols that content moves through.
+
+A *source* resolves references and opens verified blobs; a *sink* takes blobs whose digest it checks.
+The local store and a registry's repository are both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from kitops.content.cancel import CancelToken
+from kitops.content.events import Observer, ignore_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.digest import Digest
+
+
+class Reader(Protocol):
+    """Bytes in order. ``readinto`` fills at most the buffer and returns how many bytes came, 0 at the end."""
+
+    def readinto(self, buffer: memoryview, /) -> int: ...
+
+
+class Source(Protocol):
+    """Where content comes from."""
+
+    def resolve(self, pointer: str) -> Descriptor:
+        """The descriptor that a tag or digest points to now.
+
+        Raises:
+            NotFoundError: there is no such tag or digest.
+        """
+        ...
+
+    def fetch(self, desc: Descriptor) -> bytes:
+        """A small blob or a manifest as verified bytes.
+
+        Raises:
+            NotFoundError: it is not there.
+            IntegrityError: it is not what ``desc`` says.
+        """
+        ...
+
+    def open(self, desc: Descriptor) -> AbstractContextManager[Reader]:
+        """The bytes of a blob. Reading ends with IntegrityError when they are not what ``desc`` says."""
+        ...
+
+
+class Sink(Protocol):
+    """Where content goes to."""
+
+    def exists(self, desc: Descriptor) -> bool:
+        """Whether it has the blob or manifest already."""
+        ...
+
+    def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
+        """Take a blob or manifest; it exists afterwards, whole and verified, or not at all.
+
+        Args:
+            desc: what it is.
+            reader: its bytes.
+            moved: told the number of bytes of each step.
+
+        Raises:
+            IntegrityError: the bytes are not what ``desc`` says.
+        """
+        ...
+
+    def tag(self, desc: Descriptor, tag: str) -> None:
+        """Point ``tag`` at a manifest that is here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """What packing a layer gave: enough to use the blob again without reading its files."""
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The files of one layer as the file system stamps them, with everything that decides the layer's bytes.
+
+    Args:
+        key: SHA-256 over format, codec, its version and the sorted entries (path, mode, device, inode, size in bytes,
+            mtime_ns, ctime_ns).
+        newest_ns: the latest mtime or ctime of an entry, in nanoseconds since 1970.
+        devices: the ``st_dev`` of the entries.
+    """
+
+    key: bytes
+    newest_ns: int
+    devices: frozenset[int]
+
+
+class DigestCache(Protocol):
+    """Remembers which files gave which layer, and believes it only when it is safe to."""
+
+    def get(self, fingerprint: Fingerprint) -> LayerRecord | None:
+        """The layer that these files gave, if that is known and certain."""
+        ...
+
+    def put(self, fingerprint: Fingerprint, record: LayerRecord, started_ns: int) -> None:
+        """Remember ``record``; ``started_ns`` is the clock's time before the first file was read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every long work is given: whom to tell, what to watch, how many workers.
+
+    ``concurrency`` bounds parallel transfers (a number of blobs at a time).
+    """
+
+    observer: Observer = ignore_events
+    cancel: CancelToken = field(default_factory=CancelToken)
+    concurrency: int = 5

@@ -1,0 +1,1 @@
+"""What a ModelKit is: a Kitfile and layers, as a manifest (KitOps and ModelPack)."""

@@ -1,0 +1,1 @@
+"""What the author wrote: the Kitfile, its YAML and JSON, and its generation."""
