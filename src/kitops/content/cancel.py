@@ -48,7 +48,7 @@ class CancelToken:
 
     @contextmanager
     def closing(self, close: Callable[[], None]) -> Iterator[None]:
-        """While the block runs, cancelling calls ``close``, which must neither raise nor block: it wakes a blocked read."""
+        """In the block, cancelling calls ``close``, which must neither raise nor block: it wakes a blocked read."""
         self._closers.add(close)
         try:
             self.check()
