@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_STEP: Final = 0.05
+"""Seconds between two looks at the token while waiting."""
+
 
 class CancelToken:
-    """Watched by every loop and every wait. Thread-safe; :meth:`cancel` may be called from a signal handler."""
+    """Watched by every loop and every wait. Any thread or signal handler may cancel it.
+
+    It is a plain flag on purpose: a lock (as ``threading.Event`` has) could be held by the very thread that a signal
+    handler interrupts.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._is_cancelled = False
         self._signal_number: int | None = None
         self._closers: set[Callable[[], None]] = set()
 
     @property
     def is_cancelled(self) -> bool:
-        return self._event.is_set()
+        return self._is_cancelled
 
     def cancel(self, signal_number: int | None = None) -> None:
         """Ask everything that watches this token to stop, and close what blocks on a socket."""
         if self._signal_number is None:
             self._signal_number = signal_number
-        self._event.set()
+        self._is_cancelled = True
         for close in tuple(self._closers):
             close()
 
     def check(self) -> None:
         """Raise Cancelled if the end was asked for."""
-        if self._event.is_set():
+        if self._is_cancelled:
             raise Cancelled(self._signal_number)
 
     def wait(self, seconds: float) -> None:
@@ -43,8 +50,11 @@ class CancelToken:
         Raises:
             Cancelled: it was.
         """
-        self._event.wait(seconds)
+        end = time.monotonic() + seconds
         self.check()
+        while (rest := end - time.monotonic()) > 0:
+            time.sleep(min(_STEP, rest))
+            self.check()
 
     @contextmanager
     def closing(self, close: Callable[[], None]) -> Iterator[None]:

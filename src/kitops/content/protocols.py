@@ -50,6 +50,10 @@ class Source(Protocol):
         """The bytes of a blob. Reading ends with IntegrityError when they are not what ``desc`` says."""
         ...
 
+    def stream(self, desc: Descriptor) -> AbstractContextManager[Reader]:
+        """The bytes of a blob as they come, unverified: only for a sink, whose :meth:`Sink.put` verifies."""
+        ...
+
 
 class Sink(Protocol):
     """Where content goes to."""

@@ -1,0 +1,165 @@
+"""Copy a graph of content from a source to a sink, children first.
+
+Push, pull, export and mirror are this one algorithm. A manifest is put after everything below it, so an interrupted
+copy leaves the sink consistent and is continued by running it again: what is there is not sent twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from kitops.content.events import Advanced, Finished, Message, Planned, Started
+from kitops.content.parallel import run_all
+from kitops.errors import InvalidValueError, NetworkError
+from kitops.oci import mediatype
+from kitops.oci.index import Index
+from kitops.oci.manifest import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kitops.content.protocols import Run, Sink, Source
+    from kitops.oci.descriptor import Descriptor
+
+MAX_DEPTH: Final = 8
+"""Indexes within indexes."""
+
+ATTEMPTS: Final = 3
+"""How often one blob is tried when the network fails in its middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What was moved and what was there: numbers of blobs and manifests, and bytes."""
+
+    moved: int
+    moved_size: int
+    existed: int
+
+
+def copy(source: Source, sink: Sink, root: Descriptor, run: Run, *, verb: str = "copy") -> Copied:
+    """Copy ``root`` and everything below it.
+
+    Args:
+        source: has it.
+        sink: gets what it lacks.
+        root: a manifest or an index.
+        run: whom to tell, what to watch, how many blobs at a time.
+        verb: what is being done, for the observer (``"push"``).
+
+    Raises:
+        IntegrityError: a blob was not what its descriptor says.
+        InvalidValueError: a manifest does not parse, or indexes nest too deeply.
+        KitError: whatever source and sink raise.
+    """
+    manifests: dict[Descriptor, bytes] = {}
+    blobs = _list_graph(source, root, manifests, run, depth=0)
+    unique = list({blob.digest: blob for blob in blobs}.values())
+    run.observer(Planned(verb, len(unique), sum(blob.size for blob in unique)))
+    jobs = [partial(_copy_blob, source, sink, blob) for blob in sorted(unique, key=lambda blob: -blob.size)]
+    moved = [size for size in run_all(jobs, run, workers=run.concurrency) if size is not None]
+    count = sum(_put_manifest(sink, desc, raw, run) for desc, raw in manifests.items())
+    return Copied(len(moved) + count, sum(moved), len(jobs) - len(moved) + len(manifests) - count)
+
+
+def children_of(desc: Descriptor, raw: bytes) -> tuple[Descriptor, ...]:
+    """What stands directly below a manifest or index with these bytes.
+
+    Raises:
+        InvalidValueError: the bytes do not parse, or the media type is neither.
+    """
+    if desc.media_type in mediatype.INDEXES:
+        return Index.parse(raw, f"index {desc.digest}").children
+    if desc.media_type in mediatype.MANIFESTS:
+        return Manifest.parse(raw, f"manifest {desc.digest}").children
+    raise InvalidValueError(f"{desc.digest} has media type {desc.media_type!r}, which is neither manifest nor index")
+
+
+def is_manifest(desc: Descriptor) -> bool:
+    """Whether something may stand below ``desc``."""
+    return desc.media_type in mediatype.MANIFESTS or desc.media_type in mediatype.INDEXES
+
+
+class BytesReader:
+    """A reader of bytes that are at hand."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = memoryview(data)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def _list_graph(
+    source: Source, desc: Descriptor, manifests: dict[Descriptor, bytes], run: Run, *, depth: int
+) -> list[Descriptor]:
+    """The blobs below ``desc``; its manifests are gathered into ``manifests``, children before their parents."""
+    if depth > MAX_DEPTH:
+        raise InvalidValueError(f"{desc.digest}: indexes are nested more than {MAX_DEPTH} deep")
+    run.cancel.check()
+    raw = source.fetch(desc)
+    blobs: list[Descriptor] = []
+    for child in children_of(desc, raw):
+        if is_manifest(child):
+            blobs += _list_graph(source, child, manifests, run, depth=depth + 1)
+        else:
+            blobs.append(child)
+    manifests[desc] = raw
+    return blobs
+
+
+def _copy_blob(source: Source, sink: Sink, desc: Descriptor, run: Run) -> int | None:
+    """Copy one blob; the bytes moved, or None when it was there."""
+    item = str(desc.digest)
+    run.observer(Started(item, desc.digest.short, desc.size))
+    if sink.exists(desc):
+        run.observer(Finished(item, "exists"))
+        return None
+    for attempt in range(1, ATTEMPTS + 1):
+        meter = _Meter(item, run.observer)
+        try:
+            with source.stream(desc) as reader:
+                sink.put(desc, reader, meter.add)
+            break
+        except NetworkError as error:
+            if attempt == ATTEMPTS:
+                raise
+            meter.rewind()
+            run.observer(Message("warning", f"{error.message}; trying again"))
+            run.cancel.wait(attempt)
+    run.observer(Finished(item, "done"))
+    return desc.size
+
+
+def _put_manifest(sink: Sink, desc: Descriptor, raw: bytes, run: Run) -> bool:
+    """Put one manifest; whether it was not there before."""
+    run.cancel.check()
+    if sink.exists(desc):
+        return False
+    sink.put(desc, BytesReader(raw), _ignore_size)
+    return True
+
+
+def _ignore_size(size: int) -> None:
+    """A manifest's bytes are not worth a bar."""
+
+
+class _Meter:
+    """Counts the bytes of one attempt, so that a failed one can be taken back."""
+
+    def __init__(self, item: str, observer: Callable[[Advanced], None]) -> None:
+        self._item = item
+        self._observer = observer
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        self._size += size
+        self._observer(Advanced(self._item, size))
+
+    def rewind(self) -> None:
+        self._observer(Advanced(self._item, -self._size))
