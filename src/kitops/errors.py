@@ -218,10 +218,14 @@ class RegistryError(KitError):
 
 
 class NetworkError(KitError):
-    """The network failed; trying again may help."""
+    """The network failed; trying again may help, unless it is ``permanent`` (no such host, a certificate refused)."""
 
     exit_code = 8
     kind = "network"
+
+    def __init__(self, message: str, *, hint: str | None = None, permanent: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.permanent = permanent
 
 
 class StoreError(KitError):
