@@ -103,12 +103,20 @@ class Reference:
         """The same repository with this digest and no tag."""
         return replace(self, tag=None, digest=digest)
 
+    def with_default_tag(self) -> Reference:
+        """Itself, or with the tag ``latest`` where it has neither tag nor digest."""
+        return self if self.tag or self.digest else self.with_tag(DEFAULT_TAG)
+
     def __str__(self) -> str:
         if self.is_unnamed:
             return str(self.digest)
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{self.locator}{tag}{digest}"
+
+
+UNNAMED: Final = Reference(LOCAL_REGISTRY, "")
+"""The unnamed repository: where kits live that were packed or pulled without a name."""
 
 
 def check_tag(tag: str) -> None:

@@ -1,0 +1,140 @@
+"""A ModelKit as it is stored: manifest, Kitfile, and which layer belongs to which part."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kitops.errors import InvalidValueError
+from kitops.formats import modelpack
+from kitops.formats.config import Config
+from kitops.formats.layertypes import JOZU_CONFIG, KITOPS_CONFIG, MODELPACK_CONFIGS, LayerType
+from kitops.formats.parts import Kind, Part, list_parts
+from kitops.layers.codec import Codec, Format
+from kitops.oci import annotations, mediatype
+from kitops.oci.manifest import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kitops.content.protocols import Source
+    from kitops.kitfile.schema import Kitfile
+    from kitops.oci.descriptor import Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class KitLayer:
+    """One layer of a ModelKit.
+
+    Args:
+        desc: the blob.
+        form: tar or raw.
+        codec: its compression.
+        kind: what it is; None in very old kits.
+        path: the path that it was packed from, or "" where that is not known.
+        part: the part of the Kitfile that it belongs to; None where no part fits.
+    """
+
+    desc: Descriptor
+    form: Format
+    codec: Codec
+    kind: Kind | None
+    path: str
+    part: Part | None
+
+    @property
+    def label(self) -> str:
+        """What to call it in front of people: the path, else the digest's beginning."""
+        return self.path or self.desc.digest.short
+
+
+@dataclass(frozen=True, slots=True)
+class ModelKit:
+    """A manifest that was understood."""
+
+    desc: Descriptor
+    manifest: Manifest
+    kitfile: Kitfile
+    layers: tuple[KitLayer, ...]
+    is_modelpack: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers, as stored."""
+        return sum(layer.desc.size for layer in self.layers)
+
+    @property
+    def author(self) -> str:
+        """The first author, or ""."""
+        return self.kitfile.package.authors[0] if self.kitfile.package.authors else ""
+
+
+def is_model_artifact(manifest: Manifest) -> bool:
+    """Whether ``manifest`` is a ModelKit or ModelPack artifact, of any age."""
+    return manifest.config.media_type in (KITOPS_CONFIG, JOZU_CONFIG, *MODELPACK_CONFIGS)
+
+
+def read_modelkit(source: Source, desc: Descriptor) -> ModelKit:
+    """Fetch manifest and config of ``desc`` from ``source`` and understand them.
+
+    Raises:
+        InvalidValueError: it is not a ModelKit.
+        IntegrityError: a blob is not what its descriptor says.
+    """
+    if desc.media_type in mediatype.INDEXES:
+        raise InvalidValueError(f"{desc.digest} is an index of several artifacts, not a ModelKit")
+    manifest = Manifest.parse(source.fetch(desc), f"manifest {desc.digest}")
+    if not is_model_artifact(manifest):
+        found = manifest.artifact_type or manifest.config.media_type
+        raise InvalidValueError(f"{desc.digest} is not a ModelKit: it is {found!r}")
+    return understand(desc, manifest, source.fetch(manifest.config))
+
+
+def understand(desc: Descriptor, manifest: Manifest, config: bytes) -> ModelKit:
+    """Match the layers of ``manifest`` with the parts of its Kitfile. Pure.
+
+    Raises:
+        InvalidValueError: the config, or the Kitfile in the annotations, does not parse.
+    """
+    what = f"config of {desc.digest}"
+    is_modelpack = manifest.config.media_type in MODELPACK_CONFIGS
+    if not is_modelpack:
+        known = Config.parse(config, what)
+    elif (text := manifest.annotations.get(annotations.KITFILE)) is not None:
+        known = Config.parse(text, f"annotation {annotations.KITFILE} of {desc.digest}")
+    else:
+        known = Config(modelpack.make_kitfile(manifest, config, what), {})
+    return ModelKit(desc, manifest, known.kitfile, _match(manifest.layers, known), is_modelpack)
+
+
+def _match(layers: Sequence[Descriptor], known: Config) -> tuple[KitLayer, ...]:
+    waiting: dict[Kind | None, list[Part]] = defaultdict(list)
+    for part in list_parts(known.kitfile):
+        waiting[part.kind].append(part)
+    return tuple(_match_one(desc, known, waiting) for desc in layers)
+
+
+def _match_one(desc: Descriptor, known: Config, waiting: Mapping[Kind | None, list[Part]]) -> KitLayer:
+    subtype = desc.annotations.get(annotations.LAYER_SUBTYPE, "")
+    found = LayerType.parse(desc.media_type, subtype=subtype)
+    if found is None:
+        raise InvalidValueError(f"layer {desc.digest} has media type {desc.media_type!r}, which is no ModelKit layer")
+    candidates = waiting[found.kind] if found.kind else [part for parts in waiting.values() for part in parts]
+    path = desc.annotations.get(annotations.FILE_PATH, "")
+    part = _pick(candidates, desc, path, known)
+    if part is not None:
+        waiting[part.kind].remove(part)
+    return KitLayer(desc, found.format, found.codec, found.kind, path or (part.path if part else ""), part)
+
+
+def _pick(candidates: Sequence[Part], desc: Descriptor, path: str, known: Config) -> Part | None:
+    """By digest and path where the config tells digests, else (kits of 2024) the next in order."""
+    matching = [part for part in candidates if part in known.digests and known.digests[part].digest == desc.digest]
+    for part in matching:
+        if part.path == path:
+            return part
+    if matching:
+        return matching[0]
+    unknown = [part for part in candidates if part not in known.digests]
+    return next((part for part in unknown if path and part.path == path), unknown[0] if unknown else None)

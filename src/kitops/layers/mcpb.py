@@ -1,0 +1,31 @@
+"""MCP bundles: a zip with a ``manifest.json`` at its root, packed as it is."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import FileSystemError, PackError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MANIFEST: Final = "manifest.json"
+
+
+def check_bundle(path: Path) -> None:
+    """Raise PackError unless ``path`` is an MCP bundle.
+
+    Raises:
+        PackError: it is no zip, or has no ``manifest.json`` at its root.
+        FileSystemError: it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            has_manifest = MANIFEST in bundle.namelist()
+    except zipfile.BadZipFile as error:
+        raise PackError(f"{path} is not an MCP bundle: it is no zip file") from error
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", path) from error
+    if not has_manifest:
+        raise PackError(f"{path} is not an MCP bundle: it has no {MANIFEST} at its root")

@@ -1,0 +1,101 @@
+"""``kit init``: write a Kitfile for a directory, from the names and headers of its files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kitops.errors import FileSystemError, InvalidValueError, PackError
+from kitops.kitfile.dump import dump
+from kitops.kitfile.generate import generate
+from kitops.kitfile.listing import list_directory
+from kitops.kitfile.parse import NAMES
+from kitops.kitfile.schema import Package
+
+if TYPE_CHECKING:
+    from kitops.kitfile.schema import Kitfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitOptions:
+    """How to generate.
+
+    Args:
+        name: of the package.
+        description: of the package.
+        author: of the package.
+        depth: how many directories deep files are looked at one by one; 0 chooses, negative is every file by itself.
+        force: replace a Kitfile that is there.
+        output: where to write instead of ``Kitfile`` in the directory.
+        write: whether to write at all.
+    """
+
+    name: str = ""
+    description: str = ""
+    author: str = ""
+    depth: int = 0
+    force: bool = False
+    output: Path | None = None
+    write: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """The Kitfile, its text, and where it was written (None when it was not)."""
+
+    kitfile: Kitfile
+    text: str
+    path: Path | None
+
+
+def init(context: Path, options: InitOptions | None = None) -> Initialised:
+    """Generate a Kitfile for the directory ``context``.
+
+    Raises:
+        PackError: it is no directory.
+        InvalidValueError: there is a Kitfile already and ``force`` is not set.
+        FileSystemError: the Kitfile cannot be written.
+    """
+    options = options or InitOptions()
+    if not context.is_dir():
+        raise PackError(f"{context} is not a directory")
+    target = options.output or context / "Kitfile"
+    if options.write:
+        _check_absent(context, target, options)
+    package = Package(
+        name=options.name,
+        description=options.description,
+        authors=(options.author,) if options.author else (),
+    )
+
+    def read(path: str, size: int) -> bytes:
+        with (context / path).open("rb") as file:
+            return file.read(size)
+
+    kitfile = generate(list_directory(context), read=read, package=package, depth=options.depth)
+    text = dump(kitfile)
+    if options.write:
+        _write(target, text)
+    return Initialised(kitfile, text, target if options.write else None)
+
+
+def _check_absent(context: Path, target: Path, options: InitOptions) -> None:
+    if options.force:
+        return
+    candidates = [target] if options.output else [context / name for name in NAMES]
+    for path in candidates:
+        if os.path.lexists(path):
+            raise InvalidValueError(f"{path} is there already", hint="use --force to replace it")
+
+
+def _write(target: Path, text: str) -> None:
+    """Write beside and rename: a Kitfile is whole or not there."""
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.replace(target)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise FileSystemError.wrap(error, "writing", target) from error

@@ -1,0 +1,50 @@
+"""``kit inspect``: manifest, Kitfile and digest of a ModelKit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kitops.formats.modelkit import read_modelkit
+from kitops.kitfile.dump import to_json
+from kitops.oci import annotations, gojson
+from kitops.ops.locate import check_pointer, locate
+
+if TYPE_CHECKING:
+    from kitops.formats.modelkit import ModelKit
+    from kitops.oci.gojson import Json
+    from kitops.oci.reference import Reference
+    from kitops.ops.place import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A ModelKit with all that its manifest says."""
+
+    kit: ModelKit
+
+    @property
+    def cli_version(self) -> str:
+        """The version of the tool that packed it, where it left that; else ``unknown``."""
+        return self.kit.manifest.annotations.get(annotations.CLI_VERSION, "unknown")
+
+    def to_json(self) -> dict[str, Json]:
+        """``digest, cliVersion, kitfile, manifest``, as the Go tool prints them."""
+        return {
+            "digest": str(self.kit.desc.digest),
+            "cliVersion": self.cli_version,
+            "kitfile": to_json(self.kit.kitfile),
+            "manifest": gojson.loads(self.kit.manifest.raw, "manifest"),
+        }
+
+
+def inspect(place: Place, ref: Reference, *, remote: bool = False) -> Inspected:
+    """Look at ``ref`` in the local store, or with ``remote`` in its registry.
+
+    Raises:
+        InvalidValueError: ``ref`` has neither tag nor digest.
+        NotFoundError: there is no such ModelKit.
+    """
+    check_pointer(ref)
+    with locate(place, ref, "remote" if remote else "local") as located:
+        return Inspected(read_modelkit(located.source, located.desc))

@@ -1,0 +1,45 @@
+"""``kit kitfile``: check a Kitfile, and print its JSON Schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kitops.errors import FileSystemError, KitfileError
+from kitops.kitfile.parse import find, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kitops.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Linted:
+    """What is wrong with a Kitfile (``problems``), and what only seems so (``warnings``)."""
+
+    path: str
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+def lint(path: Path, text: bytes | None = None) -> Linted:
+    """Check the Kitfile ``path``, or the one in the directory ``path``; with ``text`` that instead of the file's.
+
+    Raises:
+        NotFoundError: there is none.
+        FileSystemError: it cannot be read.
+    """
+    if text is None:
+        path = find(path) if path.is_dir() else path
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise FileSystemError.wrap(error, "reading", path) from error
+    warnings: list[Problem] = []
+    problems: tuple[Problem, ...] = ()
+    try:
+        parse(text, str(path), warn=warnings.append)
+    except KitfileError as error:
+        problems = error.problems
+    return Linted(str(path), problems, tuple(warnings))

@@ -1,0 +1,84 @@
+"""Find what a reference names: in the local store first, else in its registry."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from kitops.content.events import Message
+from kitops.errors import InvalidValueError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kitops.content.protocols import Run, Source
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.reference import Reference
+    from kitops.ops.place import Place
+
+Where = Literal["local", "remote", "local-first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Content that a reference named.
+
+    Args:
+        ref: the reference.
+        desc: what it points to now.
+        source: where the content can be read, while the block that gave it runs.
+        is_local: whether that is the local store.
+    """
+
+    ref: Reference
+    desc: Descriptor
+    source: Source
+    is_local: bool
+
+
+@contextmanager
+def locate(place: Place, ref: Reference, where: Where = "local-first") -> Iterator[Located]:
+    """Find ``ref``.
+
+    Raises:
+        NotFoundError: it is not there.
+        InvalidValueError: it names no registry and ``where`` is ``"remote"``.
+    """
+    if where != "remote":
+        try:
+            desc = place.store.refs.resolve(ref)
+        except NotFoundError:
+            if where == "local" or ref.is_local:
+                raise
+        else:
+            with place.store.lease("read") as lease:
+                lease.add(desc.digest)
+                yield Located(ref, desc, place.store.repository(ref, lease), is_local=True)
+            return
+    check_remote(ref)
+    with place.registry(ref) as repository:
+        yield Located(ref, repository.resolve(ref.pointer), repository, is_local=False)
+
+
+def complete(ref: Reference, run: Run) -> Reference:
+    """``ref`` with the default tag where it has neither tag nor digest; that it was added is told."""
+    completed = ref.with_default_tag()
+    if completed is not ref:
+        run.observer(Message("info", f"{ref} has no tag: using {completed}"))
+    return completed
+
+
+def check_remote(ref: Reference) -> None:
+    """Raise InvalidValueError unless ``ref`` names a registry."""
+    if ref.is_local:
+        raise InvalidValueError(
+            f"{str(ref)!r} names no registry",
+            hint=f"put the registry's host in front: registry.example.com/{ref.repository or 'team/model:tag'}",
+        )
+
+
+def check_pointer(ref: Reference) -> None:
+    """Raise InvalidValueError unless ``ref`` has a tag or a digest."""
+    if ref.tag is None and ref.digest is None:
+        raise InvalidValueError(f"{ref} has neither tag nor digest", hint=f"{ref.with_default_tag()}")

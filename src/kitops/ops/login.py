@@ -1,0 +1,23 @@
+"""``kit login``: check credentials with a registry and keep them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kitops.ops.place import Place
+    from kitops.registry.credentials import Credential
+
+
+def login(place: Place, registry: str, credential: Credential) -> None:
+    """Keep ``credential`` for ``registry`` once the registry has taken it.
+
+    Raises:
+        AuthenticationError: the registry does not.
+        NetworkError: it cannot be reached.
+    """
+    from kitops.registry.login import check_login  # noqa: PLC0415 - only this verb pays for urllib3
+
+    connection = place.connection()
+    check_login(registry, credential, connection.network, place.run)
+    connection.credentials.save(registry, credential)

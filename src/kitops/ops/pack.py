@@ -1,0 +1,259 @@
+"""``kit pack``: a directory and its Kitfile become a ModelKit in the local store."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal
+
+from kitops.content.events import Advanced, Finished, Message, Planned, Started
+from kitops.content.parallel import run_all
+from kitops.errors import FileSystemError, PackError
+from kitops.formats.build import PackedLayer, build_modelkit, build_modelpack
+from kitops.formats.modelkit import understand
+from kitops.formats.parts import Kind
+from kitops.formats.plan import plan_layers
+from kitops.kitfile.parse import find, parse
+from kitops.layers.codec import Codec, Format
+from kitops.layers.ignore import read_ignore
+from kitops.layers.mcpb import check_bundle
+from kitops.layers.walk import Symlinks, scan
+from kitops.layers.write import fingerprint, layer_size, write_layer
+from kitops.oci.reference import UNNAMED
+from kitops.ops.details import details_of
+from kitops.ops.locate import complete
+from kitops.ops.parents import open_parents
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from kitops.content.protocols import LayerRecord, Run
+    from kitops.errors import Problem
+    from kitops.formats.build import Built
+    from kitops.formats.plan import PlannedLayer
+    from kitops.kitfile.schema import Kitfile
+    from kitops.layers.ignore import IgnoreRules
+    from kitops.layers.walk import Scan
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.reference import Reference
+    from kitops.ops.place import Place
+    from kitops.store import Store
+    from kitops.store.lease import Lease
+
+OVERLAP_SHARE: Final = 0.5
+"""A layer with more than this share of all bytes is copied and hashed by two threads; smaller ones run side by side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackOptions:
+    """How to pack.
+
+    Args:
+        references: what the ModelKit is to be called; none leaves it untagged.
+        kitfile_path: a Kitfile elsewhere than in the context directory.
+        kitfile_text: the Kitfile itself (from standard input).
+        compression: of the layers.
+        layer_format: ``tar``, or ``raw`` where every path is one file.
+        modelpack: write a ModelPack artifact instead of a ModelKit.
+        symlinks: refuse symbolic links, follow them, or leave them out.
+        cache: believe the digest cache about files that did not change.
+        annotations: of the manifest, beyond what the format wants.
+    """
+
+    references: tuple[Reference, ...] = ()
+    kitfile_path: Path | None = None
+    kitfile_text: bytes | None = None
+    compression: Literal["none", "gzip", "gzip-fastest", "zstd"] = "none"
+    layer_format: Literal["tar", "raw"] = "tar"
+    modelpack: bool = False
+    symlinks: Literal["refuse", "follow", "skip"] = "refuse"
+    cache: bool = True
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What was packed: its descriptor, what it is called, and the Kitfile; bytes of the layers, and of those
+    that were not in the store before."""
+
+    desc: Descriptor
+    references: tuple[Reference, ...]
+    kitfile: Kitfile
+    size: int
+    new_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One layer with the files that go into it and its bytes, uncompressed."""
+
+    planned: PlannedLayer
+    scan: Scan
+    size: int
+
+    def as_packed(self, record: LayerRecord) -> PackedLayer:
+        if self.planned.form is Format.TAR:
+            return PackedLayer(self.planned, record)
+        file = self.scan.entries[0]
+        return PackedLayer(self.planned, record, mode=file.mode & 0o777, file_size=file.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A packed layer, and whether the store did not have it."""
+
+    layer: PackedLayer
+    is_new: bool
+
+
+def pack(place: Place, context: Path, options: PackOptions | None = None) -> Packed:
+    """Pack the directory ``context``.
+
+    Raises:
+        KitfileError: the Kitfile has problems.
+        PackError: a path is missing, ignored, special, or changes while it is read.
+        NotFoundError: there is no Kitfile, or a parent ModelKit is nowhere.
+        FileSystemError: the disk is full, or something cannot be read.
+    """
+    options = options or PackOptions()
+    references = tuple(complete(ref, place.run) for ref in options.references)
+    kitfile = _read_kitfile(context, options, place.run)
+    with ExitStack() as stack:
+        parents = list(open_parents(place, kitfile, stack))
+        parent_paths = [layer.path for parent in parents for layer in parent.kit.layers if layer.path]
+        planned = plan_layers(
+            kitfile,
+            form=Format(options.layer_format),
+            codec=Codec(options.compression),
+            parent_paths=parent_paths,
+        )
+        lease = stack.enter_context(place.store.lease("pack"))
+        jobs = _scan_all(context, planned, options, place.run)
+        layers = _pack_layers(place, jobs, lease, cache=options.cache)
+        build = build_modelpack if options.modelpack else build_modelkit
+        built = build(kitfile, [done.layer for done in layers], options.annotations)
+        desc = _keep(place, built, references, lease)
+    return Packed(
+        desc,
+        references,
+        kitfile,
+        size=sum(done.layer.record.size for done in layers),
+        new_size=sum(done.layer.record.size for done in layers if done.is_new),
+    )
+
+
+def _read_kitfile(context: Path, options: PackOptions, run: Run) -> Kitfile:
+    if not context.is_dir():
+        raise PackError(f"{context} is not a directory", hint="name the directory that the Kitfile's paths start from")
+    if options.kitfile_text is not None:
+        text, name = options.kitfile_text, "standard input"
+    else:
+        path = options.kitfile_path or find(context)
+        name = str(path)
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise FileSystemError.wrap(error, "reading", path) from error
+
+    def warn(problem: Problem) -> None:
+        run.observer(Message("warning", f"{name}: {problem}"))
+
+    return parse(text, name, warn=warn)
+
+
+def _scan_all(context: Path, planned: Sequence[PlannedLayer], options: PackOptions, run: Run) -> list[_Job]:
+    """List the files of every layer; what is wrong with several layers is told in one error."""
+    ignore = read_ignore(context)
+    jobs: list[_Job] = []
+    failures: list[PackError] = []
+    for layer in planned:
+        run.cancel.check()
+        try:
+            jobs.append(_scan_one(context, layer, ignore, Symlinks(options.symlinks), run))
+        except PackError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        rows = "".join(f"\n  {failure.message}" for failure in failures)
+        hint = next((failure.hint for failure in failures if failure.hint), None)
+        raise PackError(f"{len(failures)} parts cannot be packed{rows}", hint=hint)
+    return jobs
+
+
+def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, symlinks: Symlinks, run: Run) -> _Job:
+    found = scan(context, layer.part.path, ignore=ignore, deeper=layer.deeper, symlinks=symlinks)
+    for link, target in found.followed:
+        run.observer(Message("info", f"{layer.part.field}: followed {link} to {target}"))
+    for link in found.skipped:
+        run.observer(Message("warning", f"{layer.part.field}: left out {link}, a symbolic link"))
+    if layer.part.kind is Kind.MCP_SERVER:
+        check_bundle(context / layer.part.path)
+    return _Job(layer, found, layer_size(found.entries, layer.form))
+
+
+def _pack_layers(place: Place, jobs: Sequence[_Job], lease: Lease, *, cache: bool) -> list[_Done]:
+    """Make the layers, the largest first; what is returned is in the order of ``jobs``."""
+    total = sum(job.size for job in jobs)
+    place.run.observer(Planned("pack", len(jobs), total))
+    work = [
+        partial(_pack_one, place.store, job, lease, cache, job.size > total * OVERLAP_SHARE)
+        for job in sorted(jobs, key=lambda job: -job.size)
+    ]
+    done = {done.layer.planned.part: done for done in run_all(work, place.run, workers=os.cpu_count() or 1)}
+    return [done[job.planned.part] for job in jobs]
+
+
+def _pack_one(store: Store, job: _Job, lease: Lease, cache: bool, overlap: bool, run: Run) -> _Done:
+    item = job.planned.part.field
+    run.observer(Started(item, job.planned.part.label, job.size))
+    stamp = fingerprint(job.scan.entries, job.planned.form, job.planned.codec)
+    record = store.digest_cache.get(stamp) if cache else None
+    if record is not None and _hold(store, record, lease):
+        run.observer(Finished(item, "cached"))
+        return _Done(job.as_packed(record), is_new=False)
+    started_ns = time.time_ns()
+    record, is_new = _write_one(store, job, lease, overlap, run)
+    store.digest_cache.put(stamp, record, started_ns)
+    run.observer(Finished(item, "done" if is_new else "exists"))
+    return _Done(job.as_packed(record), is_new=is_new)
+
+
+def _hold(store: Store, record: LayerRecord, lease: Lease) -> bool:
+    """Put the blob of ``record`` under ``lease``; whether it is there to be held."""
+    lease.add(record.digest)
+    return store.blobs.exists(record.digest)
+
+
+def _write_one(store: Store, job: _Job, lease: Lease, overlap: bool, run: Run) -> tuple[LayerRecord, bool]:
+    item = job.planned.part.field
+
+    def moved(size: int) -> None:
+        run.observer(Advanced(item, size))
+
+    with store.blobs.create(lease) as blob:
+        record = write_layer(
+            job.scan.entries, job.planned.form, job.planned.codec, blob.fd, overlap=overlap, run=run, moved=moved
+        )
+        lease.add(record.digest)
+        is_new = not store.blobs.exists(record.digest)
+        blob.commit(record.digest, record.size)
+    return record, is_new
+
+
+def _keep(place: Place, built: Built, references: Sequence[Reference], lease: Lease) -> Descriptor:
+    """Put config and manifest, and make the ModelKit a root under every name that it was given."""
+    store, manifest = place.store, built.manifest
+    desc = manifest.descriptor
+    store.blobs.put_bytes(built.config, manifest.config.media_type, lease)
+    store.blobs.put_bytes(manifest.raw, manifest.media_type, lease)
+    details = details_of(understand(desc, manifest, built.config))
+    if not references:
+        store.refs.add_root(UNNAMED, desc, details, lease)
+    for ref in references:
+        store.refs.tag(ref, desc, details, lease)
+    return desc

@@ -1,0 +1,85 @@
+"""Where a verb works: the local store, the way to registries, and the run it belongs to.
+
+Everything that a verb needs of its surroundings is passed in with one :class:`Place`; nothing below reads the
+environment.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kitops.content.protocols import Run
+from kitops.ops.details import describe
+from kitops.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from kitops.content.protocols import Source
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.reference import Reference
+    from kitops.registry.credentials import CredentialStore
+    from kitops.registry.repository import Repository
+    from kitops.registry.transport import Network
+    from kitops.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The surroundings of a verb.
+
+    Args:
+        home: the root of everything that is kept (``$KITOPS_HOME``).
+        store: the local store.
+        connection: makes network options and credentials when a registry is first needed.
+        run: whom to tell, what to watch, how many workers.
+    """
+
+    home: Path
+    store: Store
+    connection: Callable[[], Connection]
+    run: Run
+
+    @contextmanager
+    def registry(self, ref: Reference) -> Iterator[Repository]:
+        """The repository of ``ref`` in its registry, connected while the block runs."""
+        from kitops.registry.repository import open_repository  # noqa: PLC0415 - local verbs do not pay for urllib3
+
+        connection = self.connection()
+        with open_repository(ref, connection.network, connection.credentials, self.run) as repository:
+            yield repository
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How registries are reached: network options, and where credentials are."""
+
+    network: Network
+    credentials: CredentialStore
+
+
+def open_place(home: Path, *, connection: Callable[[], Connection], run: Run | None = None) -> Place:
+    """The place below ``home``: its store, which adopts the Go tool's storage when there is none yet."""
+    run = run or Run()
+    store = open_store(home / "store", go_storage=home / "storage", describe=describe, run=run)
+    return Place(home, store, connection, run)
+
+
+def default_home(environ: Mapping[str, str], platform: str) -> Path:
+    """The root of storage: ``$KITOPS_HOME``, else the platform's place for a user's application data.
+
+    Args:
+        environ: environment variables.
+        platform: as ``sys.platform`` names it.
+    """
+    if chosen := environ.get("KITOPS_HOME"):
+        return Path(chosen)
+    user = Path(environ.get("HOME") or environ.get("USERPROFILE") or Path.home())
+    if platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or user / "AppData" / "Local") / "kitops"
+    if platform == "darwin":
+        return user / "Library" / "Caches" / "kitops"
+    return Path(environ.get("XDG_DATA_HOME") or user / ".local" / "share") / "kitops"

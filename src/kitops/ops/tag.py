@@ -1,0 +1,47 @@
+"""``kit tag``: another name for a ModelKit of the local store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kitops.content.copy import children_of, is_manifest
+from kitops.errors import InvalidValueError
+from kitops.ops.locate import check_pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.reference import Reference
+    from kitops.ops.place import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The ModelKit, and what it is called now."""
+
+    desc: Descriptor
+    references: tuple[Reference, ...]
+
+
+def tag(place: Place, source: Reference, destinations: Sequence[Reference]) -> Tagged:
+    """Give the ModelKit ``source`` the names ``destinations``.
+
+    Raises:
+        InvalidValueError: ``source`` has neither tag nor digest, or a destination has no tag.
+        NotFoundError: there is no such ModelKit.
+    """
+    check_pointer(source)
+    for destination in destinations:
+        if destination.tag is None or destination.digest is not None:
+            raise InvalidValueError(f"{destination} is not a name with a tag", hint="name it like team/model:v2")
+    with place.store.lease("tag") as lease:
+        desc = place.store.refs.resolve(source)
+        lease.add(desc.digest)
+        details = place.store.refs.details(source)
+        raw = place.store.blobs.fetch(desc)
+        lease.add(*(child.digest for child in children_of(desc, raw) if not is_manifest(child)))
+        for destination in destinations:
+            place.store.refs.tag(destination, desc, details, lease)
+    return Tagged(desc, tuple(destinations))

@@ -1,0 +1,140 @@
+"""``kit unpack``: the files of a ModelKit appear in a directory, whole and verified, or not at all."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from kitops.content.events import Advanced, Finished, Message, Planned, Started
+from kitops.errors import NotFoundError
+from kitops.formats.modelkit import read_modelkit
+from kitops.formats.parts import Kind
+from kitops.formats.select import is_kitfile_selected, select_layers
+from kitops.kitfile.dump import dump
+from kitops.layers.extract import Existing, Extraction
+from kitops.ops.locate import complete, locate
+from kitops.ops.parents import open_parents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from kitops.formats.modelkit import KitLayer, ModelKit
+    from kitops.formats.select import Filter
+    from kitops.layers.extract import Extracted
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.reference import Reference
+    from kitops.ops.locate import Located, Where
+    from kitops.ops.place import Place
+
+_EXISTING: Final = {"refuse": Existing.REFUSE, "overwrite": Existing.OVERWRITE, "keep": Existing.KEEP}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpackOptions:
+    """How to unpack.
+
+    Args:
+        existing: what to do with a file that is there already: refuse everything, overwrite it, keep it.
+        filters: unpack only what one of them asks for.
+        where: look in the store first, only there, or only in the registry.
+    """
+
+    existing: Literal["refuse", "overwrite", "keep"] = "refuse"
+    filters: Sequence[Filter] = ()
+    where: Where = "local-first"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What was unpacked: the ModelKit, where, and numbers of files written and kept, and bytes written."""
+
+    desc: Descriptor
+    directory: Path
+    written: int
+    kept: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One layer and where its blob is."""
+
+    layer: KitLayer
+    located: Located
+
+
+def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | None = None) -> Unpacked:
+    """Unpack ``ref`` into the directory ``target``, which is made where it is missing.
+
+    The model of a parent ModelKit (``model.path`` a reference) is unpacked with it.
+
+    Raises:
+        NotFoundError: there is no such ModelKit, or no part fits the filters.
+        FileSystemError: a file is there already, the disk is full, or something cannot be written.
+        TrustError: a layer wants to write outside of ``target``, or is otherwise unsafe.
+        IntegrityError: a layer is damaged.
+    """
+    options = options or UnpackOptions()
+    ref = complete(ref, place.run)
+    with ExitStack() as stack:
+        located = stack.enter_context(locate(place, ref, options.where))
+        kit = read_modelkit(located.source, located.desc)
+        jobs = [_Job(layer, located) for layer in select_layers(kit, options.filters)]
+        jobs += _list_parent_jobs(place, kit, options, stack)
+        if options.filters and not jobs and not is_kitfile_selected(options.filters):
+            raise NotFoundError(f"no part of {ref} fits the filter", hint=f"kit info {ref}")
+        _tell_remote_datasets(place, kit)
+        done = _extract(place, kit, jobs, target, options)
+    return Unpacked(located.desc, target, done.written, done.kept, done.size)
+
+
+def _list_parent_jobs(place: Place, kit: ModelKit, options: UnpackOptions, stack: ExitStack) -> list[_Job]:
+    """The model layers of the parents; what a nearer ModelKit has at the same path wins."""
+    taken = {layer.path for layer in kit.layers}
+    jobs: list[_Job] = []
+    for parent in open_parents(place, kit.kitfile, stack):
+        for layer in select_layers(parent.kit, options.filters):
+            if layer.kind in (Kind.MODEL, Kind.MODEL_PART) and layer.path not in taken:
+                jobs.append(_Job(layer, parent.located))
+                taken.add(layer.path)
+    return jobs
+
+
+def _tell_remote_datasets(place: Place, kit: ModelKit) -> None:
+    for dataset in kit.kitfile.datasets:
+        if dataset.remote_path:
+            label = dataset.name or dataset.path
+            place.run.observer(Message("info", f"dataset {label} stays at {dataset.remote_path}"))
+
+
+def _extract(place: Place, kit: ModelKit, jobs: Sequence[_Job], target: Path, options: UnpackOptions) -> Extracted:
+    run = place.run
+    run.observer(Planned("unpack", len(jobs), sum(job.layer.desc.size for job in jobs)))
+    with Extraction(target, existing=_EXISTING[options.existing], run=run) as extraction:
+        for job in jobs:
+            _extract_one(place, job, extraction)
+        if is_kitfile_selected(options.filters):
+            extraction.add_file("Kitfile", dump(kit.kitfile).encode())
+        return extraction.commit()
+
+
+def _extract_one(place: Place, job: _Job, extraction: Extraction) -> None:
+    layer, run = job.layer, place.run
+    item = f"{layer.path} {layer.desc.digest}"
+    run.observer(Started(item, layer.label, layer.desc.size))
+
+    def moved(size: int) -> None:
+        run.observer(Advanced(item, size))
+
+    what = f"layer {layer.desc.digest} ({layer.label}) of {job.located.ref}"
+    if job.located.is_local:
+        path = place.store.blobs.path(layer.desc.digest)
+        extraction.add_blob(path, layer.desc, layer.form, layer.codec, layer_path=layer.path, what=what, moved=moved)
+    else:
+        with job.located.source.stream(layer.desc) as reader:
+            extraction.add_stream(
+                reader, layer.desc, layer.form, layer.codec, layer_path=layer.path, what=what, moved=moved
+            )
+    run.observer(Finished(item, "done"))
