@@ -1,0 +1,71 @@
+"""A group of commands that imports a command when it is typed, not before."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from kitops.cli._options import KitCommand, normalise, with_global_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Entry(NamedTuple):
+    """One command of the group: its line in the overview, and the section that it stands in."""
+
+    summary: str
+    section: str = "Commands"
+
+
+class LazyGroup(click.Group):
+    """Commands named in ``entries`` live in modules ``<package>.<name>`` as the attribute ``command``."""
+
+    def __init__(self, *args: Any, package: str, entries: Mapping[str, Entry], **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self._package = package
+        self.entries = entries
+        self.params.extend(with_global_options())
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in self.entries:
+            return None
+        module = import_module(f"{self._package}.{cmd_name}")
+        found: click.Command = module.command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.entries and not ctx.resilient_parsing:
+            raise_unknown(ctx, args[0], list(self.entries))
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, normalise(args, self.get_params(ctx), interspersed=False))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for section in dict.fromkeys(entry.section for entry in self.entries.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [(name, entry.summary) for name, entry in self.entries.items() if entry.section == section]
+                )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        KitCommand.write_options(self, ctx, formatter)
+
+
+def raise_unknown(ctx: click.Context, name: str, known: Sequence[str]) -> None:
+    """Raise the usage error of a command that is not there, with the nearest that is."""
+    from difflib import get_close_matches  # only on a typo
+
+    error = click.UsageError(f"no such command: {name}", ctx)
+    if near := get_close_matches(name, known, n=1):
+        error.hint = f"did you mean `{ctx.command_path} {near[0]}`?"  # type: ignore[attr-defined]
+    raise error

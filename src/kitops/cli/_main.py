@@ -1,0 +1,49 @@
+"""The command ``kit``: runs it and turns every way to end into an exit code and at most two lines on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+BUG = 70
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``kit`` with ``argv`` (default: the arguments of this process) and return its exit code."""
+    try:
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    from kitops.cli._errors import report, report_bug  # Ctrl-C while importing shows no traceback
+    from kitops.cli._output import OutputClosed, let_go, prepare_streams
+    from kitops.cli._root import root
+    from kitops.cli._session import Session
+    from kitops.errors import Cancelled
+
+    session = Session()
+    try:
+        prepare_streams()
+        code = root.main(arguments, prog_name="kit", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except (OutputClosed, BrokenPipeError):
+        let_go(sys.stdout)
+        return PIPE_CLOSED
+    except Cancelled as cancelled:
+        return 128 + cancelled.signal_number if cancelled.signal_number else INTERRUPTED
+    except SystemExit as ended:  # shell completion leaves this way
+        return ended.code if isinstance(ended.code, int) else 0
+    except Exception as error:  # noqa: BLE001 - the last one to see it: known errors get a line, bugs a traceback
+        code = report(error, arguments)
+        return report_bug(error) if code is None else code
+    finally:
+        session.close()

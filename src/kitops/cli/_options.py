@@ -1,0 +1,213 @@
+"""Options as the Go ``kit`` takes them, on top of click.
+
+Differences to click's own: a boolean is ``--tls-verify``, ``--tls-verify=false`` or ``-r=true`` and never takes the next
+word; ``-t=x`` is ``-t x``; global flags stand before or after the verb; help groups options by section.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OWN = "Options"
+NETWORK = "Network options"
+GLOBAL = "Global options"
+
+
+class KitOption(click.Option):
+    """An option that knows its section of the help."""
+
+    def __init__(self, *args: Any, section: str = OWN, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.section = section
+
+
+class Boolean(click.ParamType):
+    """``true`` and ``false`` as Go reads them (``strconv.ParseBool``), in any case."""
+
+    name = "boolean"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        text = str(value).lower()
+        if text in ("1", "t", "true"):
+            return True
+        if text in ("0", "f", "false"):
+            return False
+        self.fail(f"{value!r} is neither true nor false", param, ctx)
+
+
+class Switch(KitOption):
+    """A boolean that takes ``=true`` and ``=false``, but no word of its own."""
+
+    def __init__(self, *args: Any, default: bool = False, **attributes: Any) -> None:
+        attributes = {"type": Boolean(), "show_default": default, **attributes}
+        super().__init__(*args, is_flag=True, default=default, **attributes)
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:  # noqa: ARG002 - click's signature
+        parser.add_option(obj=self, opts=self.opts, dest=self.name, action="store", nargs=1)  # see `normalise`
+
+
+def normalise(args: Sequence[str], params: Sequence[click.Parameter], *, interspersed: bool = True) -> list[str]:
+    """Spell every known option as ``--long=value``, so that click sees one form only; leave all else alone.
+
+    Args:
+        args: words of the command line.
+        params: the command's.
+        interspersed: whether options may follow arguments; otherwise the first argument ends it.
+    """
+    options = {name: param for param in params if isinstance(param, click.Option) for name in param.opts}
+    words, spelled = list(args), []
+    while words:
+        word = words.pop(0)
+        if word == "--" or (not interspersed and not _is_option(word)):
+            return [*spelled, word, *words]
+        if word.startswith("--"):
+            spelled += _long(word, options, words)
+        elif _is_option(word):
+            spelled += _short(word, options, words)
+        else:
+            spelled.append(word)
+    return spelled
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word != "-"
+
+
+def _long(word: str, options: dict[str, click.Option], words: list[str]) -> list[str]:
+    name, equals, value = word.partition("=")
+    option = options.get(name)
+    if option is None:
+        return [word]
+    if option.count and equals:
+        return [name] * int(value) if value.isdecimal() and len(value) < 3 else [word]
+    if equals or (option.is_flag and not isinstance(option, Switch)) or option.count:
+        return [word]
+    if isinstance(option, Switch):
+        return [f"{name}=true"]
+    return [f"{name}={words.pop(0)}"] if words else [word]
+
+
+def _short(word: str, options: dict[str, click.Option], words: list[str]) -> list[str]:
+    spelled: list[str] = []
+    letters = word[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        option = options.get(f"-{letter}")
+        if option is None:
+            return [*spelled, f"-{letter}{letters}"]
+        name = max(option.opts, key=len)
+        if letters.startswith("=") or not (option.is_flag or option.count):
+            rest = [f"{name}={letters.removeprefix('=')}"] if letters else [name]
+            return [*spelled, *_long(rest[0], options, words)]
+        spelled += _long(name, options, words)
+    return spelled
+
+
+class KitCommand(click.Command):
+    """A command with global options, sections of options, and examples in its help.
+
+    Args:
+        examples: lines that can be typed, each with what it does: ``("kit list", "what is in the store")``.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.examples = tuple(examples)
+        self.params.extend(with_global_options())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, normalise(args, self.get_params(ctx)))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.write_examples(formatter, self.examples)
+        self.write_options(self, ctx, formatter)
+
+    @staticmethod
+    def write_examples(formatter: click.HelpFormatter, examples: Sequence[tuple[str, str]]) -> None:
+        """Write the examples: what it does, then the line as it is typed."""
+        if not examples:
+            return
+        with formatter.section("Examples"):
+            for line, purpose in examples:
+                formatter.write(f"{'':{formatter.current_indent}}# {purpose}\n{'':{formatter.current_indent}}{line}\n")
+
+    @staticmethod
+    def write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section of help for each section of options, the command's own first."""
+        sections: dict[str, list[tuple[str, str]]] = {OWN: [], NETWORK: [], GLOBAL: []}
+        for param in command.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                section = GLOBAL if "--help" in param.opts else getattr(param, "section", OWN)
+                sections[section].append(record)
+        for section, records in sections.items():
+            if records:
+                with formatter.section(section):
+                    formatter.write_dl(records)
+
+
+def kit_command(name: str, *, examples: Sequence[tuple[str, str]], **attributes: Any) -> Any:
+    """Decorate a function into a command; its first docstring line is the line in the overview."""
+    return click.command(
+        name, cls=KitCommand, examples=examples, context_settings={"help_option_names": ["-h", "--help"]}, **attributes
+    )
+
+
+def option(*declarations: str, **attributes: Any) -> Any:
+    """``click.option`` for an option that takes a value."""
+    return click.option(*declarations, cls=KitOption, **attributes)
+
+
+def switch(*declarations: str, **attributes: Any) -> Any:
+    """``click.option`` for a boolean."""
+    return click.option(*declarations, cls=Switch, **attributes)
+
+
+def result_format(function: Any) -> Any:
+    """Add ``--format text|json`` of a verb that does something; the session remembers it."""
+    return click.option(
+        "--format",
+        "output_format",
+        cls=KitOption,
+        type=click.Choice(["text", "json"]),
+        default="text",
+        expose_value=False,
+        callback=_remember,
+        help="How the result is printed.  [default: text]",
+    )(function)
+
+
+def with_global_options() -> list[click.Option]:
+    """The options that every command takes; what is typed is remembered in the session (``ctx.obj``)."""
+    shared: dict[str, Any] = {"section": GLOBAL, "expose_value": False, "callback": _remember}
+    return [
+        KitOption(["--config"], type=click.Path(file_okay=False), metavar="DIR", help="Root of storage.", **shared),
+        KitOption(
+            ["--log-level"],
+            type=click.Choice(["trace", "debug", "info", "warn", "error"]),
+            default="info",
+            help="What is told on stderr.  [default: info]",
+            **shared,
+        ),
+        KitOption(
+            ["--progress"],
+            type=click.Choice(["none", "plain", "fancy", "json"]),
+            default="plain",
+            help="How transfers are shown on stderr.  [default: plain]",
+            **shared,
+        ),
+        KitOption(["-v", "--verbose"], count=True, help="Tell more: -v debug, -vv trace, -vvv no bars.", **shared),
+    ]
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    name = param.name or ""
+    if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE and ctx.obj is not None:
+        ctx.obj.remember(name, value)
+    return value

@@ -1,0 +1,100 @@
+"""Results to stdout, talk to stderr; sizes and tables as people read them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from kitops.errors import FileSystemError, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+NONE = "<none>"
+
+
+class OutputClosed(Exception):  # noqa: N818 - nobody did anything wrong: the reader of the pipe has seen enough
+    """Nobody reads stdout any more."""
+
+
+def prepare_streams() -> None:
+    """Let nothing that is printed fail for its letters: what the terminal cannot show is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+
+
+def to_stdout(text: str) -> None:
+    """Write a result.
+
+    Raises:
+        OutputClosed: the pipe's reader is gone.
+        FileSystemError: the disk that stdout leads to is full.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+    except OSError as error:
+        let_go(sys.stdout)
+        if error.errno == errno.EINVAL:  # what a closed pipe gives on Windows
+            raise OutputClosed from error
+        raise FileSystemError.wrap(error, "writing", "standard output") from error
+
+
+def to_stderr(text: str) -> None:
+    """Write talk; that nobody listens stops nothing."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        let_go(sys.stderr)
+
+
+def let_go(stream: TextIO) -> None:
+    """Lead ``stream`` into nothing, so that what it still buffers fails no more when Python ends."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def print_json(value: object) -> None:
+    """Print a result as JSON, indented by two spaces."""
+    import json  # only who wants JSON pays for it
+
+    to_stdout(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def lines_printable(text: str) -> str:
+    """``text`` without control characters other than its line breaks: it may come from a registry."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def format_size(size: int) -> str:
+    """A number of bytes as people read it: ``0 B``, ``2.5 KiB``, ``105.0 KiB``, ``1.0 PiB``."""
+    if abs(size) < 1024:
+        return f"{size} B"
+    number = float(size)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        number /= 1024
+        if abs(number) < 1024:
+            return f"{number:.1f} {unit}"
+    return f"{number / 1024:.1f} PiB"
+
+
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns three spaces apart, the last one as long as it is; control characters escaped."""
+    lines = [tuple(header), *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(map(len, column)) for column in list(zip(*lines, strict=True))[:-1]]
+    return "".join(
+        "".join(f"{cell:{width}}   " for cell, width in zip(line, widths, strict=False)) + line[-1] + "\n"
+        for line in lines
+    )

@@ -1,0 +1,61 @@
+"""The command ``kit`` and what its overview shows; the verbs themselves are imported when they are typed."""
+
+from __future__ import annotations
+
+import click
+
+from kitops.cli._lazy import Entry, LazyGroup
+
+_PACKAGING = "Package a project"
+_SHARING = "Share ModelKits"
+_LOOKING = "Look at ModelKits"
+_KEEPING = "Keep the local store"
+_ALL_ELSE = "The command itself"
+
+ENTRIES = {
+    "init": Entry("Write a Kitfile for a directory", _PACKAGING),
+    "kitfile": Entry("Check Kitfiles; print their JSON Schema", _PACKAGING),
+    "pack": Entry("Pack a directory into a ModelKit in the local store", _PACKAGING),
+    "unpack": Entry("Unpack a ModelKit, or parts of it, into a directory", _PACKAGING),
+    "push": Entry("Upload a ModelKit to a registry", _SHARING),
+    "pull": Entry("Download a ModelKit from a registry into the local store", _SHARING),
+    "tag": Entry("Give a ModelKit another reference", _SHARING),
+    "login": Entry("Log in to a registry", _SHARING),
+    "logout": Entry("Forget the credentials of a registry", _SHARING),
+    "list": Entry("List ModelKits, local or in a registry's repository", _LOOKING),
+    "info": Entry("Print the Kitfile of a ModelKit", _LOOKING),
+    "inspect": Entry("Print the manifest and Kitfile of a ModelKit as JSON", _LOOKING),
+    "diff": Entry("Explain how two ModelKits differ", _LOOKING),
+    "remove": Entry("Remove ModelKits, or tags of them", _KEEPING),
+    "prune": Entry("Free what no ModelKit needs any more", _KEEPING),
+    "cache": Entry("Show or clear temporary files; adopt another tool's storage", _KEEPING),
+    "completion": Entry("Print the completion script of a shell", _ALL_ELSE),
+    "version": Entry("Print the version", _ALL_ELSE),
+    "help": Entry("Help on a command, or on exit codes", _ALL_ELSE),
+}
+
+_EXAMPLES = """
+\b
+Examples:
+  kit init .                                      # write a Kitfile
+  kit pack . -t registry.example.com/team/model:1 # pack what it names
+  kit push registry.example.com/team/model:1      # share it
+  kit unpack registry.example.com/team/model:1 -d model
+"""
+
+
+@click.group(
+    "kit",
+    cls=LazyGroup,
+    package="kitops.cli.commands",
+    entries=ENTRIES,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`kit COMMAND --help` says more about a command, `kit help exit-codes` what its exit code means.",
+    help=f"Package AI projects as ModelKits and share them through OCI registries.\n{_EXAMPLES}",
+)
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """Show the overview when no command is named."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
