@@ -1,1 +1,1 @@
-"""Files to one layer and back."""
+"""Files and one layer of a ModelKit: what is taken, how it becomes bytes, and how the bytes become files again."""

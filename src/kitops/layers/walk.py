@@ -1,0 +1,339 @@
+"""What one layer takes from the context directory: a walk in the order of the Go tool.
+
+Directories on the way and below come before what is in them, and the names of one directory are in byte order (so
+``a/x`` comes before ``a-b``). Nothing is dropped silently: what cannot be packed is refused, or told.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import FileSystemError, PackError, printable
+from kitops.layers.ignore import ROOT_NAMES, is_junk
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from kitops.layers.ignore import IgnoreRules, Verdicts
+
+_MODE_MASK: Final = 0o7777
+
+
+class Symlinks(Enum):
+    """What to do with symbolic links (and, for ``SKIP``, with sockets, pipes and devices)."""
+
+    REFUSE = "refuse"
+    FOLLOW = "follow"
+    SKIP = "skip"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One file or directory of a layer, as the file system stamps it.
+
+    Args:
+        name: relative to the context directory, with ``/``.
+        root: the context directory, absolute.
+        mode: the low twelve bits of the file's mode.
+        size: bytes; 0 for a directory.
+        mtime_ns: last change of the content, nanoseconds since 1970.
+        ctime_ns: last change of anything, nanoseconds since 1970.
+    """
+
+    name: bytes
+    root: bytes
+    is_dir: bool
+    mode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    device: int
+    inode: int
+
+    @property
+    def source(self) -> bytes:
+        """The absolute path to open."""
+        return self.root + b"/" + self.name
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a walk found.
+
+    Args:
+        entries: what the layer takes, in its order.
+        followed: symbolic links that were followed, with what they point to.
+        skipped: symbolic links and special files that were left out because that was asked for.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    followed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def scan(
+    context: Path, path: str, *, ignore: IgnoreRules, deeper: Collection[str] = (), symlinks: Symlinks = Symlinks.REFUSE
+) -> Scan:
+    """Walk ``path`` below ``context``.
+
+    Args:
+        context: the directory of the Kitfile.
+        path: a Kitfile's path, cleaned (``model/sub``, ``.``).
+        ignore: what is left out.
+        deeper: the cleaned paths of the other layers; what is at or below one that lies below ``path`` is theirs.
+        symlinks: what to do with symbolic links.
+
+    Raises:
+        PackError: the path is missing, wholly ignored, or leaves the context; or something in it cannot be packed
+            (symbolic links, special files, names that are not UTF-8: all of them are told).
+        FileSystemError: something cannot be read.
+    """
+    return _Walk(context, path, ignore, deeper, symlinks).run()
+
+
+class _Walk:
+    def __init__(
+        self, context: Path, path: str, ignore: IgnoreRules, deeper: Collection[str], symlinks: Symlinks
+    ) -> None:
+        if path.startswith("/") or path == ".." or path.startswith("../"):
+            raise PackError(
+                f"path {path} leaves the context directory", hint="paths of a Kitfile are relative and stay below it"
+            )
+        self.path = path
+        self.root = os.fsencode(os.path.abspath(context)).rstrip(b"/")
+        self.ignore = ignore
+        above = b"" if path == "." else path.encode() + b"/"
+        self.deeper = frozenset(
+            other
+            for other in (text.encode() for text in deeper)
+            if other.startswith(above) and other not in (b".", b"")
+        )
+        self.symlinks = symlinks
+        self.found = Scan()
+        self.links: list[str] = []
+        self.specials: list[str] = []
+        self.unreadable_names: list[str] = []
+        self.broken: list[str] = []
+        self.ignored = 0
+
+    def run(self) -> Scan:
+        start = self._walk_to_path()
+        if start is not None:
+            self._walk(start)
+        self._complain()
+        if not self._has_content():
+            raise PackError(
+                f"path {self.path} is excluded by .kitignore", hint="take it out of the Kitfile or of .kitignore"
+            )
+        return self.found
+
+    def _has_content(self) -> bool:
+        """Whether the path itself, or something below it, is taken (an empty context is no mistake)."""
+        if self.path == ".":
+            return bool(self.found.entries) or not self.ignored
+        shortest = len(self.path.encode())
+        return any(len(entry.name) >= shortest for entry in reversed(self.found.entries))
+
+    def _walk_to_path(self) -> tuple[bytes, Verdicts] | None:
+        """Take the directories on the way and the path itself; give where to go on if it is a directory."""
+        verdicts = self.ignore.start()
+        if self.path == ".":
+            self._stat_context()
+            return b"", verdicts
+        parts = self.path.encode().split(b"/")
+        for depth in range(1, len(parts) + 1):
+            name = b"/".join(parts[:depth])
+            here = self._stat_on_the_way(name)
+            is_last = depth == len(parts)
+            if not is_last and not stat.S_ISDIR(here.st_mode):
+                raise PackError(f"path {self.path}: {printable(name)} is not a directory")
+            text = name.decode()
+            verdicts = self.ignore.judge(text, verdicts)
+            is_left_out = self._is_left_out(text, verdicts)
+            if not is_left_out:
+                self._take_or_complain(name, here)
+        return (name, verdicts) if stat.S_ISDIR(here.st_mode) else None
+
+    def _stat_context(self) -> None:
+        try:
+            here = os.stat(self.root or b"/")
+        except OSError as error:
+            raise FileSystemError.wrap(error, "reading", self.root) from error
+        if not stat.S_ISDIR(here.st_mode):
+            raise PackError(f"{printable(self.root)} is not a directory")
+
+    def _stat_on_the_way(self, name: bytes) -> os.stat_result:
+        """The stat of a component of the path; a symbolic link there is followed or refused."""
+        full = self.root + b"/" + name
+        try:
+            here = os.lstat(full)
+            if stat.S_ISLNK(here.st_mode):
+                target = printable(os.readlink(full))
+                if self.symlinks is not Symlinks.FOLLOW:
+                    raise PackError(
+                        f"path {self.path} of the Kitfile goes through a symbolic link: {printable(name)} -> {target}",
+                        hint="pack with `--symlinks follow`, or write the path it points to",
+                    )
+                here = os.stat(full)
+                self.found.followed.append((printable(name), target))
+            return here
+        except FileNotFoundError as error:
+            raise PackError(
+                f"path {self.path} of the Kitfile does not exist in {printable(self.root)}",
+                hint="check the spelling in the Kitfile",
+            ) from error
+        except NotADirectoryError as error:
+            raise PackError(f"path {self.path} of the Kitfile goes through a file") from error
+        except OSError as error:
+            raise FileSystemError.wrap(error, "reading", full) from error
+
+    def _walk(self, start: tuple[bytes, Verdicts]) -> None:
+        """Walk below ``start`` without recursion: the stack holds an iterator a directory."""
+        where = os.stat(self.root + b"/" + start[0])
+        stack = [(self._list(*start), (where.st_dev, where.st_ino))]
+        while stack:
+            for name, verdicts, here in stack[-1][0]:
+                identity = (here.st_dev, here.st_ino)
+                if any(identity == other for _, other in stack):
+                    self.broken.append(f"{printable(name)} (a loop of symbolic links)")
+                    continue
+                stack.append((self._list(name, verdicts), identity))
+                break
+            else:
+                stack.pop()
+
+    def _list(self, name: bytes, above: Verdicts) -> Iterator[tuple[bytes, Verdicts, os.stat_result]]:
+        """Take the files of a directory; yield its directories to go into, in order, at the right moment."""
+        full = self.root + b"/" + name
+        try:
+            with os.scandir(full) as listing:
+                children = sorted(listing, key=_name_of)
+        except OSError as error:
+            if self.ignored and self.ignore.decide(above):
+                return  # nobody asked for what is in there
+            raise FileSystemError.wrap(error, "reading", full) from error
+        prefix = name + b"/" if name else b""
+        rules = self.ignore
+        for child in children:
+            child_name = prefix + child.name
+            try:
+                text = child_name.decode()
+            except UnicodeDecodeError:
+                if not rules.decide(above):
+                    self.unreadable_names.append(printable(child_name))
+                continue
+            if child_name in self.deeper:
+                continue
+            verdicts = rules.judge(text, above) if above else above
+            is_left_out = self._is_left_out(text, verdicts)
+            try:
+                found = self._look(child, child_name, text, is_left_out=is_left_out)
+            except OSError as error:
+                raise FileSystemError.wrap(error, "reading", self.root + b"/" + child_name) from error
+            if found is not None:
+                yield child_name, verdicts, found
+
+    def _look(self, child: os.DirEntry[bytes], name: bytes, text: str, *, is_left_out: bool) -> os.stat_result | None:
+        """Take one child; give its stat if it is a directory to go into."""
+        if child.is_symlink():
+            return None if is_left_out else self._link(name, text)
+        is_dir = child.is_dir(follow_symlinks=False)
+        if is_left_out:
+            go_on = is_dir and self.ignore.takes_back and not _is_builtin(text)
+            return child.stat(follow_symlinks=False) if go_on else None
+        here = child.stat(follow_symlinks=False)
+        self._take_or_complain(name, here)
+        return here if is_dir else None
+
+    def _link(self, name: bytes, text: str) -> os.stat_result | None:
+        full = self.root + b"/" + name
+        target = printable(os.readlink(full))
+        if self.symlinks is Symlinks.REFUSE:
+            self.links.append(f"{printable(text)} -> {target}")
+            return None
+        if self.symlinks is Symlinks.SKIP:
+            self.found.skipped.append(text)
+            return None
+        try:
+            here = os.stat(full)
+        except OSError as error:
+            self.broken.append(f"{printable(text)} -> {target} ({(error.strerror or '').lower()})")
+            return None
+        self.found.followed.append((text, target))
+        self._take_or_complain(name, here)
+        return here if stat.S_ISDIR(here.st_mode) else None
+
+    def _take_or_complain(self, name: bytes, here: os.stat_result) -> None:
+        is_dir = stat.S_ISDIR(here.st_mode)
+        if not is_dir and not stat.S_ISREG(here.st_mode):
+            self._special(name)
+            return
+        self.found.entries.append(
+            Entry(
+                name,
+                self.root,
+                is_dir,
+                here.st_mode & _MODE_MASK,
+                0 if is_dir else here.st_size,
+                here.st_mtime_ns,
+                here.st_ctime_ns,
+                here.st_dev,
+                here.st_ino,
+            )
+        )
+
+    def _special(self, name: bytes) -> None:
+        text = printable(name)
+        if self.symlinks is Symlinks.SKIP and text != self.path:
+            self.found.skipped.append(text)
+        else:
+            self.specials.append(text)
+
+    def _is_left_out(self, text: str, verdicts: Verdicts) -> bool:
+        if _is_builtin(text):
+            return True
+        if verdicts and self.ignore.decide(verdicts):
+            self.ignored += 1
+            return True
+        return False
+
+    def _complain(self) -> None:
+        """Refuse what cannot be packed, all of it in one message."""
+        of = f"of path {self.path}"
+        if self.unreadable_names:
+            raise PackError(
+                f"names {of} are not UTF-8:{_rows(self.unreadable_names)}",
+                hint="rename them, or list them in .kitignore",
+            )
+        if self.broken:
+            raise PackError(
+                f"symbolic links {of} cannot be followed:{_rows(self.broken)}",
+                hint="mend them, list them in .kitignore, or pack with `--symlinks skip`",
+            )
+        if self.links:
+            raise PackError(
+                f"symbolic links {of} are not packed:{_rows([*self.links, *self.specials])}",
+                hint="pack with `--symlinks follow` to pack what they point to, or `--symlinks skip` to leave them out",
+            )
+        if self.specials:
+            raise PackError(
+                f"pipes, sockets and devices {of} cannot be packed:{_rows(self.specials)}",
+                hint="list them in .kitignore, or pack with `--symlinks skip` to leave them out",
+            )
+
+
+def _name_of(child: os.DirEntry[bytes]) -> bytes:
+    return child.name
+
+
+def _is_builtin(text: str) -> bool:
+    return text in ROOT_NAMES or is_junk(text[text.rfind("/") + 1 :])
+
+
+def _rows(rows: list[str]) -> str:
+    return "".join(f"\n  {row}" for row in rows)
