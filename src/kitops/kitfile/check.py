@@ -1,0 +1,168 @@
+"""The rules between the fields of a Kitfile: paths, names, types of parts. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import InvalidValueError, KitfileError, Problem, printable
+from kitops.kitfile.schema import (
+    MANIFEST_VERSION,
+    PART_TYPE,
+    PART_TYPE_LIMIT,
+    S3_PATH,
+    Dataset,
+    Kitfile,
+    clean_path,
+    paths,
+)
+from kitops.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]", re.ASCII)
+_NOWHERE: Final[Mapping[str, tuple[int, int]]] = {}
+
+
+def check(kitfile: Kitfile, path: str = "Kitfile") -> None:
+    """Check a Kitfile that a program made.
+
+    Raises:
+        KitfileError: with every problem (without lines: there are none).
+    """
+    if problems := find_problems(kitfile, _NOWHERE):
+        raise KitfileError(path, problems)
+
+
+def find_problems(kitfile: Kitfile, places: Mapping[str, tuple[int, int]]) -> list[Problem]:
+    """Everything wrong between the fields; ``places`` maps a field to its line and column."""
+    found = _Findings(places)
+    _check_paths(kitfile, found)
+    _check_part_types(kitfile, found)
+    _check_servers(kitfile, found)
+    for index, dataset in enumerate(kitfile.datasets):
+        _check_remote(dataset, f"datasets[{index}]", found)
+    return found.problems
+
+
+def find_warnings(kitfile: Kitfile, places: Mapping[str, tuple[int, int]]) -> list[Problem]:
+    """What is probably not meant, but can be packed."""
+    found = _Findings(places)
+    if kitfile.manifest_version != MANIFEST_VERSION:
+        shown = printable(kitfile.manifest_version[:60])
+        found.add("manifestVersion", f"{shown!r} is not known, read as {MANIFEST_VERSION}", f"write {MANIFEST_VERSION}")
+    for field, first, path in _doubles(kitfile):
+        if field.startswith("prompts["):
+            found.add(field, f"the same path as {first}: {_show(path)} is packed twice")
+    for index, dataset in enumerate(kitfile.datasets):
+        if dataset.remote_hash and not dataset.remote_path:
+            found.add(f"datasets[{index}].remoteHash", "means nothing without a remotePath")
+    return found.problems
+
+
+class _Findings:
+    def __init__(self, places: Mapping[str, tuple[int, int]]) -> None:
+        self.places = places
+        self.problems: list[Problem] = []
+
+    def add(self, field: str, message: str, hint: str | None = None) -> None:
+        """Note a problem where ``field`` stands, or what it would stand in."""
+        place = field
+        while place not in self.places and place:
+            place = place.rpartition("." if place.rfind(".") > place.rfind("[") else "[")[0]
+        line, column = self.places.get(place, (0, 0))
+        self.problems.append(Problem(line, column, field, message, hint))
+
+
+def _check_paths(kitfile: Kitfile, found: _Findings) -> None:
+    wrong = set()
+    for field, path in paths(kitfile):
+        if reason := _path_problem(path):
+            wrong.add(field)
+            found.add(field, *reason)
+    for field, first, path in _doubles(kitfile):
+        if field not in wrong and first not in wrong and not field.startswith("prompts["):
+            found.add(field, f"the same path as {first}: {_show(path)}", "each path belongs to one entry")
+
+
+def _doubles(kitfile: Kitfile) -> list[tuple[str, str, str]]:
+    """Field, earlier field, and cleaned path of each entry whose path an earlier one has.
+
+    Prompts may share their path with anything (as in the Go tool): they are compared last.
+    """
+    ordered = sorted(paths(kitfile), key=lambda entry: entry[0].startswith("prompts["))
+    first: dict[str, str] = {}
+    doubles = []
+    for field, path in ordered:
+        cleaned = clean_path(path)
+        if cleaned in first:
+            doubles.append((field, first[cleaned], cleaned))
+        else:
+            first[cleaned] = field
+    return doubles
+
+
+def _path_problem(path: str) -> tuple[str, str | None] | None:
+    if path.startswith("/") or _DRIVE.match(path) or path.startswith("\\\\"):
+        return f"{_show(path)} is an absolute path", "write it relative to the Kitfile's directory"
+    if "\\" in path:
+        return f"{_show(path)} holds a backslash", f"write {_show(path.replace(chr(92), '/'))}"
+    if "\0" in path:
+        return f"{_show(path)} holds a NUL character", None
+    cleaned = clean_path(path)
+    if cleaned == ".." or cleaned.startswith("../"):
+        return f"{_show(path)} leaves the Kitfile's directory", "move the files below it, or pack the directory above"
+    return None
+
+
+def _check_part_types(kitfile: Kitfile, found: _Findings) -> None:
+    for index, part in enumerate(kitfile.model.parts if kitfile.model else ()):
+        field = f"model.parts[{index}].type"
+        if not part.type:
+            continue
+        if len(part.type) > PART_TYPE_LIMIT:
+            found.add(field, f"has {len(part.type)} characters, {PART_TYPE_LIMIT} are allowed")
+        elif not PART_TYPE.fullmatch(part.type):
+            hint = "use letters, digits, '_', '.' and '-', not starting with '.' or '-'"
+            found.add(field, f"{_show(part.type)} is not a type", hint)
+
+
+def _check_servers(kitfile: Kitfile, found: _Findings) -> None:
+    first: dict[str, int] = {}
+    for index, server in enumerate(kitfile.mcp_servers):
+        if not server.name:
+            found.add(f"mcpServers[{index}].name", "is missing", "each MCP server needs a name of its own")
+        elif server.name in first:
+            message = f"the same name as mcpServers[{first[server.name]}]: {_show(server.name)}"
+            found.add(f"mcpServers[{index}].name", message, "each MCP server needs a name of its own")
+        else:
+            first[server.name] = index
+        if not server.path:
+            found.add(f"mcpServers[{index}].path", "is missing", "name the server's .mcpb bundle")
+
+
+def _check_remote(dataset: Dataset, field: str, found: _Findings) -> None:
+    remote = dataset.remote_path
+    if not remote:
+        return
+    if remote.startswith("s3://"):
+        if not S3_PATH.fullmatch(remote):
+            found.add(f"{field}.remotePath", f"{_show(remote)} is not an object", "write s3://bucket/key[?versionId=…]")
+        if not dataset.remote_hash:
+            found.add(f"{field}.remoteHash", "is missing", "write the ETag of the object at remotePath")
+    elif not _is_reference(remote):
+        hint = "write s3://bucket/key, or a reference with a tag or digest"
+        found.add(f"{field}.remotePath", f"{_show(remote)} is neither an object of S3 nor a ModelKit", hint)
+
+
+def _is_reference(text: str) -> bool:
+    try:
+        reference = Reference.parse(text)
+    except InvalidValueError:
+        return False
+    return reference.tag is not None or reference.digest is not None
+
+
+def _show(text: str) -> str:
+    return printable(text[:57] + "…" if len(text) > 58 else text)

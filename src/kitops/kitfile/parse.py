@@ -1,0 +1,79 @@
+"""A Kitfile's YAML to its types, with every problem in one report."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import FileSystemError, KitfileError, NotFoundError, Problem, printable
+from kitops.kitfile.check import find_problems, find_warnings
+from kitops.kitfile.nodes import compose, is_null
+from kitops.kitfile.schema import MANIFEST_VERSION, Kitfile
+from kitops.kitfile.values import PROBLEM_LIMIT, Reader, TooManyProblems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAMES: Final = ("Kitfile", "kitfile", ".kitfile")
+"""The names that a Kitfile is looked for under, in this order."""
+
+
+def _ignore(_warning: Problem) -> None:
+    """Whoever wants the warnings passes something better."""
+
+
+def parse(text: str | bytes, path: str = "Kitfile", *, warn: Callable[[Problem], None] = _ignore) -> Kitfile:
+    """Read a Kitfile.
+
+    Scalars resolve as in Go's yaml.v3; fields that are text keep the spelling of what has no quotes (``1.10``). Anchors,
+    aliases and merge keys work within bounds (``nodes.SIZE_LIMIT``, ``DEPTH_LIMIT``, ``WEIGHT_LIMIT``).
+
+    Args:
+        text: the YAML; bytes are UTF-8, or UTF-16 with a byte order mark.
+        path: what errors call it.
+        warn: told what is probably not meant, only for a Kitfile without problems.
+
+    Raises:
+        KitfileError: with every problem, each with its line, column and field.
+    """
+    root = compose(text, path)
+    if root is None or is_null(root):
+        raise KitfileError(path, [Problem(1, 1, "", "is empty", "`kit init` writes a Kitfile")])
+    reader = Reader()
+    try:
+        kitfile = reader.read_part(root, Kitfile, "")
+    except TooManyProblems:
+        raise KitfileError(path, reader.problems, hint=f"only the first {PROBLEM_LIMIT} problems are shown") from None
+    problems = reader.problems + find_problems(kitfile, reader.places)
+    if len(problems) > PROBLEM_LIMIT:
+        shown = sorted(problems, key=lambda problem: (problem.line, problem.column))[:PROBLEM_LIMIT]
+        raise KitfileError(path, shown, hint=f"only the first {PROBLEM_LIMIT} problems are shown")
+    if problems:
+        raise KitfileError(path, problems)
+    if "manifestVersion" not in reader.places:
+        hint = f"add the line manifestVersion: {MANIFEST_VERSION}"
+        warn(Problem(root.line, root.column, "manifestVersion", f"is missing, read as {MANIFEST_VERSION}", hint))
+    for warning in find_warnings(kitfile, reader.places):
+        warn(warning)
+    return kitfile
+
+
+def find(context: Path) -> Path:
+    """The Kitfile of the directory ``context``.
+
+    Raises:
+        NotFoundError: there is none.
+        FileSystemError: the directory cannot be read.
+    """
+    try:
+        present = set(os.listdir(context))
+    except FileNotFoundError:
+        raise NotFoundError(f"looking for a Kitfile: {printable(context)} does not exist") from None
+    except OSError as error:
+        raise FileSystemError.wrap(error, "looking for a Kitfile in", context) from error
+    for name in NAMES:
+        if name in present and (context / name).is_file():
+            return context / name
+    where = printable(context)
+    raise NotFoundError(f"no Kitfile in {where}", hint=f"write one with `kit init {where}`, or name it with --file")
