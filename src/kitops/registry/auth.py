@@ -1,0 +1,244 @@
+"""Who may do what: challenges, scopes and the token handshake (RFC 9110 11.6, RFC 6749, docker token specification).
+
+Nothing here does I/O: :func:`handshake` is a generator that yields the requests to send and is sent their answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode, urlsplit
+
+from kitops.errors import AuthenticationError, InvalidValueError, RegistryError
+from kitops.registry.credentials import Credential
+from kitops.registry.headers import one_line, parse_refusal
+from kitops.registry.network import is_loopback
+from kitops.registry.urls import origin, safe_url
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping, Sequence
+
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_SCHEME = re.compile(rf"\s*({_WORD})(?:\s+|$|(?=,))", re.ASCII)
+_PARAMETER = re.compile(rf"\s*({_WORD})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|({_WORD}[^\s,]*))\s*(?:,|$)", re.ASCII)
+_TOKEN68 = re.compile(r"\s*[A-Za-z0-9._~+/-]+=*\s*(?:,|$)", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_DEFAULT_SECONDS: Final = 60.0
+_MARGIN_SECONDS: Final = 10.0
+CLIENT_ID: Final = "kitops"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One way in that a server offers; scheme and parameter names are lower case."""
+
+    scheme: str
+    parameters: Mapping[str, str] = field(hash=False)
+
+
+def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
+    """Read ``WWW-Authenticate`` headers. What cannot be read ends the reading of its header; it never raises."""
+    return tuple(challenge for value in values for challenge in _parse_header(value))
+
+
+def _parse_header(value: str) -> list[Challenge]:
+    found: list[Challenge] = []
+    position = 0
+    while match := _SCHEME.match(value, position):
+        position = match.end()
+        parameters: dict[str, str] = {}
+        if not _PARAMETER.match(value, position) and (single := _TOKEN68.match(value, position)):
+            position = single.end()
+        while pair := _PARAMETER.match(value, position):
+            key, quoted, bare = pair.groups()
+            parameters.setdefault(key.lower(), re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare)
+            position = pair.end()
+        found.append(Challenge(match.group(1).lower(), parameters))
+        while position < len(value) and value[position] in ", \t":
+            position += 1
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """What a token allows: resources (``repository:team/model``) and actions, sorted."""
+
+    rows: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def parse(cls, *texts: str) -> Scopes:
+        """Read and merge: ``repository:x:pull`` and ``repository:x:push`` are ``repository:x:pull,push``."""
+        found: dict[str, set[str]] = {}
+        for scope in " ".join(texts).split():
+            resource, colon, actions = scope.rpartition(":")
+            if not colon:
+                resource, actions = scope, ""
+            found.setdefault(resource, set()).update(filter(None, actions.split(",")))
+        return cls(tuple((resource, tuple(sorted(found[resource]))) for resource in sorted(found)))
+
+    def covers(self, wanted: Scopes) -> bool:
+        """Whether everything in ``wanted`` is in here."""
+        own = dict(self.rows)
+        return all(
+            resource in own and ("*" in own[resource] or set(actions) <= set(own[resource]))
+            for resource, actions in wanted.rows
+        )
+
+    def texts(self) -> list[str]:
+        """One text a resource, as the protocol wants them."""
+        return [f"{resource}:{','.join(actions)}" if actions else resource for resource, actions in self.rows]
+
+    def __str__(self) -> str:
+        return " ".join(self.texts())
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What to send to a token server."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False, hash=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """What it answered."""
+
+    status: int
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token and how many seconds it may be used, our safety margin taken off."""
+
+    value: str = field(repr=False)
+    seconds: float
+
+
+def basic_header(credential: Credential) -> str:
+    """The ``Authorization`` value of HTTP Basic."""
+    pair = f"{credential.username}:{credential.password}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def bearer_header(token: str) -> str:
+    """The ``Authorization`` value of a bearer token."""
+    return f"Bearer {token}"
+
+
+def check_realm(realm: str, registry_url: str, *, secret: bool) -> None:
+    """Raise unless the token server at ``realm`` may be asked on behalf of a registry.
+
+    Over TLS any host may be asked (``secret`` or not). Over plain HTTP only the registry itself when it is reached by
+    plain HTTP, or loopback on behalf of loopback. A table of known pairs belongs here.
+
+    Raises:
+        AuthenticationError: it may not.
+    """
+    try:
+        scheme, host, port = origin(realm)
+        user = urlsplit(realm).username
+    except ValueError as error:
+        raise AuthenticationError(f"{safe_url(registry_url)} names a token server that is not an http URL") from error
+    if user is not None:
+        raise AuthenticationError(f"{safe_url(registry_url)} names a token server with a user in its URL")
+    if scheme == "https":
+        return
+    own_scheme, own_host, own_port = origin(registry_url)
+    if own_scheme == "http" and ((host, port) == (own_host, own_port) or (is_loopback(host) and is_loopback(own_host))):
+        return
+    what = "send the credentials" if secret else "ask for a token"
+    raise AuthenticationError(
+        f"will not {what} for {safe_url(registry_url)} over plain HTTP to {safe_url(realm)}",
+        hint="the registry's token server must be served over TLS",
+    )
+
+
+def handshake(
+    challenge: Challenge, credential: Credential | None, scopes: Scopes, registry_url: str
+) -> Generator[TokenRequest, TokenAnswer, Token]:
+    """Get a token: yields requests, is sent answers, returns the token.
+
+    Args:
+        challenge: a ``bearer`` one.
+        credential: None asks as anonymous.
+        scopes: what the token shall allow.
+        registry_url: on whose behalf.
+
+    Raises:
+        AuthenticationError: the credentials were refused, or must not be sent there.
+        RegistryError: the token server answered something else.
+    """
+    realm = challenge.parameters.get("realm", "")
+    check_realm(realm, registry_url, secret=credential is not None)
+    service = challenge.parameters.get("service", "")
+    if credential is not None and credential.identity_token:
+        answer = yield _refresh_request(realm, service, scopes, credential.identity_token)
+        if answer.status not in (404, 405):
+            return _read_token(answer, realm, anonymous=False)
+        credential = Credential(credential.username or "<token>", credential.identity_token)
+    answer = yield _basic_request(realm, service, scopes, credential)
+    return _read_token(answer, realm, anonymous=credential is None)
+
+
+def _basic_request(realm: str, service: str, scopes: Scopes, credential: Credential | None) -> TokenRequest:
+    query = [("service", service)] if service else []
+    query += [("scope", text) for text in scopes.texts()]
+    query.append(("client_id", CLIENT_ID))
+    headers = {"Authorization": basic_header(credential)} if credential else {}
+    return TokenRequest("GET", f"{realm}{'&' if urlsplit(realm).query else '?'}{urlencode(query)}", headers)
+
+
+def _refresh_request(realm: str, service: str, scopes: Scopes, identity_token: str) -> TokenRequest:
+    form = {
+        "grant_type": "refresh_token",
+        "service": service,
+        "client_id": CLIENT_ID,
+        "scope": str(scopes),
+        "refresh_token": identity_token,
+    }
+    return TokenRequest(
+        "POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode("ascii")
+    )
+
+
+def _read_token(answer: TokenAnswer, realm: str, *, anonymous: bool) -> Token:
+    where = safe_url(urlsplit(realm)._replace(query="").geturl())
+    if answer.status in (400, 401, 403):
+        said = parse_refusal(answer.body).text
+        what = "an anonymous user" if anonymous else "the credentials"
+        raise AuthenticationError(f"token server {where} refused {what}{': ' if said else ''}{said}")
+    if answer.status != 200:
+        refusal = parse_refusal(answer.body)
+        raise RegistryError(
+            f"token server {where} answered {answer.status}: {refusal.text}",
+            status=answer.status,
+            codes=refusal.codes,
+            request=f"GET {where}",
+        )
+    try:
+        table = json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidValueError(f"token server {where} did not answer with JSON") from error
+    token = (table.get("token") or table.get("access_token")) if isinstance(table, dict) else None
+    if not isinstance(token, str) or not _HEADER_VALUE.fullmatch(token):
+        raise RegistryError(f"token server {where} answered without a token", status=answer.status)
+    return Token(token, _lifetime(table.get("expires_in")))
+
+
+def _lifetime(value: object) -> float:
+    """Seconds to use a token for; its ``issued_at`` is left aside because clocks differ."""
+    seconds = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else 0.0
+    seconds = min(seconds or _DEFAULT_SECONDS, 86400.0)
+    return seconds - min(_MARGIN_SECONDS, seconds / 4)
+
+
+def describe_challenges(challenges: Sequence[Challenge]) -> str:
+    """The schemes on offer, for an error."""
+    return one_line(", ".join(sorted({challenge.scheme for challenge in challenges}))) or "nothing"

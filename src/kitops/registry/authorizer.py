@@ -1,0 +1,133 @@
+"""The credentials and tokens of one registry while it is talked to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from kitops.errors import AuthenticationError
+from kitops.registry.auth import (
+    Challenge,
+    Scopes,
+    TokenAnswer,
+    TokenRequest,
+    basic_header,
+    bearer_header,
+    describe_challenges,
+    handshake,
+    parse_challenges,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from kitops.registry.credentials import Credential
+    from kitops.registry.transport import Transport
+
+_MAX_TOKEN_ANSWER = 1024 * 1024
+
+
+class Authorizer:
+    """Answers a registry's challenges and remembers the tokens that it got. Thread-safe.
+
+    Args:
+        base: the registry's API, which credentials and tokens are bound to.
+        registry: its name, for people.
+        find: gives the credential; called once, and only when the registry asks.
+        transport: reaches the token server.
+    """
+
+    def __init__(self, base: str, registry: str, find: Callable[[], Credential | None], transport: Transport) -> None:
+        self._base = base
+        self._registry = registry
+        self._find = find
+        self._transport = transport
+        self._lock = threading.RLock()
+        self._credential: Credential | None = None
+        self._found = False
+        self._basic: str | None = None
+        self._bearer: Challenge | None = None
+        self._tokens: list[tuple[Scopes, str, float]] = []
+
+    def header(self, scopes: Scopes) -> str | None:
+        """The ``Authorization`` value for ``scopes``, a fresh token where the way to it is known, or None."""
+        with self._lock:
+            if self._basic is not None:
+                return self._basic
+            if (known := self._known(scopes)) or self._bearer is None:
+                return known
+            return self._ask(self._bearer, scopes)
+
+    def answer_challenges(self, values: Iterable[str], scopes: Scopes, used: str | None, said: str) -> str:
+        """The ``Authorization`` value that answers a 401.
+
+        Args:
+            values: its ``WWW-Authenticate`` headers.
+            scopes: what the request needs.
+            used: the value that was refused, or None.
+            said: the refusal in words.
+
+        Raises:
+            AuthenticationError: there is none.
+        """
+        challenges = parse_challenges(values)
+        with self._lock:
+            self._tokens = [row for row in self._tokens if row[1] != used]
+            now_known = self._basic or self._known(scopes)
+            if now_known is not None and now_known != used:  # another thread got it meanwhile
+                return now_known
+            bearer = next((one for one in challenges if one.scheme == "bearer"), None)
+            if bearer is not None:
+                self._bearer = bearer
+                return self._ask(bearer, Scopes.parse(str(scopes), bearer.parameters.get("scope", "")))
+            credential = self._credential_once()
+            if any(one.scheme == "basic" for one in challenges):
+                if credential is None or not credential.password or self._basic is not None:
+                    raise self._refused(said)
+                self._basic = basic_header(credential)
+                return self._basic
+        offer = describe_challenges(challenges)
+        raise AuthenticationError(f"{self._registry} wants a kind of login that is not supported: {offer}")
+
+    def hint(self) -> str:
+        """What to type when a registry refused."""
+        if self._found and self._credential is not None:
+            return f"the account in use may not do this; `kit login {self._registry}` with another"
+        return f"kit login {self._registry}"
+
+    def _refused(self, said: str) -> AuthenticationError:
+        why = "the credentials were refused" if self._basic is not None else "it wants to know who you are"
+        return AuthenticationError(f"{self._registry}: {why}{': ' if said else ''}{said}", hint=self.hint())
+
+    def _known(self, scopes: Scopes) -> str | None:
+        now = time.monotonic()
+        self._tokens = [row for row in self._tokens if row[2] > now]
+        return next((header for own, header, _ in self._tokens if own.covers(scopes)), None)
+
+    def _ask(self, challenge: Challenge, scopes: Scopes) -> str:
+        credential = self._credential_once()
+        if credential is not None and credential.registry_token:
+            return bearer_header(credential.registry_token)
+        steps = handshake(challenge, credential, scopes, self._base)
+        started = time.monotonic()
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(self._send(request))
+        except StopIteration as end:
+            header = bearer_header(end.value.value)
+            self._tokens.append((scopes, header, started + end.value.seconds))
+            return header
+        except AuthenticationError as error:
+            raise AuthenticationError(error.message, hint=error.hint or self.hint()) from error
+
+    def _send(self, request: TokenRequest) -> TokenAnswer:
+        with self._transport.send(request.method, request.url, headers=request.headers, body=request.body) as answer:
+            return TokenAnswer(answer.status, answer.read(_MAX_TOKEN_ANSWER))
+
+    def _credential_once(self) -> Credential | None:
+        if not self._found:
+            self._credential = self._find()
+            self._found = True
+        return self._credential

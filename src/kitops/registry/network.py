@@ -1,0 +1,154 @@
+"""How the network is reached: options, and which proxy serves which host. Values only, no I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from kitops.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait and how often to try, in seconds.
+
+    Args:
+        connect: for one address to accept a connection, and for one step of a TLS handshake.
+        read: for the next bytes, in either direction.
+        commit: for the answer to an upload's last byte: registries with object storage copy the blob then.
+        attempts: tries of one request in all.
+        pause: before the second try; doubled each time.
+        longest_pause: what ``Retry-After`` may ask for at most; more is an error at once.
+    """
+
+    connect: float = 10.0
+    read: float = 60.0
+    commit: float = 600.0
+    attempts: int = 5
+    pause: float = 0.25
+    longest_pause: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How to reach registries.
+
+    Args:
+        plain_http: speak HTTP without TLS, for registries on loopback or in a lab.
+        tls_verify: check certificates.
+        tls_certs: PEM files with more certificate authorities to trust, besides the system's.
+        client_cert: PEM file with a client certificate (mutual TLS).
+        client_key: PEM file with its key; None when it stands in ``client_cert``.
+        proxy: URL of a proxy for everything; overrules the next three, loopback included.
+        http_proxy: URL of a proxy for ``http`` URLs.
+        https_proxy: URL of a proxy for ``https`` URLs.
+        no_proxy: hosts reached directly, comma separated, as ``NO_PROXY`` has them.
+        user_agent: what we say we are.
+        patience: timeouts and tries.
+    """
+
+    plain_http: bool = False
+    tls_verify: bool = True
+    tls_certs: tuple[Path, ...] = ()
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
+    http_proxy: str | None = field(default=None, repr=False)
+    https_proxy: str | None = field(default=None, repr=False)
+    no_proxy: str = ""
+    user_agent: str = "kitops"
+    patience: Patience = Patience()
+
+    def proxy_for(self, scheme: str, host: str, port: int) -> str | None:
+        """The URL of the proxy for a host, or None for a direct connection.
+
+        As Go's tools do it: the proxies of the environment never serve ``localhost`` and loopback addresses.
+
+        Raises:
+            InvalidValueError: the proxy that would be used is not a URL that we can use.
+        """
+        if self.proxy:
+            return check_proxy(self.proxy)
+        chosen = self.https_proxy if scheme == "https" else self.http_proxy
+        if not chosen or is_loopback(host) or _is_excluded(self.no_proxy, host, port):
+            return None
+        return check_proxy(chosen)
+
+
+def check_proxy(text: str) -> str:
+    """The URL of a proxy; ``host:port`` means ``http://host:port``.
+
+    Raises:
+        InvalidValueError: it is not one, or of a kind that is not supported.
+    """
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in ("", "http", "https"):
+        raise InvalidValueError(
+            f"proxy scheme {parts.scheme!r} is not supported", hint="use an http:// or https:// proxy"
+        )
+    if not host:
+        raise InvalidValueError("the proxy's URL is not valid", hint="a proxy looks like http://proxy.example.com:3128")
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine by name or address."""
+    bare = host.strip("[]").lower().rstrip(".")
+    if bare == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_excluded(no_proxy: str, host: str, port: int) -> bool:
+    bare = host.strip("[]").lower().rstrip(".")
+    return any(_matches(entry.strip().lower(), bare, port) for entry in no_proxy.split(",") if entry.strip())
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    if "/" in entry:
+        return _in_network(entry, host)
+    entry, entry_port = _split_port(entry)
+    if entry_port is not None and entry_port != port:
+        return False
+    try:
+        return ipaddress.ip_address(entry) == ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    entry = entry.removeprefix("*").rstrip(".")
+    if entry.startswith("."):  # only hosts below it, as Go and curl read it
+        return host.endswith(entry)
+    return host == entry or host.endswith(f".{entry}")
+
+
+def _in_network(entry: str, host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    if entry.startswith("["):
+        bare, _, rest = entry[1:].partition("]")
+        return bare, int(rest[1:]) if rest[1:].isdigit() else None
+    if entry.count(":") == 1:
+        bare, _, port = entry.partition(":")
+        return bare, int(port) if port.isdigit() else None
+    return entry, None

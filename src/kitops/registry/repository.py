@@ -1,0 +1,425 @@
+"""One repository of a registry: a source and a sink of content (distribution-spec v1.1)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from kitops.content.verify import VerifyingReader, check_bytes
+from kitops.errors import IntegrityError, InvalidValueError, NotFoundError, RegistryError
+from kitops.oci import mediatype
+from kitops.oci.descriptor import Descriptor
+from kitops.oci.digest import Digest
+from kitops.oci.manifest import MAX_MANIFEST_SIZE
+from kitops.oci.reference import check_tag
+from kitops.registry.auth import Scopes
+from kitops.registry.download import open_whole
+from kitops.registry.headers import media_type, next_link
+from kitops.registry.session import Request, Session
+from kitops.registry.upload import Strategy, UploadPlace, finish, upload_whole
+from kitops.registry.urls import api_repository, follow, origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from kitops.content.protocols import Reader, Run
+    from kitops.oci.reference import Reference
+    from kitops.registry.credentials import FindsCredential
+    from kitops.registry.network import Network
+    from kitops.registry.transport import Answer
+
+MANIFEST_TYPES: Final = mediatype.MANIFESTS | mediatype.INDEXES
+_ACCEPT: Final = ", ".join(sorted(MANIFEST_TYPES, reverse=True))
+_MAX_PAGES: Final = 10_000
+_MAX_PAGE: Final = 32 * 1024 * 1024
+_KEPT_MANIFESTS: Final = 8
+
+
+def open_repository(ref: Reference, network: Network, credentials: FindsCredential, run: Run) -> Repository:
+    """The repository of ``ref`` in its registry; close it, or use it as a context manager. Sends nothing yet.
+
+    Raises:
+        InvalidValueError: ``ref`` names no registry, or the network's files are not usable.
+    """
+    if not ref.repository:
+        raise InvalidValueError(f"{ref} names no repository of a registry")
+    repository = api_repository(ref.registry, ref.repository)
+    session = Session(ref.registry, repository, network, credentials, run)
+    return Repository(session, repository, f"{ref.registry}/{ref.repository}")
+
+
+class Repository:
+    """Source and sink (``kitops.content.protocols``). Thread-safe.
+
+    Args:
+        session: talks to its registry.
+        repository: its name as the registry's API has it.
+        locator: its name for people.
+    """
+
+    def __init__(self, session: Session, repository: str, locator: str, *, strategy: Strategy = upload_whole) -> None:
+        self.locator = locator
+        self._session = session
+        self._repository = repository
+        self._strategy = strategy
+        self._pull = Scopes.parse(f"repository:{repository}:pull")
+        self._push = Scopes.parse(f"repository:{repository}:pull,push")
+        self._delete = Scopes.parse(f"repository:{repository}:delete,pull")
+        self._manifests: OrderedDict[Digest, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- source
+
+    def resolve(self, pointer: str) -> Descriptor:
+        """The descriptor that a tag or digest points to now, by HEAD, or by GET where HEAD tells too little.
+
+        Raises:
+            NotFoundError: there is no such tag or digest.
+        """
+        with self._session.send(self._manifest_request("HEAD", pointer)) as answer:
+            desc = _described(answer, pointer, self._name(pointer))
+        return self.fetch_manifest(pointer)[0] if desc is None else desc
+
+    def fetch_manifest(self, pointer: str) -> tuple[Descriptor, bytes]:
+        """A manifest by tag or digest with its descriptor, whose digest is computed from its bytes.
+
+        Raises:
+            NotFoundError: there is no such tag or digest.
+            IntegrityError: it is not what the digest, or the registry's own header, says.
+        """
+        what = self._name(pointer)
+        with self._session.send(self._manifest_request("GET", pointer)) as answer:
+            data = answer.read(MAX_MANIFEST_SIZE)
+            said = answer.header("Docker-Content-Digest")
+            kind = media_type(answer.header("Content-Type"))
+        promised = [Digest.parse(text) for text in (said, pointer if ":" in pointer else None) if text]
+        for digest in promised:
+            check_bytes(data, Descriptor(kind, digest, len(data)), what)
+        digest = promised[-1] if promised else Digest.of(data)
+        return Descriptor(_body_type(data, kind, what), digest, len(data)), data
+
+    def fetch(self, desc: Descriptor) -> bytes:
+        """A small blob or a manifest as verified bytes.
+
+        Raises:
+            NotFoundError: it is not there.
+            IntegrityError: it is not what ``desc`` says.
+            RegistryError: it is larger than 16 MiB.
+        """
+        what = self._what(desc)
+        if desc.data is not None:
+            check_bytes(desc.data, desc, what)
+            return desc.data
+        if (kept := self._kept(desc.digest)) is not None:
+            return kept
+        if desc.size > MAX_MANIFEST_SIZE:
+            raise RegistryError(f"reading {what}: {desc.size} bytes are too many to hold in memory")
+        with self.stream(desc) as reader:
+            found = bytearray(desc.size + 1)
+            count = _read_full(reader, memoryview(found))
+        data = bytes(memoryview(found)[:count])
+        if count > desc.size:
+            raise IntegrityError(what, f"{desc.size} bytes", "more")
+        check_bytes(data, desc, what)
+        return data
+
+    @contextmanager
+    def open(self, desc: Descriptor) -> Iterator[Reader]:
+        """The bytes of a blob, verified as they pass by."""
+        with self.stream(desc) as reader:
+            yield VerifyingReader(reader, desc, self._what(desc))
+
+    @contextmanager
+    def stream(self, desc: Descriptor) -> Iterator[Reader]:
+        """The bytes of a blob or manifest as the registry sends them, for a sink, which verifies them itself."""
+        request = Request(
+            method="GET",
+            target=self._target(desc),
+            doing="reading",
+            what=self._what(desc),
+            scopes=self._pull,
+            headers={"Accept": desc.media_type} if desc.media_type in MANIFEST_TYPES else {},
+        )
+        with open_whole(self._session, request, desc) as reader:
+            yield reader
+
+    # --- sink
+
+    def exists(self, desc: Descriptor) -> bool:
+        """Whether the repository has the blob or manifest."""
+        request = Request(
+            method="HEAD",
+            target=self._target(desc),
+            doing="looking for",
+            what=self._what(desc),
+            scopes=self._pull,
+            headers={"Accept": desc.media_type} if desc.media_type in MANIFEST_TYPES else {},
+            ok=(200, 404),
+        )
+        with self._session.send(request) as answer:
+            return answer.status == 200
+
+    def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
+        """Upload a blob or manifest.
+
+        ``reader`` is read once: after a NetworkError, whoever owns the source opens it again and calls again.
+
+        Raises:
+            IntegrityError: the bytes are not what ``desc`` says.
+            NetworkError: the connection broke on the way.
+        """
+        if desc.media_type not in MANIFEST_TYPES:
+            self._strategy(self._place(), desc, reader, moved)
+            return
+        if desc.size > MAX_MANIFEST_SIZE:
+            raise RegistryError(f"uploading {self._what(desc)}: {desc.size} bytes are too many for a manifest")
+        found = bytearray(desc.size + 1)
+        data = bytes(found[: _read_full(reader, memoryview(found))])
+        check_bytes(data, desc, self._what(desc))
+        self._put_manifest(desc, data, str(desc.digest))
+        moved(desc.size)
+
+    def tag(self, desc: Descriptor, tag: str) -> None:
+        """Point ``tag`` at a manifest that is here: its bytes are put under the tag."""
+        check_tag(tag)
+        self._put_manifest(desc, self.fetch(desc), tag)
+
+    def mount(self, desc: Descriptor, repository: str) -> bool:
+        """Take a blob over from another repository of the same registry; False when the registry would not.
+
+        Args:
+            desc: the blob.
+            repository: the other one, as references have it.
+        """
+        source = api_repository(self._session.registry, repository)
+        scopes = Scopes.parse(str(self._push), f"repository:{source}:pull")
+        request = Request(
+            method="POST",
+            target=f"/v2/{self._repository}/blobs/uploads/?mount={quote(str(desc.digest))}&from={quote(source)}",
+            doing="mounting",
+            what=self._what(desc),
+            scopes=scopes,
+            ok=(201, 202, 404, 405),
+        )
+        with self._session.send(request) as answer:
+            status, location = answer.status, answer.header("Location")
+            if status == 202 and location:
+                self._cancel_upload(follow(answer.url, location))
+        return status == 201
+
+    # --- the rest of a repository's life
+
+    def tags(self) -> list[str]:
+        """Every tag, page after page, in the registry's order.
+
+        Raises:
+            NotFoundError: there is no such repository.
+            RegistryError: the listing is not one, never ends, or leads to another host.
+        """
+        found: dict[str, None] = {}
+        target: str | None = f"/v2/{self._repository}/tags/list"
+        seen: set[str] = set()
+        while target is not None:
+            if target in seen or len(seen) >= _MAX_PAGES:
+                raise RegistryError(f"listing tags of {self.locator}: the pages never end")
+            seen.add(target)
+            request = Request(
+                method="GET", target=target, doing="listing tags of", what=self.locator, scopes=self._pull
+            )
+            with self._session.send(request) as answer:
+                found |= dict.fromkeys(_read_tags(answer.read(_MAX_PAGE), self.locator))
+                target = self._next_page(answer)
+        return list(found)
+
+    def delete(self, pointer: str) -> None:
+        """Delete a manifest by digest, or untag it by tag.
+
+        Raises:
+            NotFoundError: it is not there.
+            RegistryError: the registry does not delete.
+        """
+        request = Request(
+            method="DELETE",
+            target=self._manifest_target(pointer),
+            doing="deleting",
+            what=self._name(pointer),
+            scopes=self._delete,
+            ok=(200, 202, 204),
+        )
+        try:
+            self._session.send(request).close()
+        except RegistryError as error:
+            if error.status not in (400, 405, 501):
+                raise
+            hint = "it may delete by digest only" if ":" not in pointer else "deleting may be switched off there"
+            raise RegistryError(
+                error.message, status=error.status, codes=error.codes, request=error.request, hint=hint
+            ) from error
+        with self._lock:
+            self._manifests.clear()
+
+    def ping(self) -> None:
+        """See that a registry answers (``GET /v2/``).
+
+        Raises:
+            KitError: it does not, or wants other credentials.
+        """
+        ping(self._session)
+
+    # --- parts
+
+    def _place(self) -> UploadPlace:
+        return UploadPlace(self._session, self._repository, self._push)
+
+    def _put_manifest(self, desc: Descriptor, data: bytes, pointer: str) -> None:
+        request = Request(
+            method="PUT",
+            target=self._manifest_target(pointer),
+            doing="uploading",
+            what=self._name(pointer),
+            scopes=self._push,
+            headers={"Content-Type": desc.media_type},
+            body=data,
+            ok=(200, 201, 202),
+            wait=self._session.commit_seconds,
+        )
+        finish(self._place(), desc, request)
+        with self._lock:
+            self._manifests[desc.digest] = data
+            while len(self._manifests) > _KEPT_MANIFESTS:
+                self._manifests.popitem(last=False)
+
+    def _kept(self, digest: Digest) -> bytes | None:
+        with self._lock:
+            return self._manifests.get(digest)
+
+    def _cancel_upload(self, location: str) -> None:
+        request = Request(
+            method="DELETE",
+            target=location,
+            doing="cancelling an upload to",
+            what=self.locator,
+            scopes=self._push,
+            ok=range(200, 500),
+        )
+        self._session.send(request).close()
+
+    def _next_page(self, answer: Answer) -> str | None:
+        link = next_link(answer.headers("Link"))
+        if link is None:
+            return None
+        target = follow(answer.url, link)
+        if origin(target) != origin(answer.url):
+            raise RegistryError(f"listing tags of {self.locator}: the next page is on another host")
+        return target
+
+    def _manifest_request(self, method: str, pointer: str) -> Request:
+        return Request(
+            method=method,
+            target=self._manifest_target(pointer),
+            doing="reading",
+            what=self._name(pointer),
+            scopes=self._pull,
+            headers={"Accept": _ACCEPT},
+        )
+
+    def _manifest_target(self, pointer: str) -> str:
+        if ":" in pointer:
+            Digest.parse(pointer)
+        else:
+            check_tag(pointer)
+        return f"/v2/{self._repository}/manifests/{pointer}"
+
+    def _target(self, desc: Descriptor) -> str:
+        kind = "manifests" if desc.media_type in MANIFEST_TYPES else "blobs"
+        return f"/v2/{self._repository}/{kind}/{desc.digest}"
+
+    def _name(self, pointer: str) -> str:
+        return f"{self.locator}{'@' if ':' in pointer else ':'}{pointer}"
+
+    def _what(self, desc: Descriptor) -> str:
+        if desc.media_type in MANIFEST_TYPES:
+            return self._name(str(desc.digest))
+        return f"blob {desc.digest} of {self.locator}"
+
+
+def ping(session: Session) -> None:
+    """``GET /v2/``: a registry answers 200.
+
+    Raises:
+        RegistryError: what answers is not a registry.
+    """
+    request = Request(method="GET", target="/v2/", doing="asking", what=session.registry, scopes=Scopes())
+    try:
+        with session.send(request) as answer:
+            kind = media_type(answer.header("Content-Type"))
+    except NotFoundError as error:
+        raise RegistryError(
+            f"{session.registry} is not a registry: GET /v2/ answered 404",
+            status=404,
+            request=f"GET {session.base}/v2/",
+        ) from error
+    if kind == "text/html":
+        raise RegistryError(f"{session.registry} is not a registry: GET /v2/ answered with a web page", status=200)
+
+
+def _described(answer: Answer, pointer: str, what: str) -> Descriptor | None:
+    """The descriptor in the headers of a HEAD answer, or None where one of its parts is missing."""
+    kind = media_type(answer.header("Content-Type"))
+    said, length = answer.header("Docker-Content-Digest"), answer.header("Content-Length") or ""
+    if said is None or kind not in MANIFEST_TYPES or not length.isascii() or not length.isdigit():
+        return None
+    if ":" in pointer and said != pointer:
+        raise IntegrityError(what, pointer, said)
+    return Descriptor(kind, Digest.parse(said), int(length))
+
+
+def _body_type(data: bytes, kind: str, what: str) -> str:
+    """The media type of a manifest: what it says itself, which must be what the header says where both do."""
+    try:
+        table = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidValueError(f"{what} is not valid JSON") from error
+    inner = table.get("mediaType") if isinstance(table, dict) else None
+    if isinstance(inner, str) and inner:
+        if kind in MANIFEST_TYPES and kind != inner:
+            raise InvalidValueError(f"{what} says it is {inner}, its registry says {kind}")
+        return inner
+    return kind if kind in MANIFEST_TYPES else mediatype.MANIFEST
+
+
+def _read_tags(data: bytes, locator: str) -> list[str]:
+    try:
+        table = json.loads(data)
+        tags = table["tags"] or []
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise RegistryError(f"listing tags of {locator}: the answer is not a list of tags") from error
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise RegistryError(f"listing tags of {locator}: the answer is not a list of tags")
+    return tags
+
+
+def _read_full(reader: Reader, buffer: memoryview) -> int:
+    """Fill ``buffer`` as far as the reader goes; how many bytes came."""
+    count = 0
+    while count < len(buffer) and (more := reader.readinto(buffer[count:])):
+        count += more
+    return count

@@ -1,0 +1,299 @@
+"""One HTTP exchange at a time, over pooled connections: no redirects, no retries, no authentication.
+
+This is the only module that knows urllib3.
+"""
+
+from __future__ import annotations
+
+import threading
+from http.client import HTTPException
+from http.client import HTTPResponse as RawResponse
+from typing import TYPE_CHECKING, ClassVar, Protocol
+from urllib.parse import unquote, urlsplit
+
+from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.util import make_headers, parse_url
+
+from kitops.errors import NetworkError, RegistryError
+from kitops.registry.dial import Line
+from kitops.registry.link_errors import explain
+from kitops.registry.network import Network
+from kitops.registry.tls import build_context
+from kitops.registry.urls import origin, safe_url
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from kitops.content.cancel import CancelToken
+
+__all__ = ["BLOCK", "Answer", "Body", "Network", "Transport"]
+
+BLOCK = 256 * 1024
+
+
+class Body(Protocol):
+    """What a request sends, with its length known before."""
+
+    size: int
+
+    def __iter__(self) -> Iterator[memoryview]: ...
+
+
+class Answer:
+    """Status, headers and body of an answer; a context manager that gives its connection back.
+
+    ``readinto`` reads the raw body: no decoding, and NetworkError when it ends before the announced length.
+    """
+
+    def __init__(self, response: BaseHTTPResponse, method: str, url: str, cancel: CancelToken) -> None:
+        self.status = response.status
+        self.method = method
+        self.url = url
+        self._response = response
+        self._cancel = cancel
+        raw = getattr(response, "_fp", None)
+        # http.client's own readinto copies each byte once less than urllib3's
+        self._raw = raw if isinstance(raw, RawResponse) else None
+        self.size = _content_length(response, method)
+        self._count = 0
+        self._ended = False
+
+    def header(self, key: str) -> str | None:
+        """The value of a header, several joined by commas, or None."""
+        return self._response.headers.get(key)
+
+    def headers(self, key: str) -> list[str]:
+        """The values of a header, each as it came."""
+        return list(self._response.headers.getlist(key))
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        self._cancel.check()
+        try:
+            count = (self._raw or self._response).readinto(buffer)
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            self._cancel.check()
+            raise explain(error, f"reading {safe_url(self.url)}") from error
+        self._cancel.check()
+        if count:
+            self._count += count
+            return count
+        self._ended = True
+        if self.size is not None and self._count < self.size:
+            self._ended = False
+            raise NetworkError(
+                f"reading {safe_url(self.url)}: the connection ended after {self._count} of {self.size} bytes"
+            )
+        return 0
+
+    def read(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            RegistryError: it has more than ``limit`` bytes.
+        """
+        found = bytearray()
+        buffer = memoryview(bytearray(min(BLOCK, limit + 1)))
+        while count := self.readinto(buffer):
+            found += buffer[:count]
+            if len(found) > limit:
+                raise RegistryError(f"reading {safe_url(self.url)}: the answer has more than {limit} bytes")
+        return bytes(found)
+
+    def read_some(self, limit: int) -> bytes:
+        """The first ``limit`` bytes of the body, or what can be had of them."""
+        found = bytearray(limit)
+        view = memoryview(found)
+        count = 0
+        try:
+            while count < limit and (more := self.readinto(view[count:])):
+                count += more
+        except NetworkError:
+            pass
+        return bytes(view[:count])
+
+    def close(self) -> None:
+        """Give the connection back if the body was read, else close it. May be called twice."""
+        if not self._ended and self.method != "HEAD" and self._count != self.size:
+            self._response.close()
+        elif self._raw is not None:
+            self._raw.close()
+        self._response.release_conn()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Transport:
+    """The connections of one run under one :class:`Network`. Thread-safe.
+
+    Args:
+        network: how hosts are reached.
+        cancel: asked to end, it breaks every connection.
+        connections: idle connections that are kept for each host.
+    """
+
+    def __init__(self, network: Network, cancel: CancelToken, connections: int) -> None:
+        self._network = network
+        self._cancel = cancel
+        self._connections = connections
+        self._line = Line(cancel, network.patience.connect)
+        self._pools: dict[str | None, PoolManager] = {}
+        self._context: ssl.SSLContext | None = None
+        self._lock = threading.Lock()
+        self._closing = cancel.closing(self._line.hang_up)
+        self._closing.__enter__()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | Body | None = None,
+        read_seconds: float | None = None,
+    ) -> Answer:
+        """One request and the head of its answer.
+
+        Args:
+            method: the HTTP method.
+            url: absolute.
+            headers: all but ``Host``, ``User-Agent``, ``Accept-Encoding`` and ``Content-Length``.
+            body: what is sent.
+            read_seconds: how long the answer may take to begin; the network's read timeout when None.
+
+        Raises:
+            NetworkError: no answer came.
+            Cancelled: the end was asked for.
+        """
+        self._cancel.check()
+        patience = self._network.patience
+        own = {"User-Agent": self._network.user_agent, "Accept-Encoding": "identity", **headers}
+        if body is not None or method in ("POST", "PUT", "PATCH"):
+            own["Content-Length"] = str(0 if body is None else len(body) if isinstance(body, bytes) else body.size)
+        try:
+            response = self._pool(url).urlopen(
+                method,
+                url,
+                body=body,  # an iterable of buffers, which http.client takes
+                headers=own,
+                timeout=Timeout(connect=patience.read, read=read_seconds or patience.read),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            self._cancel.check()
+            raise explain(error, f"{method} {safe_url(url)}") from error
+        return Answer(response, method, url, self._cancel)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._closing.__exit__(None, None, None)
+        with self._lock:
+            pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            pool.clear()
+
+    def _pool(self, url: str) -> PoolManager:
+        scheme, host, port = origin(url)
+        proxy = self._network.proxy_for(scheme, host, port)
+        with self._lock:
+            if self._context is None and (scheme == "https" or (proxy or "").startswith("https:")):
+                self._context = build_context(self._network)
+                self._pools.clear()  # made without a context; their open connections close when they are given back
+            pool = self._pools.get(proxy)
+            if pool is None:
+                pool = self._pools[proxy] = self._open_pool(proxy)
+            return pool
+
+    def _open_pool(self, proxy: str | None) -> PoolManager:
+        pool: PoolManager
+        if proxy is None:
+            pool = PoolManager(
+                num_pools=32, maxsize=self._connections, block=False, blocksize=BLOCK, ssl_context=self._context
+            )
+        else:
+            pool = ProxyManager(
+                _without_user(proxy),
+                num_pools=32,
+                maxsize=self._connections,
+                blocksize=BLOCK,
+                ssl_context=self._context,
+                proxy_ssl_context=self._context,
+                proxy_headers=_proxy_headers(proxy),
+            )
+        pool.pool_classes_by_scheme = _pool_classes(self._line)
+        return pool
+
+
+def _pool_classes(line: Line) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's pools, with connections that are opened and watched by ``line``."""
+
+    class PlainConnection(_Watched, HTTPConnection):
+        pass
+
+    class SecureConnection(_Watched, HTTPSConnection):
+        pass
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = PlainConnection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+        def _validate_conn(self, conn: HTTPConnection) -> None:  # type: ignore[override]
+            if conn.is_closed:  # urllib3's own also warns of certificates that were left unchecked on demand
+                conn.connect()
+
+    PlainConnection.line = line
+    SecureConnection.line = line
+    return {"http": PlainPool, "https": SecurePool}
+
+
+class _Watched(HTTPConnection):
+    line: ClassVar[Line]
+
+    def _new_conn(self) -> socket.socket:
+        sock = self.line.connect(self._dns_host, self.port, self.socket_options or ())
+        self.line.watch(sock)
+        return sock
+
+    def connect(self) -> None:
+        super().connect()
+        if self.sock is not None:
+            self.sock.settimeout(self.timeout)
+
+
+def _content_length(response: BaseHTTPResponse, method: str) -> int | None:
+    if method == "HEAD" or response.status in (204, 304):
+        return 0
+    if response.headers.get("Transfer-Encoding"):
+        return None
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _without_user(proxy: str) -> str:
+    return parse_url(proxy)._replace(auth=None).url
+
+
+def _proxy_headers(proxy: str) -> dict[str, str]:
+    auth = parse_url(proxy).auth
+    if auth is None:
+        return {}
+    parts = urlsplit(proxy)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return dict(make_headers(proxy_basic_auth=f"{user}:{password}"))

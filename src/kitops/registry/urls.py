@@ -1,0 +1,83 @@
+"""URLs of the distribution protocol: where a registry is, where an answer points to, what may be shown. No I/O."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
+
+from kitops.errors import RegistryError, printable
+from kitops.registry.network import DEFAULT_PORTS
+
+DOCKER_HUB: Final = "docker.io"
+_HUB_ALIASES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+_SHOWN: Final = frozenset({"digest", "n", "last", "mount", "from", "scope", "service", "artifactType", "ns"})
+
+
+def api_base(registry: str, *, plain_http: bool) -> str:
+    """Where the API of a registry is: ``https://host[:port]``, without a slash at the end."""
+    host = "registry-1.docker.io" if registry in _HUB_ALIASES else registry
+    return f"{'http' if plain_http else 'https'}://{host}"
+
+
+def api_repository(registry: str, repository: str) -> str:
+    """The repository as the API of ``registry`` wants it: Docker Hub's own images are in ``library/``."""
+    return f"library/{repository}" if is_docker_hub(registry) and "/" not in repository else repository
+
+
+def is_docker_hub(registry: str) -> bool:
+    """Whether ``registry`` is one of the names of Docker Hub."""
+    return registry in _HUB_ALIASES
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: what credentials are bound to.
+
+    Raises:
+        ValueError: it is not an http(s) URL with a host.
+    """
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    if scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ValueError(f"{safe_url(url)} is not an http URL")
+    return scheme, parts.hostname.lower().rstrip("."), parts.port or DEFAULT_PORTS[scheme]
+
+
+def follow(url: str, location: str) -> str:
+    """Where an answer of ``url`` with ``location`` leads: relative or absolute, without the fragment.
+
+    Raises:
+        RegistryError: it is missing, not http, carries a user, or leaves TLS.
+    """
+    if not location:
+        raise RegistryError(f"{safe_url(url)}: the answer has no Location")
+    try:
+        target = urlunsplit(urlsplit(urljoin(url, location))._replace(fragment=""))
+        scheme, _, _ = origin(target)
+        user = urlsplit(target).username
+    except ValueError as error:
+        raise RegistryError(f"{safe_url(url)}: the answer's Location is not usable") from error
+    if user is not None:
+        raise RegistryError(f"{safe_url(url)}: the answer's Location carries a user name")
+    if scheme == "http" and urlsplit(url).scheme == "https":
+        raise RegistryError(
+            f"{safe_url(url)}: the answer leads from https to {safe_url(target)}",
+            hint="the registry behind its proxy must be told that it is served by https",
+        )
+    return target
+
+
+def add_query(url: str, key: str, value: str) -> str:
+    """``url``, otherwise verbatim, with one more query parameter."""
+    return f"{url}{'&' if urlsplit(url).query else '?'}{key}={quote(value, safe='')}"
+
+
+def safe_url(url: str) -> str:
+    """``url`` for people and logs: no user, no password, no query but what the protocol itself puts there."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        shown = [(key, value) for key, value in parse_qsl(parts.query) if key in _SHOWN]
+        query = urlencode(shown, safe=":/,")
+        return printable(urlunsplit((parts.scheme, host, parts.path, query, "")))
+    except ValueError:
+        return "a URL that does not parse"
