@@ -20,7 +20,7 @@ from kitops.formats.layertypes import (
     modelpack_layer,
 )
 from kitops.formats.parts import Kind
-from kitops.layers.codec import Format
+from kitops.layers.write import Format
 from kitops.oci import annotations, gojson
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.manifest import Manifest

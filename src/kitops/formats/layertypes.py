@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from kitops.formats.parts import Kind
-from kitops.layers.codec import Codec, Format
+from kitops.layers.codec import Codec
+from kitops.layers.write import Format
 
 KITOPS_ARTIFACT: Final = "application/vnd.kitops.modelkit.manifest.v1+json"
 KITOPS_CONFIG: Final = "application/vnd.kitops.modelkit.config.v1+json"

@@ -11,7 +11,8 @@ from kitops.formats import modelpack
 from kitops.formats.config import Config
 from kitops.formats.layertypes import JOZU_CONFIG, KITOPS_CONFIG, MODELPACK_CONFIGS, LayerType
 from kitops.formats.parts import Kind, Part, list_parts
-from kitops.layers.codec import Codec, Format
+from kitops.layers.codec import Codec
+from kitops.layers.write import Format
 from kitops.oci import annotations, mediatype
 from kitops.oci.manifest import Manifest
 

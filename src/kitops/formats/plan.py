@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitops.formats.parts import Kind, list_parts
-from kitops.layers.codec import Codec, Format
+from kitops.layers.codec import Codec
+from kitops.layers.write import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from kitops.content.events import Advanced, Finished, Planned, Started
 from kitops.formats.modelkit import read_modelkit
 from kitops.kitfile.dump import to_json
-from kitops.layers.codec import Codec, Format
+from kitops.layers.codec import Codec
+from kitops.layers.write import Format
 from kitops.layers.members import list_files
 from kitops.oci.reference import Reference
 from kitops.ops.locate import check_pointer, locate

@@ -17,7 +17,8 @@ from kitops.formats.modelkit import understand
 from kitops.formats.parts import Kind
 from kitops.formats.plan import plan_layers
 from kitops.kitfile.parse import find, parse
-from kitops.layers.codec import Codec, Format
+from kitops.layers.codec import Codec
+from kitops.layers.write import Format
 from kitops.layers.ignore import read_ignore
 from kitops.layers.mcpb import check_bundle
 from kitops.layers.walk import Symlinks, scan
