@@ -21,7 +21,8 @@ from kitops.formats.layertypes import (
 )
 from kitops.formats.parts import Kind
 from kitops.layers.write import Format
-from kitops.oci import annotations, gojson
+from kitops.oci import gojson
+from kitops.oci.annotations import FILE_METADATA, FILE_PATH, KITFILE, LAYER_SUBTYPE, TITLE
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.manifest import Manifest
 
@@ -79,7 +80,7 @@ def build_modelpack(kitfile: Kitfile, layers: Sequence[PackedLayer], extra: Mapp
         config=Descriptor.of(config, MODELPACK_CONFIGS[0]),
         layers=[_describe(layer, modelpack_layer) for layer in layers],
         artifact_type=MODELPACK_ARTIFACTS[0],
-        annotations={**extra, annotations.KITFILE: kitfile_json},
+        annotations={**extra, KITFILE: kitfile_json},
     )
     return Built(manifest, config)
 
@@ -93,12 +94,12 @@ def _config_of(kitfile: Kitfile, layers: Sequence[PackedLayer]) -> Config:
 
 def _describe(layer: PackedLayer, media_type: Callable[[Kind, Format, Codec], str]) -> Descriptor:
     planned, path = layer.planned, layer.planned.part.path
-    found = {annotations.FILE_PATH: path}
+    found = {FILE_PATH: path}
     if planned.form is Format.RAW:
-        found[annotations.TITLE] = path
-        found[annotations.FILE_METADATA] = _file_metadata(path, layer.mode, layer.file_size)
+        found[TITLE] = path
+        found[FILE_METADATA] = _file_metadata(path, layer.mode, layer.file_size)
     if planned.part.kind is Kind.PROMPT:
-        found[annotations.LAYER_SUBTYPE] = PROMPT_SUBTYPE
+        found[LAYER_SUBTYPE] = PROMPT_SUBTYPE
     return Descriptor(
         media_type(planned.part.kind, planned.form, planned.codec), layer.record.digest, layer.record.size, found
     )

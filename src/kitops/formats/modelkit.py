@@ -11,9 +11,8 @@ from kitops.formats import modelpack
 from kitops.formats.config import Config
 from kitops.formats.layertypes import JOZU_CONFIG, KITOPS_CONFIG, MODELPACK_CONFIGS, LayerType
 from kitops.formats.parts import Kind, Part, list_parts
-from kitops.layers.codec import Codec
-from kitops.layers.write import Format
-from kitops.oci import annotations, mediatype
+from kitops.oci import mediatype
+from kitops.oci.annotations import FILE_PATH, KITFILE, LAYER_SUBTYPE
 from kitops.oci.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Source
     from kitops.kitfile.schema import Kitfile
+    from kitops.layers.codec import Codec
+    from kitops.layers.write import Format
     from kitops.oci.descriptor import Descriptor
 
 
@@ -102,8 +103,8 @@ def understand(desc: Descriptor, manifest: Manifest, config: bytes) -> ModelKit:
     is_modelpack = manifest.config.media_type in MODELPACK_CONFIGS
     if not is_modelpack:
         known = Config.parse(config, what)
-    elif (text := manifest.annotations.get(annotations.KITFILE)) is not None:
-        known = Config.parse(text, f"annotation {annotations.KITFILE} of {desc.digest}")
+    elif (text := manifest.annotations.get(KITFILE)) is not None:
+        known = Config.parse(text, f"annotation {KITFILE} of {desc.digest}")
     else:
         known = Config(modelpack.make_kitfile(manifest, config, what), {})
     return ModelKit(desc, manifest, known.kitfile, _match(manifest.layers, known), is_modelpack)
@@ -117,12 +118,12 @@ def _match(layers: Sequence[Descriptor], known: Config) -> tuple[KitLayer, ...]:
 
 
 def _match_one(desc: Descriptor, known: Config, waiting: Mapping[Kind | None, list[Part]]) -> KitLayer:
-    subtype = desc.annotations.get(annotations.LAYER_SUBTYPE, "")
+    subtype = desc.annotations.get(LAYER_SUBTYPE, "")
     found = LayerType.parse(desc.media_type, subtype=subtype)
     if found is None:
         raise InvalidValueError(f"layer {desc.digest} has media type {desc.media_type!r}, which is no ModelKit layer")
     candidates = waiting[found.kind] if found.kind else [part for parts in waiting.values() for part in parts]
-    path = desc.annotations.get(annotations.FILE_PATH, "")
+    path = desc.annotations.get(FILE_PATH, "")
     part = _pick(candidates, desc, path, known)
     if part is not None:
         waiting[part.kind].remove(part)

@@ -8,7 +8,8 @@ from kitops.formats.layertypes import LayerType
 from kitops.formats.parts import Kind
 from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, Model, Package
 from kitops.kitfile.schema import Part as ModelPart
-from kitops.oci import annotations, gojson
+from kitops.oci import gojson
+from kitops.oci.annotations import FILE_PATH, TITLE
 from kitops.oci.descriptor import expect_map
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def make_kitfile(manifest: Manifest, config: bytes, what: str) -> Kitfile:
     paths: dict[Kind, list[str]] = {kind: [] for kind in Kind}
     for layer in manifest.layers:
         found = LayerType.parse(layer.media_type)
-        path = layer.annotations.get(annotations.FILE_PATH) or layer.annotations.get(annotations.TITLE)
+        path = layer.annotations.get(FILE_PATH) or layer.annotations.get(TITLE)
         if found is not None and found.kind is not None and path:
             paths[found.kind].append(path)
     authors = known.get("authors")
@@ -89,7 +90,8 @@ def _list_licences(kitfile: Kitfile) -> tuple[str, ...]:
     found = [kitfile.package.license]
     if model is not None:
         found += [model.license, *(part.license for part in model.parts)]
-    found += [part.license for part in (*kitfile.code, *kitfile.datasets)]
+    found += [code.license for code in kitfile.code]
+    found += [dataset.license for dataset in kitfile.datasets]
     return tuple(sorted({licence for licence in found if licence}))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kitops.formats.modelkit import read_modelkit
-from kitops.store.refs import RefDetails
+from kitops.store import RefDetails
 
 if TYPE_CHECKING:
     from kitops.content.protocols import Source

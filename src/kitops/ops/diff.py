@@ -10,8 +10,8 @@ from kitops.content.events import Advanced, Finished, Planned, Started
 from kitops.formats.modelkit import read_modelkit
 from kitops.kitfile.dump import to_json
 from kitops.layers.codec import Codec
-from kitops.layers.write import Format
 from kitops.layers.members import list_files
+from kitops.layers.write import Format
 from kitops.oci.reference import Reference
 from kitops.ops.locate import check_pointer, locate
 
@@ -77,7 +77,7 @@ class Difference:
 
     @property
     def is_equal(self) -> bool:
-        """Whether content is equal: Kitfile and layers. (Annotations and digests may differ all the same.)"""
+        """Whether Kitfile and layers are equal; annotations, and with them the digest, may differ all the same."""
         return not (self.fields or self.layers)
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitops.errors import FileSystemError, InvalidValueError, PackError
@@ -15,6 +14,8 @@ from kitops.kitfile.parse import NAMES
 from kitops.kitfile.schema import Package
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kitops.kitfile.schema import Kitfile
 
 

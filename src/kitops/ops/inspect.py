@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from kitops.formats.modelkit import read_modelkit
 from kitops.kitfile.dump import to_json
-from kitops.oci import annotations, gojson
+from kitops.oci import gojson
+from kitops.oci.annotations import CLI_VERSION
 from kitops.ops.locate import check_pointer, locate
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Inspected:
     @property
     def cli_version(self) -> str:
         """The version of the tool that packed it, where it left that; else ``unknown``."""
-        return self.kit.manifest.annotations.get(annotations.CLI_VERSION, "unknown")
+        return self.kit.manifest.annotations.get(CLI_VERSION, "unknown")
 
     def to_json(self) -> dict[str, Json]:
         """``digest, cliVersion, kitfile, manifest``, as the Go tool prints them."""

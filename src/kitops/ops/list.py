@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kitops.oci.reference import Reference
     from kitops.ops.place import Place
     from kitops.registry.repository import Repository
-    from kitops.store.refs import RefDetails
+    from kitops.store import RefDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def list_(place: Place, repository: Reference | None = None) -> list[Listed]:
     """
     if repository is None:
         return _group(
-            (listing.reference.locator, str(listing.desc.digest), listing.reference.tag, listing.details)
+            (listing.reference.locator, str(listing.desc.digest), listing.reference.tag, listing.row)
             for listing in place.store.refs.list()
         )
     return _list_remote(place, repository)
@@ -75,7 +75,9 @@ def _list_remote(place: Place, repository: Reference) -> list[Listed]:
         tags = [repository.tag] if repository.tag else source.tags()
         jobs = [partial(_describe_remote, source, tag) for tag in tags]
         found = run_all(jobs, place.run, workers=place.run.concurrency) if jobs else []
-    return _group((repository.repository, digest, tag, details) for row in found if row for digest, tag, details in [row])
+    return _group(
+        (repository.repository, digest, tag, details) for row in found if row for digest, tag, details in [row]
+    )
 
 
 def _describe_remote(source: Repository, tag: str, run: Run) -> tuple[str, str, RefDetails] | None:
@@ -99,7 +101,13 @@ def _group(rows: Iterable[tuple[str, str, str | None, RefDetails]]) -> list[List
         if tag is not None:
             tags[key].append(tag)
     return [
-        Listed(repo, digest, tuple(sorted(found)), details[repo, digest].name, details[repo, digest].author,
-               details[repo, digest].size)
+        Listed(
+            repo,
+            digest,
+            tuple(sorted(found)),
+            details[repo, digest].name,
+            details[repo, digest].author,
+            details[repo, digest].size,
+        )
         for (repo, digest), found in sorted(tags.items(), key=lambda item: (item[0][0], item[1], item[0][1]))
     ]

@@ -52,7 +52,7 @@ def locate(place: Place, ref: Reference, where: Where = "local-first") -> Iterat
             if where == "local" or ref.is_local:
                 raise
         else:
-            with place.store.lease("read") as lease:
+            with place.store.lease("read", optional=True) as lease:
                 lease.add(desc.digest)
                 yield Located(ref, desc, place.store.repository(ref, lease), is_local=True)
             return

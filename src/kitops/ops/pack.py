@@ -6,7 +6,6 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
@@ -18,11 +17,10 @@ from kitops.formats.parts import Kind
 from kitops.formats.plan import plan_layers
 from kitops.kitfile.parse import find, parse
 from kitops.layers.codec import Codec
-from kitops.layers.write import Format
 from kitops.layers.ignore import read_ignore
 from kitops.layers.mcpb import check_bundle
 from kitops.layers.walk import Symlinks, scan
-from kitops.layers.write import fingerprint, layer_size, write_layer
+from kitops.layers.write import Format, fingerprint, layer_size, write_layer
 from kitops.oci.reference import UNNAMED
 from kitops.ops.details import details_of
 from kitops.ops.locate import complete
@@ -78,8 +76,15 @@ class PackOptions:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What was packed: its descriptor, what it is called, and the Kitfile; bytes of the layers, and of those
-    that were not in the store before."""
+    """What was packed: its descriptor, what it is called, and the Kitfile.
+
+    Args:
+        desc: of the manifest.
+        references: what it is called.
+        kitfile: what was packed.
+        size: bytes of all layers.
+        new_size: bytes of those that the store did not have.
+    """
 
     desc: Descriptor
     references: tuple[Reference, ...]
@@ -202,48 +207,52 @@ def _pack_layers(place: Place, jobs: Sequence[_Job], lease: Lease, *, cache: boo
     total = sum(job.size for job in jobs)
     place.run.observer(Planned("pack", len(jobs), total))
     work = [
-        partial(_pack_one, place.store, job, lease, cache, job.size > total * OVERLAP_SHARE)
+        _Work(place.store, job, lease, use_cache=cache, overlap=job.size > total * OVERLAP_SHARE)
         for job in sorted(jobs, key=lambda job: -job.size)
     ]
-    done = {done.layer.planned.part: done for done in run_all(work, place.run, workers=os.cpu_count() or 1)}
-    return [done[job.planned.part] for job in jobs]
+    done = run_all([one.make for one in work], place.run, workers=os.cpu_count() or 1)
+    by_part = {one.layer.planned.part: one for one in done}
+    return [by_part[job.planned.part] for job in jobs]
 
 
-def _pack_one(store: Store, job: _Job, lease: Lease, cache: bool, overlap: bool, run: Run) -> _Done:
-    item = job.planned.part.field
-    run.observer(Started(item, job.planned.part.label, job.size))
-    stamp = fingerprint(job.scan.entries, job.planned.form, job.planned.codec)
-    record = store.digest_cache.get(stamp) if cache else None
-    if record is not None and _hold(store, record, lease):
-        run.observer(Finished(item, "cached"))
-        return _Done(job.as_packed(record), is_new=False)
-    started_ns = time.time_ns()
-    record, is_new = _write_one(store, job, lease, overlap, run)
-    store.digest_cache.put(stamp, record, started_ns)
-    run.observer(Finished(item, "done" if is_new else "exists"))
-    return _Done(job.as_packed(record), is_new=is_new)
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The making of one layer, in any thread."""
 
+    store: Store
+    job: _Job
+    lease: Lease
+    use_cache: bool
+    overlap: bool
 
-def _hold(store: Store, record: LayerRecord, lease: Lease) -> bool:
-    """Put the blob of ``record`` under ``lease``; whether it is there to be held."""
-    lease.add(record.digest)
-    return store.blobs.exists(record.digest)
+    def make(self, run: Run) -> _Done:
+        job = self.job
+        item = job.planned.part.field
+        run.observer(Started(item, job.planned.part.label, job.size))
+        stamp = fingerprint(job.scan.entries, job.planned.form, job.planned.codec)
+        record = self.store.digest_cache.get(stamp) if self.use_cache else None
+        if record is not None and self.store.blobs.hold(record.digest, record.size, self.lease):
+            run.observer(Finished(item, "cached"))
+            return _Done(job.as_packed(record), is_new=False)
+        started_ns = time.time_ns()
+        record, is_new = self._write(run)
+        self.store.digest_cache.put(stamp, record, started_ns)
+        run.observer(Finished(item, "done" if is_new else "exists"))
+        return _Done(job.as_packed(record), is_new=is_new)
 
+    def _write(self, run: Run) -> tuple[LayerRecord, bool]:
+        planned, entries = self.job.planned, self.job.scan.entries
 
-def _write_one(store: Store, job: _Job, lease: Lease, overlap: bool, run: Run) -> tuple[LayerRecord, bool]:
-    item = job.planned.part.field
+        def moved(size: int) -> None:
+            run.observer(Advanced(planned.part.field, size))
 
-    def moved(size: int) -> None:
-        run.observer(Advanced(item, size))
-
-    with store.blobs.create(lease) as blob:
-        record = write_layer(
-            job.scan.entries, job.planned.form, job.planned.codec, blob.fd, overlap=overlap, run=run, moved=moved
-        )
-        lease.add(record.digest)
-        is_new = not store.blobs.exists(record.digest)
-        blob.commit(record.digest, record.size)
-    return record, is_new
+        with self.store.blobs.create(self.lease) as blob:
+            record = write_layer(
+                entries, planned.form, planned.codec, blob.fd, overlap=self.overlap, run=run, moved=moved
+            )
+            is_new = not self.store.blobs.exists(record.digest)
+            blob.commit(record.digest, record.size)
+        return record, is_new
 
 
 def _keep(place: Place, built: Built, references: Sequence[Reference], lease: Lease) -> Descriptor:

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitops.content.protocols import Run
-from kitops.ops.details import describe
 from kitops.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from kitops.content.protocols import Source
-    from kitops.oci.descriptor import Descriptor
     from kitops.oci.reference import Reference
     from kitops.registry.credentials import CredentialStore
     from kitops.registry.repository import Repository
@@ -64,7 +61,7 @@ class Connection:
 def open_place(home: Path, *, connection: Callable[[], Connection], run: Run | None = None) -> Place:
     """The place below ``home``: its store, which adopts the Go tool's storage when there is none yet."""
     run = run or Run()
-    store = open_store(home / "store", go_storage=home / "storage", describe=describe, run=run)
+    store = open_store(home / "store", go_storage=home / "storage", run=run)
     return Place(home, store, connection, run)
 
 

@@ -9,7 +9,6 @@ from kitops.content.copy import copy
 from kitops.content.events import Message
 from kitops.errors import InvalidValueError
 from kitops.formats.modelkit import read_modelkit
-from kitops.ops.details import details_of
 from kitops.ops.locate import check_remote, complete
 from kitops.ops.parents import MAX_CHAIN, parent_reference
 
@@ -73,7 +72,7 @@ def pull_one(place: Place, ref: Reference) -> tuple[Pulled, ModelKit]:
         kit = read_modelkit(source, desc)
         copied = copy(source, sink, desc, place.run, verb="pull")
         if ref.tag is None or ref.digest is not None:
-            place.store.refs.add_root(ref, desc, details_of(kit), lease)
+            sink.keep(desc)
         else:
-            place.store.refs.tag(ref, desc, details_of(kit), lease)
+            sink.tag(desc, ref.tag)
     return Pulled(desc, (ref,), copied), kit

@@ -49,8 +49,7 @@ def remove(place: Place, references: Sequence[Reference], *, force: bool = False
             gone.append(desc.digest)
         elif place.store.refs.untag(ref, desc):
             untagged.append(ref)
-            if not place.store.refs.tags_of(by_digest):
-                place.store.refs.remove_root(by_digest)
+            if place.store.refs.release(by_digest, desc.digest):
                 deleted.append(by_digest)
                 gone.append(desc.digest)
     return Removed(tuple(untagged), tuple(deleted), free(place.store, gone, place.run))

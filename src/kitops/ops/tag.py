@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.content.copy import children_of, is_manifest
-from kitops.errors import InvalidValueError
+from kitops.errors import InvalidValueError, NotFoundError
 from kitops.ops.locate import check_pointer
 
 if TYPE_CHECKING:
@@ -38,10 +37,9 @@ def tag(place: Place, source: Reference, destinations: Sequence[Reference]) -> T
             raise InvalidValueError(f"{destination} is not a name with a tag", hint="name it like team/model:v2")
     with place.store.lease("tag") as lease:
         desc = place.store.refs.resolve(source)
-        lease.add(desc.digest)
         details = place.store.refs.details(source)
-        raw = place.store.blobs.fetch(desc)
-        lease.add(*(child.digest for child in children_of(desc, raw) if not is_manifest(child)))
+        if not place.store.repository(source, lease, absent=details.absent).exists(desc):
+            raise NotFoundError(f"{source} is not whole in the store", hint=f"kit pull {source}")
         for destination in destinations:
             place.store.refs.tag(destination, desc, details, lease)
     return Tagged(desc, tuple(destinations))
