@@ -1,0 +1,64 @@
+"""What ``list`` shows of a ModelKit, read once from its manifest and config and then kept in its refs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from kitops.errors import InvalidValueError
+from kitops.oci import annotations as keys
+from kitops.oci import gojson, mediatype
+from kitops.oci.index import Index
+from kitops.oci.manifest import Manifest
+from kitops.store.records import RefDetails
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.digest import Digest
+    from kitops.oci.gojson import Json
+    from kitops.store.blobs import Blobs
+
+Describe: TypeAlias = "Callable[[Blobs, Descriptor, tuple[Digest, ...]], RefDetails]"
+"""Makes the row of a manifest that is in the store; given the blobs, the manifest, and the absent layers."""
+
+_MAX_CONFIG: Final = 4 * 1024 * 1024
+
+
+def describe_kit(blobs: Blobs, desc: Descriptor, absent: tuple[Digest, ...] = ()) -> RefDetails:
+    """The row of a ModelKit, ModelPack artifact, or anything else with a manifest.
+
+    The size is that of all layers, absent ones too, without config and manifest, as the Go tool shows it. Name and
+    first author are those of the Kitfile's package, else of the ModelPack descriptor; empty where there are none.
+
+    Raises:
+        NotFoundError, IntegrityError, InvalidValueError: the manifest or config is missing, damaged or something else.
+    """
+    if desc.media_type in mediatype.INDEXES:
+        index = Index.parse(blobs.fetch(desc), f"index {desc.digest}")
+        return RefDetails(size=sum(item.size for item in index.manifests), absent=absent)
+    manifest = Manifest.parse(blobs.fetch(desc), f"manifest {desc.digest}")
+    size = sum(layer.size for layer in manifest.layers)
+    kitfile = manifest.annotations.get(keys.KITFILE)
+    try:
+        if kitfile is not None:
+            config = gojson.loads(kitfile, "Kitfile annotation")
+        elif manifest.config.size <= _MAX_CONFIG and "json" in manifest.config.media_type:
+            config = gojson.loads(blobs.fetch(manifest.config), "config")
+        else:
+            config = None
+    except InvalidValueError:  # a config of another tool: it is listed by its size alone
+        config = None
+    name, author = _name_and_author(config)
+    return RefDetails(name, author, size, absent)
+
+
+def _name_and_author(config: Json) -> tuple[str, str]:
+    if not isinstance(config, dict):
+        return "", ""
+    package = config.get("package", config.get("descriptor"))
+    if not isinstance(package, dict):
+        return "", ""
+    name, authors = package.get("name"), package.get("authors")
+    author = authors[0] if isinstance(authors, list) and authors else None
+    return name if isinstance(name, str) else "", author if isinstance(author, str) else ""

@@ -1,0 +1,85 @@
+"""What hangs below a manifest or index in the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kitops.errors import NotFoundError
+from kitops.oci import mediatype
+from kitops.oci.index import Index
+from kitops.oci.manifest import Manifest
+from kitops.store import trash
+from kitops.store.atomic import told
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.digest import Digest
+    from kitops.store.blobs import Blobs
+    from kitops.store.lease import Lease
+
+
+def has_children(desc: Descriptor) -> bool:
+    """Whether something hangs below it, by its media type."""
+    return desc.media_type in mediatype.MANIFESTS or desc.media_type in mediatype.INDEXES
+
+
+def children(blobs: Blobs, desc: Descriptor) -> tuple[Descriptor, ...]:
+    """What a manifest or index in the store lists; nothing for another blob.
+
+    Raises:
+        NotFoundError: it is not there.
+        IntegrityError, InvalidValueError: it is not what it should be.
+    """
+    if desc.media_type in mediatype.MANIFESTS:
+        return Manifest.parse(blobs.fetch(desc), f"manifest {desc.digest}").children
+    if desc.media_type in mediatype.INDEXES:
+        return Index.parse(blobs.fetch(desc), f"index {desc.digest}").children
+    return ()
+
+
+def walk(blobs: Blobs, desc: Descriptor, *, absent: Collection[Digest] = ()) -> Iterator[Descriptor]:
+    """``desc`` and everything below it, parents first, each digest once; not what is in ``absent``, nor what is below.
+
+    Raises:
+        NotFoundError: a manifest or index on the way is not there.
+        IntegrityError, InvalidValueError: one is not what it should be.
+    """
+    seen = {*absent}
+    waiting = [desc]
+    while waiting:
+        current = waiting.pop()
+        if current.digest in seen:
+            continue
+        seen.add(current.digest)
+        yield current
+        waiting.extend(reversed(children(blobs, current)))
+
+
+def hold_tree(
+    blobs: Blobs, desc: Descriptor, lease: Lease, *, absent: Collection[Digest] = ()
+) -> tuple[Descriptor, ...]:
+    """Lease ``desc`` and everything below it, then check that it is there (taken back from the trash if need be).
+
+    Returns:
+        All of it, parents first.
+
+    Raises:
+        NotFoundError: something is missing.
+        IntegrityError, InvalidValueError: a manifest is not what it should be.
+        FileSystemError: the lease cannot be written.
+    """
+    lease.add(desc.digest)
+    tree = tuple(walk(blobs, desc, absent=absent))
+    lease.add(*(item.digest for item in tree))
+    check_whole(blobs, tree)
+    return tree
+
+
+def check_whole(blobs: Blobs, tree: Collection[Descriptor]) -> None:
+    """Raise NotFoundError unless every blob of ``tree`` is in its place, taken back from the trash if need be."""
+    for item in tree:
+        with told("reading", blobs.layout.blob(item.digest)):
+            if not trash.rescue_blob(blobs.layout, item.digest):
+                raise NotFoundError(f"blob {item.digest} is not in the store", hint="pull or pack the ModelKit again")

@@ -1,0 +1,216 @@
+"""Leases: what a running pack, pull or unpack relies on, so that no garbage collection takes it.
+
+A lease is a small file in ``leases/`` that lists digests. Its owner touches it every :data:`HEARTBEAT` seconds from a
+thread of its own; a lease that was not touched for :data:`LIFE` seconds, by the file system's own clock, is dead. That
+needs no lock and no process table, so it works between machines on NFS and Lustre. On a file system of this machine
+the owner's process is looked up as well: a process that is certainly gone (killed, say) is dead at once, and one that
+is there (suspended, say) is alive.
+
+**The order that keeps blobs safe.** Whoever relies on a blob first adds it to a lease (the rename makes that visible)
+and only then looks whether the blob is there; a collector first moves a blob to the trash and only then reads the
+leases. Whichever of the two came first, one of them sees the other: the collector restores what it finds leased, and
+the owner of a lease finds what it misses in the trash and takes it back (:mod:`kitops.store.trash`).
+A lease is given up only after the ref that replaces it is visible, and a collector reads the leases before the refs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import FileSystemError
+from kitops.store.atomic import entries, read_small, remove_file, replace_file, told, unique_name
+from kitops.store.filesystem import is_local, read_mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kitops.oci.digest import Digest
+    from kitops.store.layout import Layout
+
+HEARTBEAT: Final = 20.0
+LIFE: Final = 600.0
+_SECOND: Final = 1_000_000_000
+
+
+class Lease:
+    """What one running work holds. Threads may share it. Nothing is written before the first :meth:`add`.
+
+    Args:
+        layout: the store.
+        purpose: for people who look into the file (``"pack"``).
+        optional: a reader's lease: where it cannot be written (a read-only store, a full disk), go on without.
+    """
+
+    def __init__(self, layout: Layout, purpose: str, *, optional: bool = False) -> None:
+        self.id = unique_name()
+        self._layout = layout
+        self._purpose = purpose
+        self._optional = optional
+        self._digests: dict[str, None] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    @property
+    def path(self) -> str:
+        return f"{self._layout.leases}/{self.id}"
+
+    def add(self, *digests: Digest) -> None:
+        """Hold these too: visible to every collector when this returns.
+
+        Raises:
+            FileSystemError: the lease cannot be written (and is not optional).
+        """
+        texts = [str(digest) for digest in digests]
+        with self._lock:
+            if self._heart is not None and all(text in self._digests for text in texts):
+                return
+            self._digests.update(dict.fromkeys(texts))
+            try:
+                self._write()
+            except FileSystemError:
+                if not self._optional:
+                    raise
+                return
+            if self._heart is None:
+                self._heart = threading.Thread(target=self._beat, name=f"lease {self._purpose}", daemon=True)
+                self._heart.start()
+
+    def touch(self) -> None:
+        """Say that the owner lives; the file is written again when somebody took it for dead and removed it."""
+        try:
+            os.utime(self.path)
+        except FileNotFoundError:
+            with self._lock, suppress(FileSystemError):
+                self._write()
+        except OSError:  # the next beat may have more luck; until then the lease ages
+            return
+
+    def end(self) -> None:
+        """Hold nothing any more."""
+        self._ended.set()
+        with self._lock:
+            heart, self._heart = self._heart, None
+        if heart is not None:
+            heart.join(HEARTBEAT)
+            with suppress(OSError):
+                remove_file(self.path)
+
+    def _write(self) -> None:
+        self._layout.prepare()
+        content = {"purpose": self._purpose, "owner": _this_process(), "digests": list(self._digests)}
+        with told("writing a lease in", self._layout.leases):
+            os.makedirs(self._layout.leases, exist_ok=True)
+            os.makedirs(self._layout.ingest, exist_ok=True)
+            replace_file(self._layout.temporary(self.id), self.path, json.dumps(content).encode(), durable=False)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT):
+            self.touch()
+
+
+@contextmanager
+def hold_lease(layout: Layout, purpose: str, *, optional: bool = False) -> Iterator[Lease]:
+    """A lease for the time of the block."""
+    lease = Lease(layout, purpose, optional=optional)
+    try:
+        yield lease
+    finally:
+        lease.end()
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """A lease as another process finds it: ``mtime_ns`` by the file system's clock, digests as text."""
+
+    id: str
+    mtime_ns: int
+    owner: str
+    digests: tuple[str, ...]
+
+    def is_live(self, now_ns: int, *, local: bool) -> bool:
+        """Whether its owner may still work.
+
+        Args:
+            now_ns: the time by the same clock.
+            local: whether the file system is of this machine, so that only its processes can be owners.
+        """
+        if local and (alive := _is_alive(self.owner)) is not None:
+            return alive
+        return now_ns - self.mtime_ns < LIFE * _SECOND
+
+
+def read_leases(layout: Layout) -> list[LeaseRecord]:
+    """Every lease, dead or alive. One that cannot be parsed holds nothing but lives by its time stamp."""
+    found = []
+    for entry in entries(layout.leases):
+        with told("reading a lease", entry.path):
+            content = read_small(entry.path)
+            try:
+                mtime_ns = entry.stat().st_mtime_ns
+            except FileNotFoundError:
+                continue
+        if content is not None:
+            found.append(_parse(entry.name, mtime_ns, content))
+    return found
+
+
+def is_local_store(layout: Layout) -> bool:
+    """Whether the store's file system is of this machine."""
+    try:
+        return is_local(os.stat(layout.root).st_dev, read_mounts())
+    except OSError:
+        return False
+
+
+def _parse(identity: str, mtime_ns: int, content: bytes) -> LeaseRecord:
+    try:
+        table = json.loads(content)
+        return LeaseRecord(identity, mtime_ns, str(table["owner"]), tuple(map(str, table["digests"])))
+    except (ValueError, KeyError, TypeError):
+        return LeaseRecord(identity, mtime_ns, "", ())
+
+
+def _this_process() -> str:
+    """``<boot>/<pid namespace>/<pid>/<start>``; empty where ``/proc`` does not tell."""
+    pid = os.getpid()
+    start = _start_time(pid)
+    machine = _machine()
+    return f"{machine}/{pid}/{start}" if machine and start else ""
+
+
+def _machine() -> str:
+    boot = _read_text("/proc/sys/kernel/random/boot_id")
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+    return f"{boot}/{namespace}" if boot else ""
+
+
+def _is_alive(owner: str) -> bool | None:
+    """Whether the process lives; None when only its time stamp can tell (another machine or container)."""
+    machine, _, rest = owner.partition("]/")
+    pid, _, start = rest.partition("/")
+    if not rest or f"{machine}]" != _machine():
+        return None
+    return _start_time(int(pid)) == start
+
+
+def _start_time(pid: int) -> str:
+    """When a process started (proc(5), ``/proc/pid/stat``, field 22); empty when it is gone or a zombie."""
+    fields = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 and fields[0] not in ("Z", "X") else ""
+
+
+def _read_text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,80 @@
+"""The store of this machine: its parts, and how it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kitops.content.protocols import Run
+from kitops.store.blobs import Blobs
+from kitops.store.details import Describe, describe_kit
+from kitops.store.digest_cache import StoreDigestCache
+from kitops.store.layout import Layout
+from kitops.store.lease import Lease, hold_lease
+from kitops.store.refs import Refs
+from kitops.store.repository import StoreRepository
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from kitops.oci.digest import Digest
+    from kitops.oci.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store; nothing is written before something is put in."""
+
+    layout: Layout
+    blobs: Blobs
+    refs: Refs
+    digest_cache: StoreDigestCache
+    describe: Describe
+    run: Run
+
+    def lease(self, purpose: str, *, optional: bool = False) -> AbstractContextManager[Lease]:
+        """A lease for the time of the block.
+
+        Args:
+            purpose: what for (``"pack"``).
+            optional: for readers: where no lease can be written (a read-only store), go on without.
+        """
+        return hold_lease(self.layout, purpose, optional=optional)
+
+    def repository(self, ref: Reference, lease: Lease, *, absent: tuple[Digest, ...] = ()) -> StoreRepository:
+        """The repository of ``ref`` as a Source and a Sink.
+
+        Args:
+            ref: names it.
+            lease: holds what is read from it and put into it.
+            absent: layers that are left out on purpose.
+        """
+        return StoreRepository(ref, lease, self.blobs, self.refs, self.describe, absent)
+
+
+def open_store(
+    root: Path, *, go_storage: Path | None = None, describe: Describe = describe_kit, run: Run | None = None
+) -> Store:
+    """Open the store below ``root``, which need not exist.
+
+    Args:
+        root: the directory.
+        go_storage: the Go tool's ``storage/``: adopted when there is no store yet.
+        describe: makes what ``list`` shows of a manifest.
+        run: observer and cancel token of what is done with it.
+
+    Raises:
+        FileSystemError: an adoption could not be written.
+    """
+    run = run or Run()
+    layout = Layout(str(root))
+    blobs = Blobs(layout, run)
+    cache = StoreDigestCache(layout)
+    store = Store(layout, blobs, Refs(layout, blobs), cache, describe, run)
+    if go_storage is not None:
+        from kitops.store.adopt import adopt, is_adoption_due  # noqa: PLC0415 - needed once in a store's life
+
+        if is_adoption_due(store, go_storage):
+            adopt(store, go_storage, run)
+    return store
