@@ -1,0 +1,243 @@
+"""The public functions: each verb with the defaults of this machine filled in.
+
+Everything takes references as text and a :class:`Settings`; what it leaves out comes from the environment, as for the
+``kit`` command: ``$KITOPS_HOME``, the proxies, docker's and podman's credential files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kitops.content.events import ignore_events
+from kitops.content.protocols import Run
+from kitops.oci.reference import Reference
+from kitops.ops.place import Connection, Place, default_home, open_place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kitops.content.cancel import CancelToken
+    from kitops.content.events import Observer
+    from kitops.kitfile.schema import Kitfile
+    from kitops.oci.gojson import Json
+    from kitops.ops.diff import Difference
+    from kitops.ops.init import Initialised
+    from kitops.ops.inspect import Inspected
+    from kitops.ops.list import Listed
+    from kitops.ops.pack import Packed
+    from kitops.ops.pull import Pulled
+    from kitops.ops.push import Pushed
+    from kitops.ops.remove import Removed
+    from kitops.ops.tag import Tagged
+    from kitops.ops.unpack import Unpacked
+    from kitops.registry.network import Network
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where and how to work; what is None comes from the environment.
+
+    Args:
+        home: the root of storage (``$KITOPS_HOME``).
+        network: options of the connections to registries.
+        observer: told what happens (see :mod:`kitops.content.events`).
+        cancel: ends the work from another thread.
+        concurrency: blobs moved at a time.
+    """
+
+    home: Path | None = None
+    network: Network | None = None
+    observer: Observer = ignore_events
+    cancel: CancelToken | None = None
+    concurrency: int = 5
+
+
+def read_connection(home: Path, network: Network | None, environ: Mapping[str, str]) -> Connection:
+    """How registries are reached from here: proxies of the environment, credentials of ``home``, docker and podman.
+
+    Args:
+        home: the root of storage.
+        network: options that were chosen; the environment's proxies are added to them.
+        environ: environment variables.
+    """
+    from kitops.registry.credentials import CredentialStore, default_config_paths  # noqa: PLC0415 - costs urllib3
+    from kitops.registry.network import Network  # noqa: PLC0415 - as above
+
+    def read(name: str) -> str | None:
+        return environ.get(name.lower()) or environ.get(name) or None
+
+    chosen = network or Network()
+    chosen = replace(
+        chosen,
+        http_proxy=chosen.http_proxy or read("HTTP_PROXY"),
+        https_proxy=chosen.https_proxy or read("HTTPS_PROXY"),
+        no_proxy=chosen.no_proxy or read("NO_PROXY") or "",
+    )
+    user = Path(environ.get("HOME") or Path.home())
+    return Connection(chosen, CredentialStore(home / "credentials.json", default_config_paths(environ, user)))
+
+
+def make_place(settings: Settings | None = None) -> Place:
+    """The place that ``settings`` describe, for the functions of :mod:`kitops.ops`."""
+    settings = settings or Settings()
+    home = settings.home or default_home(os.environ, sys.platform)
+    run = Run(settings.observer, concurrency=settings.concurrency)
+    if settings.cancel is not None:
+        run = replace(run, cancel=settings.cancel)
+    return open_place(home, connection=partial(read_connection, home, settings.network, os.environ), run=run)
+
+
+def init(
+    path: PathLike = ".", *, name: str = "", description: str = "", author: str = "", force: bool = False
+) -> Initialised:
+    """Write a Kitfile for the directory ``path``."""
+    from kitops.ops.init import InitOptions  # noqa: PLC0415 - each verb costs what it needs
+    from kitops.ops.init import init as work  # noqa: PLC0415 - as above
+
+    return work(Path(path), InitOptions(name=name, description=description, author=author, force=force))
+
+
+def pack(
+    path: PathLike = ".",
+    *,
+    tag: str | Sequence[str] | None = None,
+    kitfile: PathLike | None = None,
+    compression: Literal["none", "gzip", "gzip-fastest", "zstd"] = "none",
+    layer_format: Literal["tar", "raw"] = "tar",
+    modelpack: bool = False,
+    symlinks: Literal["refuse", "follow", "skip"] = "refuse",
+    settings: Settings | None = None,
+) -> Packed:
+    """Pack the directory ``path`` into the local store.
+
+    Args:
+        path: the directory of the Kitfile.
+        tag: what to call it: ``"team/model:v1"``, ``"team/model:v1,latest"``, or several of those.
+        kitfile: a Kitfile elsewhere.
+        compression: of the layers.
+        layer_format: ``tar``, or ``raw`` where every path is one file.
+        modelpack: write a ModelPack artifact.
+        symlinks: refuse, follow or skip symbolic links.
+        settings: where and how.
+
+    Raises:
+        KitError: see :func:`kitops.ops.pack.pack`.
+    """
+    from kitops.ops.pack import PackOptions  # noqa: PLC0415 - as above
+    from kitops.ops.pack import pack as work  # noqa: PLC0415 - as above
+
+    options = PackOptions(
+        references=_parse_all(tag),
+        kitfile_path=None if kitfile is None else Path(kitfile),
+        compression=compression,
+        layer_format=layer_format,
+        modelpack=modelpack,
+        symlinks=symlinks,
+    )
+    return work(make_place(settings), Path(path), options)
+
+
+def unpack(
+    ref: str,
+    path: PathLike = ".",
+    *,
+    filters: Sequence[str] = (),
+    existing: Literal["refuse", "overwrite", "keep"] = "refuse",
+    settings: Settings | None = None,
+) -> Unpacked:
+    """Unpack ``ref`` (of the store, else of its registry) into the directory ``path``.
+
+    Args:
+        ref: what to unpack.
+        path: where to; made where it is missing.
+        filters: ``"model"``, ``"datasets:train"``: only these parts.
+        existing: what to do with files that are there.
+        settings: where and how.
+
+    Raises:
+        KitError: see :func:`kitops.ops.unpack.unpack`.
+    """
+    from kitops.formats.select import Filter  # noqa: PLC0415 - as above
+    from kitops.ops.unpack import UnpackOptions  # noqa: PLC0415 - as above
+    from kitops.ops.unpack import unpack as work  # noqa: PLC0415 - as above
+
+    options = UnpackOptions(existing=existing, filters=tuple(Filter.parse(text) for text in filters))
+    return work(make_place(settings), Reference.parse(ref), Path(path), options)
+
+
+def push(source: str, destination: str | Sequence[str] | None = None, *, settings: Settings | None = None) -> Pushed:
+    """Push ``source`` of the local store to ``destination`` (to its own registry without one)."""
+    from kitops.ops.push import push as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse(source), _parse_all(destination))
+
+
+def pull(ref: str, *, settings: Settings | None = None) -> Pulled:
+    """Pull ``ref``, and the ModelKits that its model comes from, into the local store; the first of several tags."""
+    from kitops.ops.pull import pull as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse_tags(ref))[0]
+
+
+def list(repository: str | None = None, *, settings: Settings | None = None) -> Sequence[Listed]:  # noqa: A001 - kitops.list is its name
+    """The ModelKits of the store, or of a repository in its registry."""
+    from kitops.ops.list import list_ as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), None if repository is None else Reference.parse(repository))
+
+
+def inspect(ref: str, *, remote: bool = False, settings: Settings | None = None) -> Inspected:
+    """Manifest, Kitfile and digest of ``ref``."""
+    from kitops.ops.inspect import inspect as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse(ref), remote=remote)
+
+
+def info(ref: str, *, remote: bool = False, settings: Settings | None = None) -> Kitfile:
+    """The Kitfile of ``ref``."""
+    from kitops.ops.info import info as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse(ref), remote=remote)
+
+
+def select_field(kitfile: Kitfile, field: str) -> Json:
+    """One field of a Kitfile: ``".datasets[0].path"``."""
+    from kitops.ops.info import select_field as work  # noqa: PLC0415 - as above
+
+    return work(kitfile, field)
+
+
+def tag(source: str, destination: str | Sequence[str], *, settings: Settings | None = None) -> Tagged:
+    """Give a ModelKit of the local store other names."""
+    from kitops.ops.tag import tag as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse(source), _parse_all(destination))
+
+
+def remove(ref: str, *, force: bool = False, remote: bool = False, settings: Settings | None = None) -> Removed:
+    """Remove a ModelKit from the store, or with ``remote`` from its registry."""
+    from kitops.ops.remove import remove as local  # noqa: PLC0415 - as above
+    from kitops.ops.remove import remove_remote  # noqa: PLC0415 - as above
+
+    work = remove_remote if remote else local
+    return work(make_place(settings), Reference.parse_tags(ref), force=force)
+
+
+def diff(a: str, b: str, *, settings: Settings | None = None) -> Difference:
+    """What differs between two ModelKits; ``local://`` and ``remote://`` in front say where to look."""
+    from kitops.ops.diff import diff as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), a, b)
+
+
+def _parse_all(texts: str | Sequence[str] | None) -> tuple[Reference, ...]:
+    if texts is None:
+        return ()
+    return tuple(ref for text in ([texts] if isinstance(texts, str) else texts) for ref in Reference.parse_tags(text))

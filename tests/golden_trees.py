@@ -1,0 +1,47 @@
+"""Lay the trees of the golden vectors down."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def list_cases(*generations: str) -> list[str]:
+    """The names of the pack vectors: ``2026/everything``."""
+    return sorted(
+        f"{generation}/{path.parent.name}"
+        for generation in generations
+        for path in (GOLDEN / "pack" / generation).glob("*/case.json")
+    )
+
+
+def read_case(name: str) -> dict:
+    return json.loads((GOLDEN / "pack" / name / "case.json").read_text())
+
+
+def lay_down(tree: list[dict], context: Path) -> None:
+    """Make the files of a vector, with umask 022; modes last, so that nothing stands in the way."""
+    context.mkdir(mode=0o755)
+    for entry in tree:
+        path = context / entry["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if entry["type"] == "dir":
+            path.mkdir(exist_ok=True)
+        elif entry["type"] == "symlink":
+            path.symlink_to(entry["target"])
+        else:
+            path.write_bytes(content_of(entry))
+    for entry in reversed(tree):
+        if entry["type"] != "symlink":
+            (context / entry["path"]).chmod(int(entry["mode"], 8))
+
+
+def content_of(entry: dict) -> bytes:
+    if "text" in entry:
+        return entry["text"].encode()
+    if "base64" in entry:
+        return base64.b64decode(entry["base64"])
+    return bytes((7 * i + (i >> 8)) % 251 for i in range(entry["pattern"]))
