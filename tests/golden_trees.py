@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from kitops.content.copy import BytesReader
+from kitops.content.verify import check_bytes
+from kitops.errors import NotFoundError
+from kitops.oci.descriptor import Descriptor
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -45,3 +52,29 @@ def content_of(entry: dict) -> bytes:
     if "base64" in entry:
         return base64.b64decode(entry["base64"])
     return bytes((7 * i + (i >> 8)) % 251 for i in range(entry["pattern"]))
+
+
+class LayoutSource:
+    """An OCI image layout of a vector, to be read from."""
+
+    def __init__(self, layout: Path) -> None:
+        self.layout = layout
+
+    def root(self) -> Descriptor:
+        """The only manifest of its index."""
+        index = json.loads((self.layout / "index.json").read_text())
+        return Descriptor.from_json(index["manifests"][0], "index.json")
+
+    def resolve(self, pointer: str) -> Descriptor:
+        raise NotFoundError(pointer)
+
+    def fetch(self, desc: Descriptor) -> bytes:
+        data = (self.layout / "blobs" / desc.digest.algorithm / desc.digest.encoded).read_bytes()
+        check_bytes(data, desc, str(desc.digest))
+        return data
+
+    @contextmanager
+    def stream(self, desc: Descriptor) -> Iterator[BytesReader]:
+        yield BytesReader(self.fetch(desc))
+
+    open = stream

@@ -127,7 +127,7 @@ def _copy_blob(source: Source, sink: Sink, desc: Descriptor, run: Run) -> int | 
                 sink.put(desc, reader, meter.add)
             break
         except NetworkError as error:
-            if attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or error.permanent:
                 raise
             meter.rewind()
             run.observer(Message("warning", f"{error.message}; trying again"))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from golden_trees import GOLDEN, lay_down, list_cases, read_case
 
+from golden_trees import GOLDEN, lay_down, list_cases, read_case
 from kitops.content.protocols import Run
 from kitops.errors import PackError
 from kitops.oci import gojson
 from kitops.oci.annotations import CLI_VERSION, KITFILE
 from kitops.oci.manifest import Manifest
 from kitops.oci.reference import Reference
-from kitops.ops.pack import PackOptions, Packed, pack
+from kitops.ops.pack import Packed, PackOptions, pack
 from kitops.ops.place import Place
 from kitops.store import open_store
 
