@@ -56,6 +56,9 @@ class StoreRepository:
     def open(self, desc: Descriptor) -> AbstractContextManager[Reader]:
         return self.blobs.open(desc)
 
+    def stream(self, desc: Descriptor) -> AbstractContextManager[Reader]:
+        return self.blobs.stream(desc)
+
     def exists(self, desc: Descriptor) -> bool:
         """Whether it is here, and will stay: a manifest only with everything below it (the absent excepted).
 
