@@ -37,8 +37,7 @@ _ROUTES: Final = tuple(
 )
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
-_CONTENT_REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)
-_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?", re.ASCII)
+_CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?", re.ASCII)
 _ACTIONS: Final = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
 
 
