@@ -197,6 +197,11 @@ def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, symlinks:
         run.observer(Message("info", f"{layer.part.field}: followed {link} to {target}"))
     for link in found.skipped:
         run.observer(Message("warning", f"{layer.part.field}: left out {link}, a symbolic link"))
+    if layer.form is Format.RAW and [entry.name for entry in found.entries] != [layer.part.path.encode()]:
+        raise PackError(
+            f"{layer.part.field}: {layer.part.path} is not one file, as a raw layer is",
+            hint="use --layer-format tar, or name each file in the Kitfile",
+        )
     if layer.part.kind is Kind.MCP_SERVER:
         check_bundle(context / layer.part.path)
     return _Job(layer, found, layer_size(found.entries, layer.form))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ops_places import open_test_place
 
 from golden_trees import GOLDEN, lay_down, list_cases, read_case
-from kitops.content.protocols import Run
 from kitops.errors import PackError
 from kitops.oci import gojson
 from kitops.oci.annotations import CLI_VERSION, KITFILE
@@ -15,14 +15,6 @@ from kitops.oci.manifest import Manifest
 from kitops.oci.reference import Reference
 from kitops.ops.pack import Packed, PackOptions, pack
 from kitops.ops.place import Place
-from kitops.store import open_store
-
-
-def open_test_place(home: Path) -> Place:
-    def no_network() -> object:
-        raise AssertionError("this test has no network")
-
-    return Place(home, open_store(home / "store"), no_network, Run())  # type: ignore[arg-type]
 
 
 def pack_case(name: str, tmp_path: Path, place: Place) -> tuple[Packed, Manifest]:

@@ -1,0 +1,18 @@
+"""Places for the tests of the verbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kitops.content.protocols import Run
+from kitops.ops.place import Connection, Place
+from kitops.store import open_store
+
+
+def no_network() -> Connection:
+    raise AssertionError("this test has no network")
+
+
+def open_test_place(home: Path, run: Run | None = None) -> Place:
+    run = run or Run()
+    return Place(home, open_store(home / "store", run=run), no_network, run)
