@@ -176,12 +176,14 @@ class Blobs:
             if not trash.rescue_blob(self.layout, digest):
                 return False
             try:
-                if os.stat(path).st_size != size:
-                    return False
+                found = os.stat(path)
             except FileNotFoundError:  # on its way to the trash and back: whoever moved it sees the lease
                 return trash.rescue_blob(self.layout, digest)
-        with suppress(OSError):  # somebody else's file in a shared store: the lease holds it
-            os.utime(path)
+        if found.st_size != size:
+            return False
+        if found.st_nlink == 1:  # else its time stamp belongs to the Go tool's storage too; the lease holds it
+            with suppress(OSError):  # somebody else's file in a shared store
+                os.utime(path)
         return True
 
     @contextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kitops.errors import NotFoundError
+from kitops.errors import KitError, NotFoundError
 from kitops.oci import mediatype
+from kitops.oci.digest import Digest
 from kitops.oci.index import Index
-from kitops.oci.manifest import Manifest
+from kitops.oci.manifest import MAX_MANIFEST_SIZE, Manifest
 from kitops.store import trash
 from kitops.store.atomic import told
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from kitops.oci.descriptor import Descriptor
-    from kitops.oci.digest import Digest
     from kitops.store.blobs import Blobs
     from kitops.store.lease import Lease
 
@@ -83,3 +83,33 @@ def check_whole(blobs: Blobs, tree: Collection[Descriptor]) -> None:
         with told("reading", blobs.layout.blob(item.digest)):
             if not trash.rescue_blob(blobs.layout, item.digest):
                 raise NotFoundError(f"blob {item.digest} is not in the store", hint="pull or pack the ModelKit again")
+
+
+def tree_of(blobs: Blobs, digest: Digest) -> list[Digest]:
+    """``digest`` and everything below it that can be read, whatever its media type; for what is about to be freed.
+
+    What is missing or damaged has nothing below it here: garbage collection finds that later.
+    """
+    seen: dict[Digest, None] = {}
+    waiting = [digest]
+    while waiting:
+        current = waiting.pop()
+        if current not in seen and blobs.exists(current):
+            seen[current] = None
+            waiting.extend(_digests_below(blobs, current))
+    return list(seen)
+
+
+def _digests_below(blobs: Blobs, digest: Digest) -> list[Digest]:
+    try:
+        size = blobs.size(digest)
+        if size > MAX_MANIFEST_SIZE:
+            return []
+        with told("reading", blobs.layout.blob(digest)):
+            content = blobs.path(digest).read_bytes()
+        if not content.startswith(b"{") or Digest.of(content) != digest:
+            return []
+        parse = Index.parse if b'"manifests"' in content and b'"layers"' not in content else Manifest.parse
+        return [child.digest for child in parse(content).children]
+    except KitError:
+        return []

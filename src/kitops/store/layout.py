@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from kitops.oci.digest import Digest
 
 _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
-_DIRECTORIES: Final = ("blobs/sha256", "refs", "leases", "ingest", "partial", "trash", "packed")
+SPARE: Final = "spare"
+"""An empty directory in ``trash/``, for a sweep on a disk that is too full to make another."""
+_DIRECTORIES: Final = ("blobs/sha256", "refs", "leases", "ingest", "partial", f"trash/{SPARE}", "packed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,14 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError
 from kitops.store.atomic import entries, read_small, remove_file, replace_file, told, unique_name
-from kitops.store.filesystem import is_local, read_mounts
+from kitops.store.filesystem import clock_ns, is_local, read_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,6 +159,20 @@ def read_leases(layout: Layout) -> list[LeaseRecord]:
         if content is not None:
             found.append(_parse(entry.name, mtime_ns, content))
     return found
+
+
+def live_leases(layout: Layout, now_ns: int) -> list[LeaseRecord]:
+    """The leases whose owners may still work, at ``now_ns`` by the file system's own clock."""
+    local = is_local_store(layout)
+    return [lease for lease in read_leases(layout) if lease.is_live(now_ns, local=local)]
+
+
+def now(layout: Layout) -> int:
+    """The time in ns by the file system's own clock; by ours where nothing can be written."""
+    probe = None
+    with suppress(OSError):  # a full disk
+        probe = clock_ns(layout.temporary("probe"))
+    return time.time_ns() if probe is None else probe
 
 
 def is_local_store(layout: Layout) -> bool:

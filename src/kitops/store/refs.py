@@ -31,8 +31,8 @@ was just removed, with all its blobs or (after ``remove``) without, which ``kit 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kitops.errors import InvalidValueError, NotFoundError, StoreError
@@ -70,10 +70,17 @@ _ABANDONED_NS: Final = 60_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Refs:
-    """The refs of one store."""
+    """The refs of one store.
+
+    Args:
+        layout: the store.
+        blobs: its blobs.
+        is_batch: leave ``index.json`` to :meth:`batch`.
+    """
 
     layout: Layout
     blobs: Blobs
+    is_batch: bool = False
 
     # reading
 
@@ -111,6 +118,18 @@ class Refs:
         rows.sort(key=lambda row: (row.reference.locator, row.reference.tag is None, row.reference.tag or ""))
         return rows
 
+    def tagged_ns(self, ref: Reference) -> int:
+        """When the tag of ``ref`` was set, in ns since 1970 by the file system's clock.
+
+        Raises:
+            NotFoundError: there is no such tag.
+        """
+        path = f"{self._directory(ref)}/tags/{names.encode_tag(ref.tag or DEFAULT_TAG)}"
+        try:
+            return os.stat(path).st_mtime_ns
+        except OSError as error:
+            raise self._not_found(ref) from error
+
     def tags_of(self, ref: Reference, digest: Digest) -> Tags:
         """The tags of the repository of ``ref`` that point to ``digest``."""
         directory = self._directory(ref)
@@ -138,7 +157,7 @@ class Refs:
             self._take_back(ref, desc, previous, lease, drop_root=is_new)
             raise
         self._ensure_root(directory, record, lease.id)
-        refresh_index(self, lease.id)
+        self._show(lease.id)
 
     def add_root(self, ref: Reference, desc: Descriptor, details: RefDetails, lease: Lease) -> None:
         """Keep the manifest ``desc`` in the repository of ``ref`` (the unnamed one too), without a tag.
@@ -148,7 +167,7 @@ class Refs:
             FileSystemError: it could not be written.
         """
         self._keep(ref, desc, details, lease)
-        refresh_index(self, lease.id)
+        self._show(lease.id)
 
     def untag(self, ref: Reference, expected: Descriptor) -> bool:
         """Remove the tag of ``ref`` if it points to ``expected``; the manifest stays, without it.
@@ -161,7 +180,7 @@ class Refs:
         """
         done = self._untag(ref, expected)
         if done:
-            refresh_index(self, "untag", removal=True)
+            self._show("untag", removal=True)
         return done
 
     def release(self, ref: Reference, digest: Digest) -> bool:
@@ -173,7 +192,7 @@ class Refs:
         directory = self._directory(ref)
         done = not self._is_tagged(directory, digest) and self._drop_root(directory, digest)
         if done:
-            refresh_index(self, "release", removal=True)
+            self._show("release", removal=True)
         return done
 
     def remove_root(self, ref: Reference) -> Tags:
@@ -191,8 +210,16 @@ class Refs:
             tag for tag in self.tags_of(where, record.desc.digest) if self._untag(where.with_tag(tag), record.desc)
         ]
         self._drop_root(directory, record.desc.digest)
-        refresh_index(self, "remove", removal=True)
+        self._show("remove", removal=True)
         return removed
+
+    @contextmanager
+    def batch(self) -> Iterator[Refs]:
+        """The refs for many changes: ``index.json`` is written once, when the block ends."""
+        try:
+            yield replace(self, is_batch=True)
+        finally:
+            self._show("batch", removal=True)
 
     def recover(self, now_ns: int) -> None:
         """Finish what processes that were killed while they removed a tag have left aside.
@@ -208,14 +235,14 @@ class Refs:
 
     # for the collector
 
-    def held(self) -> Iterator[tuple[Descriptor, str]]:
+    def held(self) -> Iterator[tuple[Record, str]]:
         """Every manifest that a root or tag holds, with the path of the ref; twice or more where several hold it."""
         for _, directory in self._repositories():
             for kind in ("aside", "tags", "aside", "roots"):
                 for entry in entries(f"{directory}/{kind}"):
                     record = self._read(entry.path)
                     if record is not None:
-                        yield record.desc, entry.path
+                        yield record, entry.path
 
     def stamp(self) -> frozenset[tuple[str, int, int]]:
         """What is there, cheaply: path, inode and time stamp of every tag and root. It changes when they do."""
@@ -228,6 +255,10 @@ class Refs:
         )
 
     # inside
+
+    def _show(self, owner: str, *, removal: bool = False) -> None:
+        if not self.is_batch:
+            refresh_index(self, owner, removal=removal)
 
     def _directory(self, ref: Reference) -> str:
         return f"{self.layout.refs}/{names.repository_directory(ref)}"

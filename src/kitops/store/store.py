@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitops.content.protocols import Run
+from kitops.store import leftover
 from kitops.store.blobs import Blobs
 from kitops.store.details import Describe, describe_kit
 from kitops.store.digest_cache import StoreDigestCache
@@ -13,6 +14,7 @@ from kitops.store.layout import Layout
 from kitops.store.lease import Lease, hold_lease
 from kitops.store.refs import Refs
 from kitops.store.repository import StoreRepository
+from kitops.store.usage import Usage, measure
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -34,13 +36,19 @@ class Store:
     run: Run
 
     def lease(self, purpose: str, *, optional: bool = False) -> AbstractContextManager[Lease]:
-        """A lease for the time of the block.
+        """A lease for the time of the block. Files that killed writers left are cleared away first.
 
         Args:
             purpose: what for (``"pack"``).
             optional: for readers: where no lease can be written (a read-only store), go on without.
         """
+        if not optional:
+            leftover.clear_dead(self.layout)
         return hold_lease(self.layout, purpose, optional=optional)
+
+    def usage(self) -> Usage:
+        """What the store takes on the disk."""
+        return measure(self.layout)
 
     def repository(self, ref: Reference, lease: Lease, *, absent: tuple[Digest, ...] = ()) -> StoreRepository:
         """The repository of ``ref`` as a Source and a Sink.
@@ -70,11 +78,9 @@ def open_store(
     run = run or Run()
     layout = Layout(str(root))
     blobs = Blobs(layout, run)
-    cache = StoreDigestCache(layout)
-    store = Store(layout, blobs, Refs(layout, blobs), cache, describe, run)
+    store = Store(layout, blobs, Refs(layout, blobs), StoreDigestCache(layout), describe, run)
     if go_storage is not None:
-        from kitops.store.adopt import adopt, is_adoption_due  # noqa: PLC0415 - needed once in a store's life
+        from kitops.store.adopt import adopt_once  # noqa: PLC0415 - needed once in a store's life
 
-        if is_adoption_due(store, go_storage):
-            adopt(store, go_storage, run)
+        adopt_once(store, go_storage, run)
     return store

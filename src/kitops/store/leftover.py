@@ -1,0 +1,73 @@
+"""What killed processes leave behind: files in ``ingest/``, and leases that nobody touches any more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kitops.errors import FileSystemError
+from kitops.store.atomic import entries, remove_file
+from kitops.store.lease import LIFE, is_local_store, now, read_leases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kitops.store.layout import Layout
+
+
+def find_files(layout: Layout, now_ns: int) -> list[tuple[Path, int]]:
+    """Path and bytes of the files in ``ingest/`` whose owners are dead.
+
+    A file whose owner's lease is there and dead is of no use to anybody, whatever its age. One without a lease (of a
+    ref being written, or of a lease that was removed) is left alone for as long as a lease lives.
+    """
+    leases = read_leases(layout)
+    local = is_local_store(layout)
+    known = {lease.id: lease.is_live(now_ns, local=local) for lease in leases}
+    found = []
+    for entry in entries(layout.ingest):
+        with suppress(FileNotFoundError):
+            stamp = entry.stat()
+            is_old = now_ns - stamp.st_mtime_ns > LIFE * 1_000_000_000
+            if not known.get(entry.name.partition(".")[0], not is_old):
+                found.append((Path(entry.path), stamp.st_size))
+    return found
+
+
+def remove(layout: Layout, paths: Iterable[Path]) -> None:
+    """Remove what was found; a directory (an unfinished download) by way of ``ingest/``, so that it goes as a whole."""
+    for path in paths:
+        doomed = str(path)
+        with suppress(OSError):  # claimed by a download meanwhile: then it has another name
+            if not path.is_dir():
+                remove_file(doomed)
+                continue
+            if path.parent != Path(layout.ingest):
+                doomed = layout.temporary("doomed")
+                os.rename(path, doomed)
+            shutil.rmtree(doomed)
+
+
+def remove_leases(layout: Layout, now_ns: int) -> None:
+    """Remove the leases whose owners are dead; one that was only suspended writes its lease again."""
+    local = is_local_store(layout)
+    for lease in read_leases(layout):
+        if not lease.is_live(now_ns, local=local):
+            with suppress(OSError):
+                remove_file(f"{layout.leases}/{lease.id}")
+
+
+def clear_dead(layout: Layout) -> None:
+    """Clear away what killed writers left, so that the rerun of a killed pack leaves nothing of the first.
+
+    Done whenever work begins that writes; cheap when there is nothing. A store that cannot be written is left alone.
+    """
+    if not entries(layout.ingest) and not entries(layout.leases):
+        return
+    with suppress(FileSystemError):
+        now_ns = now(layout)
+        remove(layout, [path for path, _ in find_files(layout, now_ns)])
+        remove_leases(layout, now_ns)
