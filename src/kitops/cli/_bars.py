@@ -11,7 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kitops.cli._output import format_size, printable
+from kitops.cli._output import format_size
+from kitops.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

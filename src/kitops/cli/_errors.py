@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class UsageProblem(InvalidValueError):
+class UsageError(InvalidValueError):
     """The command line itself is wrong."""
 
     kind = "usage"
@@ -59,15 +59,14 @@ def translate(error: Exception) -> KitError | None:
     if isinstance(error, NoSuchOption):
         near = ", ".join(sorted(error.possibilities or ()))
         hint = f"did you mean {near}?" if near else _help_of(error)
-        return UsageProblem(f"no such option: {error.option_name}", hint=hint)
+        return UsageError(f"no such option: {error.option_name}", hint=hint)
     if isinstance(error, click.ClickException):
-        hint = getattr(error, "hint", None) or (_help_of(error) if isinstance(error, click.UsageError) else None)
-        return UsageProblem(_as_ours(error.format_message()), hint=hint)
+        return UsageError(_as_ours(error.format_message()), hint=getattr(error, "hint", None) or _help_of(error))
     return None
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether errors are wanted as JSON: ``--format json`` or ``--progress json``, even on a line that does not parse."""
+    """Whether ``--format json`` or ``--progress json`` is there; also on a line that does not parse."""
     for index, argument in enumerate(arguments):
         if argument == "--":
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
@@ -20,14 +20,36 @@ class Entry(NamedTuple):
     section: str = "Commands"
 
 
-class LazyGroup(click.Group):
+class KitGroup(click.Group):
+    """A group with global options, whose unknown commands get a hint."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.params.extend(with_global_options())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, normalise(args, self.get_params(ctx), interspersed=False))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not ctx.resilient_parsing and not args[0].startswith("-"):
+            raise_unknown(ctx, args[0], known)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        KitCommand.write_options(self, ctx, formatter)
+
+
+class LazyGroup(KitGroup):
     """Commands named in ``entries`` live in modules ``<package>.<name>`` as the attribute ``command``."""
 
     def __init__(self, *args: Any, package: str, entries: Mapping[str, Entry], **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self._package = package
         self.entries = entries
-        self.params.extend(with_global_options())
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.entries)
@@ -39,16 +61,6 @@ class LazyGroup(click.Group):
         found: click.Command = module.command
         return found
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.entries and not ctx.resilient_parsing:
-            raise_unknown(ctx, args[0], list(self.entries))
-        return super().resolve_command(ctx, args)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, normalise(args, self.get_params(ctx), interspersed=False))
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for section in dict.fromkeys(entry.section for entry in self.entries.values()):
             with formatter.section(section):
@@ -56,12 +68,8 @@ class LazyGroup(click.Group):
                     [(name, entry.summary) for name, entry in self.entries.items() if entry.section == section]
                 )
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        self.format_commands(ctx, formatter)
-        KitCommand.write_options(self, ctx, formatter)
 
-
-def raise_unknown(ctx: click.Context, name: str, known: Sequence[str]) -> None:
+def raise_unknown(ctx: click.Context, name: str, known: Sequence[str]) -> NoReturn:
     """Raise the usage error of a command that is not there, with the nearest that is."""
     from difflib import get_close_matches  # only on a typo
 

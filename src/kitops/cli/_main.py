@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,10 @@ def _run(arguments: list[str]) -> int:
 
     session = Session()
     try:
+        if "_KIT_COMPLETE" in os.environ:
+            from kitops.cli._completion import prepare_completion
+
+            prepare_completion()
         prepare_streams()
         code = root.main(arguments, prog_name="kit", standalone_mode=False, obj=session)
         sys.stdout.flush()

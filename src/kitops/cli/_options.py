@@ -1,18 +1,23 @@
 """Options as the Go ``kit`` takes them, on top of click.
 
-Differences to click's own: a boolean is ``--tls-verify``, ``--tls-verify=false`` or ``-r=true`` and never takes the next
-word; ``-t=x`` is ``-t x``; global flags stand before or after the verb; help groups options by section.
+Differences to click's own: a boolean is ``--tls-verify``, ``--tls-verify=false`` or ``-r=true`` and never takes the
+next word; ``-t=x`` is ``-t x``; global flags stand before or after the verb; help groups options by section.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from kitops.cli._settings import NetworkFlags
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
 
 OWN = "Options"
 NETWORK = "Network options"
@@ -27,7 +32,7 @@ class KitOption(click.Option):
         self.section = section
 
 
-class Boolean(click.ParamType):
+class Boolean(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
     """``true`` and ``false`` as Go reads them (``strconv.ParseBool``), in any case."""
 
     name = "boolean"
@@ -38,7 +43,7 @@ class Boolean(click.ParamType):
             return True
         if text in ("0", "f", "false"):
             return False
-        self.fail(f"{value!r} is neither true nor false", param, ctx)
+        return self.fail(f"{value!r} is neither true nor false", param, ctx)
 
 
 class Switch(KitOption):
@@ -61,7 +66,8 @@ def normalise(args: Sequence[str], params: Sequence[click.Parameter], *, intersp
         interspersed: whether options may follow arguments; otherwise the first argument ends it.
     """
     options = {name: param for param in params if isinstance(param, click.Option) for name in param.opts}
-    words, spelled = list(args), []
+    words = list(args)
+    spelled: list[str] = []
     while words:
         word = words.pop(0)
         if word == "--" or (not interspersed and not _is_option(word)):
@@ -152,35 +158,73 @@ class KitCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def kit_command(name: str, *, examples: Sequence[tuple[str, str]], **attributes: Any) -> Any:
-    """Decorate a function into a command; its first docstring line is the line in the overview."""
-    return click.command(
-        name, cls=KitCommand, examples=examples, context_settings={"help_option_names": ["-h", "--help"]}, **attributes
-    )
+def kit_command(
+    name: str, *, examples: Sequence[tuple[str, str]], **attributes: Any
+) -> Callable[[Callable[..., None]], KitCommand]:
+    """Decorate a function into a command, the first sentence of its docstring into its help."""
+    settings = {"help_option_names": ["-h", "--help"]}
+    return click.command(name, cls=KitCommand, examples=examples, context_settings=settings, **attributes)
 
 
-def option(*declarations: str, **attributes: Any) -> Any:
+def option(*declarations: str, **attributes: Any) -> Callable[[Function], Function]:
     """``click.option`` for an option that takes a value."""
     return click.option(*declarations, cls=KitOption, **attributes)
 
 
-def switch(*declarations: str, **attributes: Any) -> Any:
+def switch(*declarations: str, **attributes: Any) -> Callable[[Function], Function]:
     """``click.option`` for a boolean."""
     return click.option(*declarations, cls=Switch, **attributes)
 
 
-def result_format(function: Any) -> Any:
+def reference(name: str, metavar: str, **attributes: Any) -> Callable[[Function], Function]:
+    """``click.argument`` for references, completed from the local store."""
+    return click.argument(name, metavar=metavar, shell_complete=_complete_reference, **attributes)
+
+
+def _complete_reference(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    from kitops.cli._completion import list_references
+
+    return list_references(ctx.find_root().obj, incomplete)
+
+
+def result_format(function: Function) -> Function:
     """Add ``--format text|json`` of a verb that does something; the session remembers it."""
-    return click.option(
+    return option(
         "--format",
         "output_format",
-        cls=KitOption,
         type=click.Choice(["text", "json"]),
         default="text",
         expose_value=False,
         callback=_remember,
         help="How the result is printed.  [default: text]",
     )(function)
+
+
+def network_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of verbs that reach registries; the function gets them as ``network``."""
+
+    @wraps(function)
+    def gathered(*args: Any, **values: Any) -> None:
+        flags = NetworkFlags(**{name: values.pop(name) for name in NetworkFlags._fields})
+        function(*args, network=flags, **values)
+
+    shared: dict[str, Any] = {"section": NETWORK}
+    path = click.Path(dir_okay=False)
+    added = [
+        switch("--plain-http", help="Speak HTTP without TLS.", **shared),
+        switch("--tls-verify", default=True, help="Check certificates.", **shared),
+        option("--tls-cert", type=path, multiple=True, metavar="FILE", help="Trust this CA too (PEM).", **shared),
+        option("--cert", type=path, metavar="FILE", help="Client certificate (PEM).", **shared),
+        option("--key", type=path, metavar="FILE", help="Key of the client certificate (PEM).", **shared),
+        option(
+            "--concurrency", type=click.IntRange(min=1), default=5, metavar="N", show_default=True,
+            help="Blobs moved at a time.", **shared,
+        ),
+        option("--proxy", metavar="URL", help="Proxy, instead of the environment's.", **shared),
+    ]  # fmt: skip
+    for add in reversed(added):
+        gathered = add(gathered)
+    return gathered
 
 
 def with_global_options() -> list[click.Option]:

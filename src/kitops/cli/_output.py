@@ -98,3 +98,17 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         "".join(f"{cell:{width}}   " for cell, width in zip(line, widths, strict=False)) + line[-1] + "\n"
         for line in lines
     )
+
+
+def format_yaml(value: object) -> str:
+    """A field of a Kitfile as YAML; a text or number stands alone, without quotes."""
+    from kitops.kitfile.emit import emit
+
+    if isinstance(value, str):
+        return f"{value}\n"
+    if isinstance(value, dict) and value:
+        return emit(value)
+    first, _, rest = emit({"x": value}).partition("\n")  # type: ignore[dict-item]  # a field of a Kitfile is JSON
+    inline = first.removeprefix("x:").strip()
+    lines = [inline] if inline else [line.removeprefix("  ") for line in rest.splitlines()]
+    return "".join(f"{line}\n" for line in lines)

@@ -93,7 +93,10 @@ class Session:
         flags = network or NetworkFlags()
         home = self.home
         with self.working(flags.concurrency) as run:
-            yield open_place(home, connection=lambda: read_connection(home, flags), run=run)
+            yield open_place(home, connection=lambda: read_connection(home, flags, self._warn), run=run)
+
+    def _warn(self, text: str) -> None:
+        self.say(text, "warning")
 
     def close(self) -> None:
         """End what is drawn."""

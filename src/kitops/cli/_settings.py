@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kitops.ops.place import Connection
+    from kitops.registry.network import Network
 
 
 class NetworkFlags(NamedTuple):
@@ -29,6 +30,46 @@ def read_home(chosen: str | None, environ: Mapping[str, str] = os.environ) -> Pa
     """The root of storage: ``--config``, else what the environment says."""
     if chosen:
         return Path(chosen)
-    from kitops.ops.place import default_home  # completion and version do without it
+    from kitops.ops.place import default_home  # `kit version` does without it
 
     return default_home(environ, sys.platform)
+
+
+def read_network(flags: NetworkFlags, environ: Mapping[str, str] = os.environ) -> Network:
+    """How registries are reached.
+
+    ``KITOPS_CLIENT_CERT`` and ``KITOPS_CLIENT_KEY`` win over the flags, as in the Go tool; ``--proxy`` wins over the
+    proxies of the environment.
+    """
+    from kitops import __version__
+    from kitops.registry.network import Network
+
+    def either(name: str) -> str | None:
+        return environ.get(name.lower()) or environ.get(name) or None
+
+    cert = environ.get("KITOPS_CLIENT_CERT") or flags.cert
+    key = environ.get("KITOPS_CLIENT_KEY") or flags.key
+    return Network(
+        plain_http=flags.plain_http,
+        tls_verify=flags.tls_verify,
+        tls_certs=tuple(Path(path) for path in flags.tls_cert),
+        client_cert=Path(cert) if cert else None,
+        client_key=Path(key) if key else None,
+        proxy=flags.proxy,
+        http_proxy=either("HTTP_PROXY"),
+        https_proxy=either("HTTPS_PROXY"),
+        no_proxy=either("NO_PROXY") or "",
+        user_agent=f"kitops/{__version__}",
+    )
+
+
+def read_connection(
+    home: Path, flags: NetworkFlags, warn: Callable[[str], None], environ: Mapping[str, str] = os.environ
+) -> Connection:
+    """How registries are reached and where credentials are: ours, then Docker's and Podman's files."""
+    from kitops.ops.place import Connection
+    from kitops.registry.credentials import CredentialStore, default_config_paths
+
+    user = Path(environ.get("HOME") or Path.home())
+    credentials = CredentialStore(home / "credentials.json", default_config_paths(environ, user), warn=warn)
+    return Connection(read_network(flags, environ), credentials)

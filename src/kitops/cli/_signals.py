@@ -27,8 +27,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def watch_signals(token: CancelToken) -> Iterator[None]:
-    """While the block runs, the first signal cancels ``token``; a second one, or staying longer than
-    ``GRACE_SECONDS`` after the first, ends the process at once (what it was writing is under a temporary name).
+    """While the block runs, the first signal cancels ``token``.
+
+    A second one, or staying longer than ``GRACE_SECONDS`` after the first, ends the process at once (what it was
+    writing has a temporary name).
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 )
 @result_format
 @click.pass_obj
-def command(session: Session, show_update_notifications: bool) -> None:  # noqa: ARG001 - accepted, and nothing to do
+def command(session: Session, /, *, show_update_notifications: bool) -> None:  # noqa: ARG001 - accepted, and nothing to do
     """Print the version of kit, and of the Python that runs it."""
     from kitops import __version__
 

@@ -1,0 +1,64 @@
+"""Values of options that more than click must read."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from kitops.errors import FileSystemError, InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CREATED = "org.opencontainers.image.created"
+
+
+def parse_annotations(texts: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` words as a mapping; the last of one key wins.
+
+    Raises:
+        InvalidValueError: a word has no ``=`` or no key.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise InvalidValueError(f"annotation {text!r} is not KEY=VALUE", hint="--annotation team=vision")
+        found[key] = value
+    return found
+
+
+def parse_created(text: str | None) -> dict[str, str]:
+    """``now`` or a time of RFC 3339 as the annotation for it, in UTC; nothing without ``text``.
+
+    Raises:
+        InvalidValueError: it is no time, or has no zone.
+    """
+    if text is None:
+        return {}
+    from datetime import UTC, datetime
+
+    if text == "now":
+        when = datetime.now(UTC).replace(microsecond=0)
+    else:
+        try:
+            when = datetime.fromisoformat(text)
+        except ValueError:
+            when = datetime.min  # noqa: DTZ901 - refused below
+        if when.tzinfo is None or "T" not in text.upper():
+            raise InvalidValueError(f"--created {text!r} is not a time", hint="now, or like 2026-01-31T12:00:00Z")
+    return {_CREATED: when.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+
+
+def read_stdin() -> bytes:
+    """All of standard input.
+
+    Raises:
+        FileSystemError: it is closed or cannot be read.
+    """
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", "standard input") from error
+    except (AttributeError, ValueError) as error:
+        raise FileSystemError("reading standard input: it is closed") from error

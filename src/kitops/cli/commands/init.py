@@ -1,0 +1,78 @@
+"""``kit init``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kitops.cli._options import kit_command, option, result_format, switch
+from kitops.cli._output import to_stdout
+
+if TYPE_CHECKING:
+    from kitops.cli._session import Session
+
+
+@kit_command(
+    "init",
+    examples=[
+        ("kit init .", "look at the files here and write ./Kitfile"),
+        ('kit init model --name digits --author "Ada Lovelace" --force', "ask nothing, replace what is there"),
+        ("kit init . -o -", "only print it"),
+    ],
+)
+@click.argument("path", type=click.Path(file_okay=False))
+@option("--name", help="Name of the package.")
+@option("--desc", help="Description of the package.")
+@option("--author", help="Author of the package.")
+@switch("-f", "--force", help="Replace a Kitfile that is there.")
+@option("-o", "--output", metavar="FILE", type=click.Path(), help="Write there instead; - prints it.")
+@option("--depth", type=int, default=0, metavar="N", show_default=True,
+        help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip
+@result_format
+@click.pass_obj
+def command(
+    session: Session,
+    /,
+    *,
+    path: str,
+    name: str | None,
+    desc: str | None,
+    author: str | None,
+    force: bool,
+    output: str | None,
+    depth: int,
+) -> None:
+    """Write a Kitfile for the directory PATH.
+
+    What each file is follows from names and headers. On a terminal, name, description and author are asked for.
+    """
+    from kitops.kitfile.dump import to_json
+    from kitops.ops.init import InitOptions, init
+
+    found = init(
+        Path(path),
+        InitOptions(
+            name=_ask("Name", name),
+            description=_ask("Description", desc),
+            author=_ask("Author", author),
+            depth=depth,
+            force=force,
+            output=Path(output) if output and output != "-" else None,
+            write=output != "-",
+        ),
+    )
+    if session.output_format == "json":
+        session.result("", {"path": str(found.path) if found.path else None, "kitfile": to_json(found.kitfile)})
+    elif found.path is None:
+        to_stdout(found.text)
+    else:
+        session.result(f"Kitfile saved: {found.path}", None)
+
+
+def _ask(label: str, given: str | None) -> str:
+    if given is not None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return given or ""
+    return str(click.prompt(label, default="", show_default=False, err=True))

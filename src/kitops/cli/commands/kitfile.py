@@ -1,0 +1,61 @@
+"""``kit kitfile``: ``schema`` and ``lint``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kitops.cli._lazy import KitGroup
+from kitops.cli._options import kit_command, result_format
+from kitops.cli._output import print_json
+from kitops.cli._values import read_stdin
+
+if TYPE_CHECKING:
+    from kitops.cli._session import Session
+
+
+@click.group("kitfile", cls=KitGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Check Kitfiles; print their JSON Schema."""
+
+
+@kit_command("schema", examples=[("kit kitfile schema > kitfile.schema.json", "for an editor")])
+def schema() -> None:
+    """Print the JSON Schema of Kitfiles."""
+    from kitops.kitfile.schema import json_schema
+
+    print_json(json_schema())
+
+
+@kit_command(
+    "lint",
+    examples=[("kit kitfile lint", "the one here"), ("kit kitfile lint --format json model/Kitfile", "for programs")],
+)
+@click.argument("path", default=".", type=click.Path(), metavar="[PATH]")
+@result_format
+@click.pass_obj
+@click.pass_context
+def lint(ctx: click.Context, session: Session, /, *, path: str) -> None:
+    """Report every problem of the Kitfile PATH (a file, a directory, or - for stdin); exit 2 when there is one."""
+    from kitops.ops.kitfile import lint as lint_kitfile
+
+    found = lint_kitfile(Path(path), read_stdin() if path == "-" else None)
+    rows = [("error", problem) for problem in found.problems] + [("warning", problem) for problem in found.warnings]
+    rows.sort(key=lambda row: (row[1].line, row[1].column))
+    lines = [f"{found.path}:{one.line}:{one.column}: {level}: {one.field}: {one.message}" for level, one in rows]
+    value = {
+        "path": found.path,
+        "problems": [
+            {"level": level, "line": one.line, "column": one.column, "field": one.field, "message": one.message,
+             "hint": one.hint}
+            for level, one in rows
+        ],
+    }  # fmt: skip
+    session.result("\n".join(lines) or f"{found.path}: no problems", value)
+    ctx.exit(2 if found.problems else 0)
+
+
+command.add_command(schema)
+command.add_command(lint)

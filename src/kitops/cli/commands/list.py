@@ -1,0 +1,64 @@
+"""``kit list``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kitops.cli._options import kit_command, network_options, option, reference
+from kitops.cli._output import NONE, format_size, format_table, print_json, to_stdout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kitops.cli._session import Session
+    from kitops.cli._settings import NetworkFlags
+    from kitops.ops.list import Listed
+
+_HEADER = ("REPOSITORY", "TAG", "MAINTAINER", "NAME", "SIZE", "DIGEST")
+_FIELDS = ("Repo", "Digest", "Tags", "ModelName", "Size", "Author")
+
+
+@kit_command(
+    "list",
+    examples=[
+        ("kit list", "what is in the local store"),
+        ("kit list registry.example.com/team/model", "the tags of a repository in its registry"),
+        ("kit list --format '{{.Repo}} {{join .Tags \",\"}}'", "one line a ModelKit, for scripts"),
+    ],
+)
+@reference("repository", "[REPOSITORY]", required=False)
+@option("--format", "output", default="table", metavar="table|json|TEMPLATE", show_default=True,
+        help="TEMPLATE: Go's, with .Repo .Tags .Digest .ModelName .Size .Author, index, join and json.")  # fmt: skip
+@network_options
+@click.pass_obj
+def command(session: Session, /, *, repository: str | None, output: str, network: NetworkFlags) -> None:
+    """List the ModelKits of the local store, or of a REPOSITORY in its registry."""
+    from kitops.oci.reference import Reference
+    from kitops.ops.list import list_
+
+    template = None
+    if output not in ("table", "json"):
+        from kitops.cli._template import Template
+
+        template = Template(output, _FIELDS)
+    with session.place(network) as place:
+        rows = list_(place, Reference.parse(repository) if repository else None)
+    if output == "json":
+        print_json([row.to_json() | {"size": format_size(row.size)} for row in rows])
+    elif template is None:
+        to_stdout(format_table(_HEADER, _table_rows(rows)))
+    else:
+        to_stdout("".join(template.render(_template_row(row)) + "\n" for row in rows))
+
+
+def _table_rows(rows: Sequence[Listed]) -> Iterator[tuple[str, ...]]:
+    for row in rows:
+        for tag in row.tags or (NONE,):
+            yield row.repo or NONE, tag, row.author or NONE, row.name or NONE, format_size(row.size), row.digest
+
+
+def _template_row(row: Listed) -> dict[str, object]:
+    values = (row.repo, row.digest, list(row.tags), row.name, format_size(row.size), row.author)
+    return dict(zip(_FIELDS, values, strict=True))

@@ -1,0 +1,72 @@
+"""``kit pack``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kitops.cli._options import kit_command, network_options, option, result_format, switch
+from kitops.cli._values import parse_annotations, parse_created, read_stdin
+
+if TYPE_CHECKING:
+    from kitops.cli._session import Session
+    from kitops.cli._settings import NetworkFlags
+
+_CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
+
+
+@kit_command(
+    "pack",
+    examples=[
+        ("kit pack . -t registry.example.com/team/model:v1", "pack what ./Kitfile names"),
+        ("kit pack . -t registry.example.com/team/model:v1,latest --push", "with two tags, and push it"),
+        ("kit pack . -f other.yaml --symlinks follow", "another Kitfile; links become what they lead to"),
+    ],
+)
+@click.argument("directory", type=click.Path(file_okay=False))
+@option("-f", "--file", "kitfile", metavar="FILE", type=click.Path(), help="The Kitfile; - reads it from stdin.")
+@option("-t", "--tag", "tags", multiple=True, metavar="REF", help="What it is called: repository:tag[,tag…].")
+@option("--compression", type=click.Choice(_CODECS), default="none", show_default=True, help="Of the layers.")
+@option("--layer-format", type=click.Choice(["tar", "raw"]), default="tar", show_default=True,
+        help="raw: every path is one file, packed as it is.")  # fmt: skip
+@switch("--use-model-pack", help="Write a CNCF ModelPack artifact.")
+@switch("--push", help="Push it to its registry afterwards.")
+@option("--symlinks", type=click.Choice(["refuse", "follow", "skip"]), default="refuse", show_default=True,
+        help="What to do with symbolic links.")  # fmt: skip
+@switch("--no-cache", help="Read every file, also those that look unchanged.")
+@option("--annotation", "annotations", multiple=True, metavar="KEY=VALUE", help="Annotation of the manifest.")
+@option("--created", metavar="now|TIME", help="Note a time of creation (RFC 3339); the digest depends on it.")
+@network_options
+@result_format
+@click.pass_obj
+def command(session: Session, /, *, directory: str, kitfile: str | None, network: NetworkFlags, **given: Any) -> None:
+    """Pack DIRECTORY into a ModelKit in the local store."""
+    from kitops.oci.reference import Reference
+    from kitops.ops.pack import PackOptions, pack
+    from kitops.ops.push import push
+
+    options = PackOptions(
+        references=tuple(ref for tag in given["tags"] for ref in Reference.parse_tags(tag)),
+        kitfile_path=Path(kitfile) if kitfile and kitfile != "-" else None,
+        kitfile_text=read_stdin() if kitfile == "-" else None,
+        compression=given["compression"],
+        layer_format=given["layer_format"],
+        modelpack=given["use_model_pack"],
+        symlinks=given["symlinks"],
+        cache=not given["no_cache"],
+        annotations=parse_annotations(given["annotations"]) | parse_created(given["created"]),
+    )
+    if given["push"] and not options.references:
+        raise click.UsageError("--push wants a --tag that names a registry", click.get_current_context())
+    with session.place(network) as place:
+        packed = pack(place, Path(directory), options)
+        pushed = push(place, packed.references[0], packed.references) if given["push"] else None
+    names = [str(ref) for ref in packed.references]
+    line = f"Model saved: {packed.desc.digest}" + (f"\nPushed {pushed.desc.digest}" if pushed else "")
+    session.result(
+        line,
+        {"digest": str(packed.desc.digest), "references": names, "size": packed.size, "newSize": packed.new_size,
+         "pushed": pushed is not None},
+    )  # fmt: skip

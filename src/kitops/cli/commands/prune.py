@@ -1,0 +1,43 @@
+"""``kit prune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kitops.cli._options import kit_command, result_format, switch
+from kitops.cli._output import format_size
+
+if TYPE_CHECKING:
+    from kitops.cli._session import Session
+
+
+@kit_command(
+    "prune",
+    examples=[("kit prune --dry-run", "what it would free"), ("kit prune", "free it")],
+)
+@switch("--dry-run", help="Only say what would be freed.")
+@result_format
+@click.pass_obj
+def command(session: Session, /, *, dry_run: bool) -> None:
+    """Free blobs that no ModelKit needs, and what interrupted downloads left.
+
+    What is younger than an hour stays: it may belong to something that runs.
+    """
+    from kitops.ops.prune import prune
+
+    with session.place() as place:
+        done = prune(place, dry_run=dry_run)
+    verb = "Would free" if dry_run else "Freed"
+    rows = [*done.blobs, *done.partials]
+    if dry_run or session.level in ("debug", "trace"):
+        for name, size in rows:
+            session.say(f"{verb} {name} ({format_size(size)})")
+    value = {
+        "dryRun": dry_run,
+        "freed": done.size,
+        "blobs": [{"digest": str(name), "size": size} for name, size in done.blobs],
+        "partials": [{"path": str(name), "size": size} for name, size in done.partials],
+    }
+    session.result(f"{verb} {format_size(done.size)} ({len(rows)} files)", value)

@@ -1,0 +1,48 @@
+"""``kit push``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kitops.cli._options import kit_command, network_options, reference, result_format
+
+if TYPE_CHECKING:
+    from kitops.cli._session import Session
+    from kitops.cli._settings import NetworkFlags
+
+
+@kit_command(
+    "push",
+    examples=[
+        ("kit push registry.example.com/team/model:v1", "under its own name"),
+        ("kit push model:v1 registry.example.com/team/model:v1,latest", "under other names"),
+    ],
+)
+@reference("source", "SOURCE")
+@reference("destination", "[DESTINATION]", required=False)
+@network_options
+@result_format
+@click.pass_obj
+def command(session: Session, /, *, source: str, destination: str | None, network: NetworkFlags) -> None:
+    """Upload the ModelKit SOURCE of the local store to its registry, or as DESTINATION."""
+    from kitops.oci.reference import Reference
+    from kitops.ops.push import push
+
+    sources = Reference.parse_tags(source)
+    targets = Reference.parse_tags(destination) if destination else sources
+    if destination and len(sources) > 1:
+        raise click.UsageError(
+            "SOURCE names several tags; with a DESTINATION it names one", click.get_current_context()
+        )
+    with session.place(network) as place:
+        groups = [(sources[0], targets)] if destination else [(ref, (ref,)) for ref in sources]
+        pushed = []
+        for ref, group in groups:
+            session.say(f"Pushing {ref}" + (f" to {destination}" if destination else ""))
+            pushed.append(push(place, ref, group))
+    names = [str(ref) for one in pushed for ref in one.references]
+    digests = dict.fromkeys(str(one.desc.digest) for one in pushed)
+    value = {"digest": next(iter(digests)), "references": names}
+    session.result("\n".join(f"Pushed {digest}" for digest in digests), value)

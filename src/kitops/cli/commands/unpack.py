@@ -1,0 +1,65 @@
+"""``kit unpack``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kitops.cli._options import kit_command, network_options, option, reference, result_format, switch
+from kitops.cli._output import format_size
+
+if TYPE_CHECKING:
+    from kitops.cli._session import Session
+    from kitops.cli._settings import NetworkFlags
+
+_OLD = {"kitfile": "kitfile", "model": "model", "code": "code", "datasets": "datasets", "docs": "docs"}
+
+
+def _old_flags(function: Any) -> Any:
+    for name, kind in _OLD.items():
+        function = switch(f"--{name}", name, hidden=True, help=f"Deprecated: --filter {kind}")(function)
+    return function
+
+
+@kit_command(
+    "unpack",
+    examples=[
+        ("kit unpack registry.example.com/team/model:v1 -d model", "everything, from the store or the registry"),
+        ("kit unpack team/model:v1 --filter model --filter 'datasets:train*'", "only some parts"),
+    ],
+)
+@reference("ref", "REF")
+@option("-d", "--dir", "directory", type=click.Path(file_okay=False), default=".", metavar="DIR", help="Where to.")
+@switch("-o", "--overwrite", help="Replace files that exist.")
+@switch("-i", "--ignore-existing", help="Leave files that exist as they are.")
+@option("-f", "--filter", "filters", multiple=True, metavar="TYPE[:NAME]",
+        help="Only these: model, datasets, code, docs, prompts, mcpservers, kitfile; NAME may be a glob.")  # fmt: skip
+@switch("--include-remote", help="Fetch remote datasets too.")
+@_old_flags
+@network_options
+@result_format
+@click.pass_obj
+def command(session: Session, /, *, ref: str, directory: str, network: NetworkFlags, **given: Any) -> None:
+    """Unpack the ModelKit REF, or parts of it, from the local store or its registry."""
+    from kitops.formats.select import Filter
+    from kitops.oci.reference import Reference
+    from kitops.ops.unpack import UnpackOptions, unpack
+
+    if given["overwrite"] and given["ignore_existing"]:
+        raise click.UsageError("--overwrite and --ignore-existing exclude each other", click.get_current_context())
+    if given["include_remote"]:
+        session.say("--include-remote does nothing yet: remote datasets stay where they are", "warning")
+    texts = [*given["filters"], *(kind for name, kind in _OLD.items() if given[name])]
+    options = UnpackOptions(
+        existing="overwrite" if given["overwrite"] else "keep" if given["ignore_existing"] else "refuse",
+        filters=tuple(Filter.parse(text) for text in texts),
+    )
+    with session.place(network) as place:
+        done = unpack(place, Reference.parse(ref), Path(directory), options)
+    kept = f", {done.kept} left as they were" if done.kept else ""
+    session.say(f"Unpacked {done.written} files ({format_size(done.size)}) into {directory}{kept}")
+    value = {"digest": str(done.desc.digest), "directory": directory, "files": done.written, "kept": done.kept,
+             "size": done.size}  # fmt: skip
+    session.result("", value)
