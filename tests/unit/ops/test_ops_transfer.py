@@ -1,0 +1,124 @@
+"""Push, pull, and looking at what is in a registry: over a real socket, against our own registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ops_places import open_network_place
+from test_ops_pack import make_project, refs
+
+from kitops.content.events import Event, Finished, Message
+from kitops.content.protocols import Run
+from kitops.errors import InvalidValueError, NotFoundError
+from kitops.oci.reference import Reference
+from kitops.ops.info import info
+from kitops.ops.inspect import inspect
+from kitops.ops.list import list_
+from kitops.ops.pack import PackOptions, pack
+from kitops.ops.pull import pull
+from kitops.ops.push import push
+from kitops.ops.remove import remove_remote
+from kitops.server import RegistryServer
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    with RegistryServer(tmp_path / "registry") as server:
+        yield server.address
+
+
+def test_a_kit_goes_there_and_back(registry: str, tmp_path: Path) -> None:
+    here, there = open_network_place(tmp_path / "here"), open_network_place(tmp_path / "there")
+    ref = Reference.parse(f"{registry}/team/x:v1")
+    packed = pack(here, make_project(tmp_path / "p"), PackOptions(references=(ref,)))
+    pushed = push(here, ref)
+    assert pushed.desc == packed.desc
+    assert pushed.copied[0].moved == 3
+    (pulled,) = pull(there, [ref])
+    assert pulled.desc.digest == packed.desc.digest
+    assert list_(there) == list_(here)
+    assert there.store.blobs.fetch(packed.desc) == here.store.blobs.fetch(packed.desc)
+
+
+def test_what_is_there_is_not_sent_again(registry: str, tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_network_place(tmp_path / "here", Run(events.append))
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1")))
+    targets = refs(f"{registry}/x:a", f"{registry}/x:b", f"{registry}/y:a")
+    assert [copied.moved for copied in push(place, Reference.parse("x:v1"), targets).copied] == [3, 3]
+    events.clear()
+    again = push(place, Reference.parse("x:v1"), targets)
+    assert [copied.moved for copied in again.copied] == [0, 0]
+    assert {event.outcome for event in events if isinstance(event, Finished)} == {"exists"}
+    assert [row.tags for row in list_(place, Reference.parse(f"{registry}/x"))] == [("a", "b")]
+
+
+def test_remote_kits_are_looked_at_without_pulling(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    ref = Reference.parse(f"{registry}/x:v1")
+    packed = pack(place, make_project(tmp_path / "p"), PackOptions(references=(ref,)))
+    push(place, ref)
+    away = open_network_place(tmp_path / "away")
+    assert info(away, ref, remote=True) == packed.kitfile
+    assert inspect(away, ref, remote=True).kit.desc.digest == packed.desc.digest
+    with pytest.raises(NotFoundError):
+        info(away, ref)
+    (row,) = list_(away, Reference.parse(f"{registry}/x"))
+    assert (row.repo, row.tags, row.size) == ("x", ("v1",), 2048)
+
+
+def test_parents_are_pulled_with_the_child(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    parent, child = Reference.parse(f"{registry}/parent:v1"), Reference.parse(f"{registry}/child:v1")
+    context = make_project(tmp_path / "p")
+    pack(place, context, PackOptions(references=(parent,)))
+    push(place, parent)
+    text = f"model: {{path: '{parent}'}}\ndocs: [{{path: readme}}]\n".encode()
+    (context / "readme").write_text("read me")
+    fresh = open_network_place(tmp_path / "fresh")
+    pack(fresh, context, PackOptions(kitfile_text=text, references=(child,)))
+    push(fresh, child)
+    events: list[Event] = []
+    away = open_network_place(tmp_path / "away", Run(events.append))
+    pull(away, [child])
+    assert [row.repo for row in list_(away)] == [f"{registry}/child", f"{registry}/parent"]
+    assert any(isinstance(event, Message) and str(parent) in event.text for event in events)
+
+
+def test_a_pull_by_digest_needs_no_tag(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    ref = Reference.parse(f"{registry}/x:v1")
+    packed = pack(place, make_project(tmp_path / "p"), PackOptions(references=(ref,)))
+    push(place, ref)
+    away = open_network_place(tmp_path / "away")
+    pull(away, [ref.with_digest(packed.desc.digest)])
+    assert [(row.tags, row.digest) for row in list_(away)] == [((), str(packed.desc.digest))]
+
+
+def test_remote_tags_and_kits_are_removed(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1")))
+    push(place, Reference.parse("x:v1"), refs(f"{registry}/x:a", f"{registry}/x:b", f"{registry}/x:c"))
+    assert [str(ref.tag) for ref in remove_remote(place, refs(f"{registry}/x:a")).untagged] == ["a"]
+    assert [row.tags for row in list_(place, Reference.parse(f"{registry}/x"))] == [("b", "c")]
+    assert len(remove_remote(place, refs(f"{registry}/x:b"), force=True).deleted) == 1
+    with pytest.raises(NotFoundError):
+        inspect(place, Reference.parse(f"{registry}/x:c"), remote=True)
+
+
+@pytest.mark.parametrize("text", ["x:v1", "sha256:" + "a" * 64])
+def test_what_names_no_registry_is_told_so(text: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    with pytest.raises(InvalidValueError, match="names no registry"):
+        pull(place, refs(text))
+
+
+def test_what_is_not_there(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    with pytest.raises(NotFoundError):
+        pull(place, refs(f"{registry}/x:v1"))
+    with pytest.raises(NotFoundError):
+        push(place, Reference.parse(f"{registry}/x:v1"))
+    assert list_(place) == []
