@@ -87,6 +87,8 @@ class Authorizer:
                     raise self._refused(said)
                 self._basic = basic_header(credential)
                 return self._basic
+        if not challenges:
+            raise self._refused(said)
         offer = describe_challenges(challenges)
         raise AuthenticationError(f"{self._registry} wants a kind of login that is not supported: {offer}")
 

@@ -108,12 +108,12 @@ class Repository:
         what = self._name(pointer)
         with self._session.send(self._manifest_request("GET", pointer)) as answer:
             data = answer.read(MAX_MANIFEST_SIZE)
-            said = answer.header("Docker-Content-Digest")
+            said = _said_digest(answer)
             kind = media_type(answer.header("Content-Type"))
-        promised = [Digest.parse(text) for text in (said, pointer if ":" in pointer else None) if text]
-        for digest in promised:
-            check_bytes(data, Descriptor(kind, digest, len(data)), what)
-        digest = promised[-1] if promised else Digest.of(data)
+        digest = Digest.parse(pointer) if ":" in pointer else said or Digest.of(data)
+        for promised in (said, digest):
+            if promised is not None:
+                check_bytes(data, Descriptor(kind, promised, len(data)), what)
         return Descriptor(_body_type(data, kind, what), digest, len(data)), data
 
     def fetch(self, desc: Descriptor) -> bytes:
@@ -129,6 +129,7 @@ class Repository:
             check_bytes(desc.data, desc, what)
             return desc.data
         if (kept := self._kept(desc.digest)) is not None:
+            check_bytes(kept, desc, what)
             return kept
         if desc.size > MAX_MANIFEST_SIZE:
             raise RegistryError(f"reading {what}: {desc.size} bytes are too many to hold in memory")
@@ -384,12 +385,20 @@ def ping(session: Session) -> None:
 def _described(answer: Answer, pointer: str, what: str) -> Descriptor | None:
     """The descriptor in the headers of a HEAD answer, or None where one of its parts is missing."""
     kind = media_type(answer.header("Content-Type"))
-    said, length = answer.header("Docker-Content-Digest"), answer.header("Content-Length") or ""
+    said, length = _said_digest(answer), answer.header("Content-Length") or ""
     if said is None or kind not in MANIFEST_TYPES or not length.isascii() or not length.isdigit():
         return None
-    if ":" in pointer and said != pointer:
+    if ":" in pointer and str(said) != pointer:
         raise IntegrityError(what, pointer, said)
-    return Descriptor(kind, Digest.parse(said), int(length))
+    return Descriptor(kind, said, int(length))
+
+
+def _said_digest(answer: Answer) -> Digest | None:
+    """The digest that the registry names, if it is one that we can check."""
+    try:
+        return Digest.parse(answer.header("Docker-Content-Digest") or "")
+    except InvalidValueError:
+        return None
 
 
 def _body_type(data: bytes, kind: str, what: str) -> str:

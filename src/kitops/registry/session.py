@@ -107,7 +107,8 @@ class Session:
             try:
                 answer = self._send_authorized(request)
             except NetworkError as error:
-                if last or error.permanent or _is_spent(request.body) or not self._may_come_back():
+                # who never answered is more likely misspelt than restarting: two tries for those
+                if last or error.permanent or _is_spent(request.body) or (attempt > 1 and not self._reached):
                     raise
                 self.run.cancel.wait(pause)
             else:
@@ -126,11 +127,6 @@ class Session:
                     raise NetworkError(str(refusal), hint=refusal.hint)
             pause = min(pause * 2, self._patience.longest_pause)
         raise AssertionError("the last attempt returns or raises")
-
-    def _may_come_back(self) -> bool:
-        # a registry that never answered is more likely misspelt than restarting: tell that at once... but a slow
-        # start of a proxy or a name server is worth one more try, which `attempts` bounds
-        return self._reached or self._patience.attempts > 1
 
     def _wait(self, seconds: float) -> None:
         if seconds >= 1:

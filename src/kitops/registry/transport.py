@@ -5,6 +5,7 @@ This is the only module that knows urllib3.
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.client import HTTPException
 from http.client import HTTPResponse as RawResponse
@@ -25,7 +26,6 @@ from kitops.registry.tls import build_context
 from kitops.registry.urls import origin, safe_url
 
 if TYPE_CHECKING:
-    import socket
     import ssl
     from collections.abc import Iterator, Mapping
     from types import TracebackType
@@ -266,15 +266,34 @@ def _pool_classes(line: Line) -> dict[str, type[HTTPConnectionPool]]:
 class _Watched(HTTPConnection):
     line: ClassVar[Line]
 
+    _spare: socket.socket | None = None
+
     def _new_conn(self) -> socket.socket:
         sock = self.line.connect(self._dns_host, self.port, self.socket_options or ())
-        self.line.watch(sock)
+        # TLS takes the descriptor away from this object: a second one can end the connection during its handshake
+        self._spare = sock.dup()
+        self.line.watch(self._spare)
         return sock
 
     def connect(self) -> None:
-        super().connect()
-        if self.sock is not None:
+        try:
+            super().connect()
             self.sock.settimeout(self.timeout)
+        except BaseException:
+            self._drop_spare()
+            raise
+        if isinstance(self.sock, socket.socket):  # else TLS within a proxy's TLS: the spare goes on watching
+            self.line.watch(self.sock)
+            self._drop_spare()
+
+    def close(self) -> None:
+        super().close()
+        self._drop_spare()
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
 
 
 def _content_length(response: BaseHTTPResponse, method: str) -> int | None:
