@@ -1,9 +1,9 @@
 """Completion in bash, zsh, fish and PowerShell: what the shells are given, and what they ask back.
 
 The scripts ask by running ``kit`` with ``_KIT_COMPLETE=<shell>_complete`` and the line up to the cursor in
-``COMP_LINE``; the answer is one candidate a line: type (``plain``, ``dir``, ``file``), value and help, separated by tabs. click walks
-the commands; only reading the line and writing the answer are ours, since click's own scripts break at the ``:`` of a
-reference in bash.
+``COMP_LINE``; the answer is one candidate a line: type (``plain``, ``dir``, ``file``), value and help, separated by
+tabs. click walks the commands; only reading the line and writing the answer are ours, since click's own scripts break
+at the ``:`` of a reference in bash.
 """
 
 from __future__ import annotations

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
 from kitops.cli._options import KitCommand, normalise, with_global_options
+from kitops.cli._output import to_stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Entry(NamedTuple):
@@ -21,10 +23,10 @@ class Entry(NamedTuple):
 
 
 class KitGroup(click.Group):
-    """A group with global options, whose unknown commands get a hint."""
+    """A group with global options, that shows its help when no command is named, and a hint on an unknown one."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
-        super().__init__(*args, **attributes)
+        super().__init__(*args, invoke_without_command=True, **attributes)
         self.params.extend(with_global_options())
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -67,6 +69,23 @@ class LazyGroup(KitGroup):
                 formatter.write_dl(
                     [(name, entry.summary) for name, entry in self.entries.items() if entry.section == section]
                 )
+
+
+def kit_group(name: str, **attributes: Any) -> Callable[[Callable[..., None]], KitGroup]:
+    """Decorate an empty function into a group; the first sentence of its docstring is its help."""
+    attributes = {"cls": KitGroup, "context_settings": {"help_option_names": ["-h", "--help"]}, **attributes}
+
+    def decorate(function: Callable[..., None]) -> KitGroup:
+        @click.pass_context
+        @wraps(function)
+        def show_help(ctx: click.Context) -> None:
+            if ctx.invoked_subcommand is None:
+                to_stdout(ctx.get_help() + "\n")
+
+        group: KitGroup = click.group(name, **attributes)(show_help)
+        return group
+
+    return decorate
 
 
 def raise_unknown(ctx: click.Context, name: str, known: Sequence[str]) -> NoReturn:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
-from kitops.cli._lazy import Entry, LazyGroup
+from kitops.cli._lazy import Entry, LazyGroup, kit_group
 
 _PACKAGING = "Package a project"
 _SHARING = "Share ModelKits"
@@ -44,18 +42,13 @@ Examples:
 """
 
 
-@click.group(
+@kit_group(
     "kit",
     cls=LazyGroup,
     package="kitops.cli.commands",
     entries=ENTRIES,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`kit COMMAND --help` says more about a command, `kit help exit-codes` what its exit code means.",
     help=f"Package AI projects as ModelKits and share them through OCI registries.\n{_EXAMPLES}",
 )
-@click.pass_context
-def root(ctx: click.Context) -> None:
+def root() -> None:
     """Show the overview when no command is named."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())

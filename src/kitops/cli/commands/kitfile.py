@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._lazy import KitGroup
+from kitops.cli._lazy import kit_group
 from kitops.cli._options import kit_command, result_format
 from kitops.cli._output import print_json
 from kitops.cli._values import read_stdin
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kitops.cli._session import Session
 
 
-@click.group("kitfile", cls=KitGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@kit_group("kitfile")
 def command() -> None:
     """Check Kitfiles; print their JSON Schema."""
 
