@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -13,6 +12,8 @@ from kitops.cli._output import to_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from click.shell_completion import CompletionItem
 
 
 class Entry(NamedTuple):
@@ -26,7 +27,8 @@ class KitGroup(click.Group):
     """A group with global options, that shows its help when no command is named, and a hint on an unknown one."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
-        super().__init__(*args, invoke_without_command=True, **attributes)
+        attributes.setdefault("invoke_without_command", True)
+        super().__init__(*args, **attributes)
         self.params.extend(with_global_options())
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -63,6 +65,17 @@ class LazyGroup(KitGroup):
         found: click.Command = module.command
         return found
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in self.entries.items()
+            if name.startswith(incomplete)
+        ]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for section in dict.fromkeys(entry.section for entry in self.entries.values()):
             with formatter.section(section):
@@ -71,19 +84,20 @@ class LazyGroup(KitGroup):
                 )
 
 
-def kit_group(name: str, **attributes: Any) -> Callable[[Callable[..., None]], KitGroup]:
-    """Decorate an empty function into a group; the first sentence of its docstring is its help."""
-    attributes = {"cls": KitGroup, "context_settings": {"help_option_names": ["-h", "--help"]}, **attributes}
+def kit_group(
+    name: str, *, cls: type[KitGroup] = KitGroup, **attributes: Any
+) -> Callable[[Callable[[], None]], KitGroup]:
+    """Decorate an empty function into a group; its docstring is the help."""
 
-    def decorate(function: Callable[..., None]) -> KitGroup:
-        @click.pass_context
-        @wraps(function)
-        def show_help(ctx: click.Context) -> None:
+    def decorate(function: Callable[[], None]) -> KitGroup:
+        def show_help() -> None:
+            ctx = click.get_current_context()
             if ctx.invoked_subcommand is None:
                 to_stdout(ctx.get_help() + "\n")
 
-        group: KitGroup = click.group(name, **attributes)(show_help)
-        return group
+        attributes.setdefault("help", function.__doc__)
+        attributes.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        return cls(name, callback=show_help, **attributes)
 
     return decorate
 

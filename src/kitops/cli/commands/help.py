@@ -30,8 +30,14 @@ EXIT_CODES = (
 )
 
 
+def _complete_topic(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    group = ctx.find_root().command
+    names = group.list_commands(ctx) if isinstance(group, click.Group) else []
+    return [name for name in (*names, "exit-codes") if name.startswith(incomplete)]
+
+
 @kit_command("help", examples=[("kit help pack", "help on a command"), ("kit help exit-codes", "what they mean")])
-@click.argument("topic", nargs=-1, metavar="[COMMAND|exit-codes]")
+@click.argument("topic", nargs=-1, metavar="[COMMAND|exit-codes]", shell_complete=_complete_topic)
 @click.pass_context
 def command(ctx: click.Context, topic: tuple[str, ...]) -> None:
     """Help on a command, or on exit codes."""
