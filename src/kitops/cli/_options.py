@@ -128,7 +128,11 @@ class KitCommand(click.Command):
         self.params.extend(with_global_options())
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, normalise(args, self.get_params(ctx)))
+        try:
+            return super().parse_args(ctx, normalise(args, self.get_params(ctx)))
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # so that the hint names the command
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.write_examples(formatter, self.examples)
