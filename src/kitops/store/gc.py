@@ -45,9 +45,11 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Run
     from kitops.store.layout import Layout
+    from kitops.store.records import Record
     from kitops.store.store import Store
 
 GRACE: Final = 3600.0
+_ATTEMPTS: Final = 5
 _SECOND: Final = 1_000_000_000
 
 
@@ -133,20 +135,27 @@ def mark(store: Store, now_ns: int, run: Run) -> set[str]:
     done: set[Digest] = set()
     for record, path in store.refs.held():
         run.cancel.check()
-        desc = record.desc
-        if desc.digest in done:
-            continue
-        try:
-            absent = merge_absent(record.row, store.blobs.exists).absent
-            held.update(str(item.digest) for item in graph.walk(store.blobs, desc, absent=absent))
-            done.add(desc.digest)
-        except (NotFoundError, IntegrityError, InvalidValueError) as error:
-            if os.path.exists(path):
-                raise StoreError(
-                    f"the ModelKit {desc.digest} is damaged, so nobody can tell which blobs it holds: {error}",
-                    hint=f"pull it again, or `kit remove {desc.digest}`",
-                ) from error
+        if record.desc.digest not in done:
+            held.update(_mark_below(store, record, path))
+            done.add(record.desc.digest)
     return held
+
+
+def _mark_below(store: Store, record: Record, path: str) -> set[str]:
+    """The digests that a ref holds. One that is removed meanwhile holds nothing below; one set again is read again."""
+    for attempt in range(_ATTEMPTS):
+        absent = merge_absent(record.row, store.blobs.exists).absent
+        try:
+            return {str(item.digest) for item in graph.walk(store.blobs, record.desc, absent=absent)}
+        except (NotFoundError, IntegrityError, InvalidValueError) as error:
+            if not os.path.exists(path):
+                break
+            if attempt == _ATTEMPTS - 1:
+                raise StoreError(
+                    f"the ModelKit {record.desc.digest} is damaged, so nobody can tell which blobs it holds: {error}",
+                    hint=f"pull it again, or `kit remove {record.desc.digest}`",
+                ) from error
+    return {str(record.desc.digest)}
 
 
 def scan_blobs(layout: Layout, run: Run) -> Iterable[tuple[Digest, int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +38,8 @@ def find_files(layout: Layout, now_ns: int) -> list[tuple[Path, int]]:
 
 def remove(layout: Layout, paths: Iterable[Path]) -> None:
     """Remove what was found; a directory (an unfinished download) by way of ``ingest/``, so that it goes as a whole."""
+    import shutil  # noqa: PLC0415 - brings every archive format with it; hardly ever needed
+
     for path in paths:
         doomed = str(path)
         with suppress(OSError):  # claimed by a download meanwhile: then it has another name

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +106,7 @@ def open_partial(layout: Layout, desc: Descriptor, lease: Lease, live: Collectio
         for orphan in _claim(layout, desc.digest, lease, live):
             for piece in _take_over(partial, orphan, desc, run):
                 pieces[piece.offset] = piece
-            shutil.rmtree(orphan, ignore_errors=True)
+            _remove_tree(orphan)
         yield Partial(directory, descriptor, tuple(sorted(pieces.values())))
     finally:
         os.close(descriptor)
@@ -115,7 +114,7 @@ def open_partial(layout: Layout, desc: Descriptor, lease: Lease, live: Collectio
 
 def drop(partial: Partial) -> None:
     """Remove a download that is finished or not wanted any more."""
-    shutil.rmtree(partial.directory, ignore_errors=True)
+    _remove_tree(partial.directory)
 
 
 def find_stale(layout: Layout, live: Collection[str], before_ns: int) -> list[tuple[Path, int]]:
@@ -199,3 +198,9 @@ def _name(layout: Layout, digest: Digest, owner: str) -> str:
 def _owner(name: str) -> str:
     fields = name.split(".")
     return fields[1] if len(fields) > 1 else ""
+
+
+def _remove_tree(directory: str) -> None:
+    import shutil  # noqa: PLC0415 - brings every archive format with it
+
+    shutil.rmtree(directory, ignore_errors=True)
