@@ -70,6 +70,7 @@ class Row:
     runs: int = 1
     floors: list[Sample] = field(default_factory=list)
     samples: dict[str, list[Sample]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 class Bench:
@@ -347,7 +348,11 @@ def measure_rows(rows: list[Row], rounds: int, order: random.Random) -> None:
                 for _ in range(row.runs):
                     measure.settle(row.writes)
                     measure.warm(row.reads)
-                    sample = work[name]()
+                    try:
+                        sample = work[name]()
+                    except measure.CommandFailedError as error:
+                        row.failures[name] = str(error)
+                        continue
                     (row.samples.setdefault(name, []) if name else row.floors).append(sample)
 
 
@@ -357,7 +362,12 @@ def report(rows: list[Row], memory: list[tuple[str, int, int]]) -> tuple[str, li
     figures: list[dict[str, object]] = []
     others = []
     for row in rows:
-        floor = statistics.median(sample.seconds for sample in row.floors)
+        for name, why in row.failures.items():
+            others.append(f"| {row.name} | {name or 'floor'} | failed | |")
+            print(f"{row.name}: {name or 'floor'} failed: {why}", file=sys.stderr)
+            if name == "kit" and not row.samples.get(name):
+                lines.append(f"| {row.name} | {row.floor_name} | | failed | | {row.goal_text} | NO |")
+        floor = statistics.median(sample.seconds for sample in row.floors or [Sample(float("nan"))])
         for name, samples in row.samples.items():
             seconds = statistics.median(sample.seconds for sample in samples)
             peak = max(sample.peak for sample in samples)
@@ -378,9 +388,11 @@ def report(rows: list[Row], memory: list[tuple[str, int, int]]) -> tuple[str, li
     if peaks:
         sizes = ", ".join(f"{_size(size)}: {peak / MIB:.0f}" for name, size, peak in memory if name == "kit")
         met = "yes" if max(peaks) <= 150 * MIB else "NO"
-        lines.append(
+        peak_line = (
             f"| peak RSS of all of the above | | | {max(peaks) / MIB:.0f} MiB ({sizes}) | | <= 150 MiB | {met} |"
         )
+        above = [number for number, line in enumerate(lines) if not line.startswith("| kit ")]
+        lines.insert(above[-1] + 1, peak_line)
     if others:
         lines += ["", "| row | other command | | ratio |", "|---|---|---|---|", *others]
     figures += [{"row": "peak RSS", "command": name, "size": size, "peak": peak} for name, size, peak in memory]

@@ -89,10 +89,10 @@ def server(tmp_path: Path) -> Machine:
 
 
 def test_a_trained_model_arrives_and_predicts_the_same(
-    project: Path, laptop: Machine, server: Machine, docker_registry: str, tmp_path: Path
+    project: Path, laptop: Machine, server: Machine, docker_registry, tmp_path: Path
 ) -> None:
     work = shutil.copytree(project, tmp_path / "work")
-    ref = f"{docker_registry}/team/digits:v1"
+    ref = f"{docker_registry.address}/team/digits:v1"
     laptop.kit("init", work, "--name", "digits", "--desc", "handwritten digits", "--author", "somebody")
     packed = laptop.kit("pack", work, "-t", ref).splitlines()[-1]
     assert packed.startswith("Model saved: sha256:")
@@ -111,10 +111,10 @@ def test_a_trained_model_arrives_and_predicts_the_same(
 
 
 def test_unpack_straight_from_the_registry(
-    project: Path, laptop: Machine, server: Machine, docker_registry: str, tmp_path: Path
+    project: Path, laptop: Machine, server: Machine, docker_registry, tmp_path: Path
 ) -> None:
     work = shutil.copytree(project, tmp_path / "work")
-    ref = f"{docker_registry}/team/streamed:v1"
+    ref = f"{docker_registry.address}/team/streamed:v1"
     laptop.kit("init", work, "--name", "digits", "--desc", "", "--author", "")
     laptop.kit("pack", work, "-t", ref)
     laptop.kit("push", ref, "--plain-http")
@@ -141,15 +141,13 @@ def write_weights(path: Path, size: int) -> None:
 
 
 @pytest.mark.slow
-def test_two_gibibytes_of_weights_arrive(
-    laptop: Machine, server: Machine, docker_registry: str, tmp_path: Path
-) -> None:
+def test_two_gibibytes_of_weights_arrive(laptop: Machine, server: Machine, docker_registry, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     write_weights(work / "model-00001-of-00002.safetensors", 1536 * MIB)
     write_weights(work / "model-00002-of-00002.safetensors", 512 * MIB)
     (work / "config.json").write_text('{"hidden_size": 4096}')
-    ref = f"{docker_registry}/team/large:v1"
+    ref = f"{docker_registry.address}/team/large:v1"
     laptop.kit("init", work, "--name", "large", "--desc", "", "--author", "")
     laptop.kit("pack", work, "-t", ref)
     laptop.kit("push", ref, "--plain-http")
@@ -166,11 +164,11 @@ def skopeo(*arguments: str) -> None:
 
 
 def test_skopeo_copies_what_was_pushed_and_what_is_stored(
-    project: Path, laptop: Machine, docker_registry: str, need, tmp_path: Path
+    project: Path, laptop: Machine, docker_registry, need, tmp_path: Path
 ) -> None:
     need("skopeo")
     work = shutil.copytree(project, tmp_path / "work")
-    ref = f"{docker_registry}/team/skopeo:v1"
+    ref = f"{docker_registry.address}/team/skopeo:v1"
     laptop.kit("init", work, "--name", "digits", "--desc", "", "--author", "")
     digest = laptop.kit("pack", work, "-t", ref).split()[-1]
     laptop.kit("push", ref, "--plain-http")

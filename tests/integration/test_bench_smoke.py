@@ -1,0 +1,36 @@
+"""The benchmark runs and prints its table; what it measures at this size means nothing and is not looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = [
+    "pack one file of 8 MiB",
+    "pack four files of 2 MiB",
+    "pack the 8 MiB again, nothing changed",
+    "pack 200 files of 4 KiB",
+    "unpack one file of 8 MiB, verified",
+    "unpack 200 files of 4 KiB",
+    "peak RSS of all of the above",
+    "kit version",
+    "kit list of 20 tags",
+]
+
+
+def test_every_row_of_the_table_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "bench" / "run.py"), "--scale", "small"]
+    command += ["--data", str(tmp_path / "data"), "--json", str(tmp_path / "figures.json")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "failed" not in done.stderr
+    table = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row for row in table if row != "row"][: len(ROWS)] == ROWS
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert all(figure["seconds"] > 0 for figure in figures if "seconds" in figure)
+    assert not (tmp_path / "data" / "runs").exists()
