@@ -31,29 +31,20 @@ was just removed, with all its blobs or (after ``remove``) without, which ``kit 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from kitops.errors import InvalidValueError, NotFoundError, StoreError
+from kitops.errors import InvalidValueError, NotFoundError
 from kitops.oci.reference import DEFAULT_TAG, Reference
-from kitops.store import graph, names
-from kitops.store.atomic import (
-    entries,
-    flush_directory,
-    link_new,
-    read_small,
-    remove_file,
-    replace_file,
-    told,
-    unique_name,
-    write_new,
-)
+from kitops.store import graph
+from kitops.store.atomic import entries, flush_directory, told
 from kitops.store.index import refresh_index
-from kitops.store.records import Listing, Record, RefDetails, dump_record, merge_absent, parse_record
+from kitops.store.records import Listing, Record, RefDetails, merge_absent
+from kitops.store.shelf import Shelf, shelf_of, shelves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
@@ -63,9 +54,6 @@ if TYPE_CHECKING:
 
 Listings: TypeAlias = list[Listing]
 Tags: TypeAlias = list[str]
-_SHORT: Final = 32
-_ABANDONED_NS: Final = 60_000_000_000
-"""How old a tag set aside must be before somebody else than who set it aside settles it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +88,8 @@ class Refs:
         Raises:
             NotFoundError: there is no such ref.
         """
-        where, record = self._locate(ref)
-        root = self._read(f"{self._directory(where)}/roots/{names.encode_digest(record.desc.digest)}")
-        return merge_absent((root or record).row, self.blobs.exists)
+        shelf, record = self._locate(ref)
+        return merge_absent((shelf.root(record.desc.digest) or record).row, self.blobs.exists)
 
     def list(self, repository: Reference | None = None) -> Listings:
         """One row a tag, and one a manifest without tag; by repository, then tag, those without tag last.
@@ -110,11 +97,8 @@ class Refs:
         Args:
             repository: only this one (its tag and digest do not matter); all without.
         """
-        if repository is None:
-            found = self._repositories()
-        else:
-            found = [(repository.with_tag(None), self._directory(repository))]
-        rows = [row for ref, directory in found for row in self._rows(ref, directory)]
+        found = shelves(self.layout) if repository is None else [shelf_of(self.layout, repository)]
+        rows = [row for shelf in found for row in shelf.rows()]
         rows.sort(key=lambda row: (row.reference.locator, row.reference.tag is None, row.reference.tag or ""))
         return rows
 
@@ -124,16 +108,14 @@ class Refs:
         Raises:
             NotFoundError: there is no such tag.
         """
-        path = f"{self._directory(ref)}/tags/{names.encode_tag(ref.tag or DEFAULT_TAG)}"
         try:
-            return os.stat(path).st_mtime_ns
+            return os.stat(shelf_of(self.layout, ref).tag_path(ref.tag or DEFAULT_TAG)).st_mtime_ns
         except OSError as error:
             raise self._not_found(ref) from error
 
     def tags_of(self, ref: Reference, digest: Digest) -> Tags:
         """The tags of the repository of ``ref`` that point to ``digest``."""
-        directory = self._directory(ref)
-        return sorted(tag for tag, record in self._tags(directory) if record.desc.digest == digest)
+        return sorted(tag for tag, record in shelf_of(self.layout, ref).tags() if record.desc.digest == digest)
 
     # writing
 
@@ -146,17 +128,20 @@ class Refs:
         """
         if ref.tag is None or ref.is_unnamed:
             raise InvalidValueError(f"{ref} has no tag to set")
-        record, tree, is_new = self._keep(ref, desc, details, lease)
-        directory = self._directory(ref)
-        path = f"{directory}/tags/{names.encode_tag(ref.tag)}"
-        previous = self._read(path)
-        self._write(path, dump_record(record), lease.id)
+        kept = self._keep(ref, desc, details, lease)
+        shelf, path = kept.shelf, kept.shelf.tag_path(ref.tag)
+        previous = shelf.tag(ref.tag)
+        shelf.write(path, kept.record, lease.id)
         try:
-            graph.check_whole(self.blobs, tree)
+            graph.check_whole(self.blobs, kept.tree)
         except NotFoundError:
-            self._take_back(ref, desc, previous, lease, drop_root=is_new)
+            shelf.untag(ref.tag, desc.digest)
+            if previous is not None and previous.desc.digest != desc.digest:
+                shelf.write_if_free(path, previous, lease.id)
+            self._give_up(kept)
             raise
-        self._ensure_root(directory, record, lease.id)
+        if not os.path.exists(shelf.root_path(desc.digest)):
+            shelf.write(shelf.root_path(desc.digest), kept.record, lease.id)
         self._show(lease.id)
 
     def add_root(self, ref: Reference, desc: Descriptor, details: RefDetails, lease: Lease) -> None:
@@ -178,7 +163,7 @@ class Refs:
         Raises:
             FileSystemError: it could not be removed.
         """
-        done = self._untag(ref, expected)
+        done = shelf_of(self.layout, ref).untag(ref.tag or DEFAULT_TAG, expected.digest)
         if done:
             self._show("untag", removal=True)
         return done
@@ -189,8 +174,8 @@ class Refs:
         Returns:
             Whether it was kept before and is not any more.
         """
-        directory = self._directory(ref)
-        done = not self._is_tagged(directory, digest) and self._drop_root(directory, digest)
+        shelf = shelf_of(self.layout, ref)
+        done = not shelf.is_tagged(digest) and shelf.drop_root(digest)
         if done:
             self._show("release", removal=True)
         return done
@@ -198,18 +183,18 @@ class Refs:
     def remove_root(self, ref: Reference) -> Tags:
         """Give up the manifest that ``ref`` (tag or digest) points to, with all its tags in that repository.
 
+        A tag that another process sets meanwhile stays, and so does the manifest then.
+
         Returns:
             The tags that were removed.
 
         Raises:
             NotFoundError: there is no such ref.
         """
-        where, record = self._locate(ref)
-        directory = self._directory(where)
-        removed = [
-            tag for tag in self.tags_of(where, record.desc.digest) if self._untag(where.with_tag(tag), record.desc)
-        ]
-        self._drop_root(directory, record.desc.digest)
+        shelf, record = self._locate(ref)
+        digest = record.desc.digest
+        removed = [tag for tag in self.tags_of(shelf.ref, digest) if shelf.untag(tag, digest)]
+        shelf.drop_root(digest)
         self._show("remove", removal=True)
         return removed
 
@@ -227,22 +212,15 @@ class Refs:
         Args:
             now_ns: the time by the file system's own clock.
         """
-        for _, directory in self._repositories():
-            for entry in entries(f"{directory}/aside"):
-                with told("reading", entry.path), suppress(FileNotFoundError):
-                    if now_ns - entry.stat().st_ctime_ns > _ABANDONED_NS:
-                        self._settle(directory, entry.path)
+        for shelf in shelves(self.layout):
+            shelf.recover(now_ns)
 
-    # for the collector
+    # for the collector and the index
 
     def held(self) -> Iterator[tuple[Record, str]]:
-        """Every manifest that a root or tag holds, with the path of the ref; twice or more where several hold it."""
-        for _, directory in self._repositories():
-            for kind in ("aside", "tags", "aside", "roots"):
-                for entry in entries(f"{directory}/{kind}"):
-                    record = self._read(entry.path)
-                    if record is not None:
-                        yield record, entry.path
+        """Every ref that holds a manifest, with its path."""
+        for shelf in shelves(self.layout):
+            yield from shelf.held()
 
     def stamp(self) -> frozenset[tuple[str, int, int]]:
         """What is there, cheaply: path, inode and time stamp of every tag and root. It changes when they do."""
@@ -260,179 +238,42 @@ class Refs:
         if not self.is_batch:
             refresh_index(self, owner, removal=removal)
 
-    def _directory(self, ref: Reference) -> str:
-        return f"{self.layout.refs}/{names.repository_directory(ref)}"
-
-    def _repositories(self) -> Sequence[tuple[Reference, str]]:
-        found = []
-        for entry in entries(self.layout.refs):
-            with told("reading", entry.path):
-                content = read_small(f"{entry.path}/name")
-            if content is not None:
-                found.append((names.repository_reference(content.decode("utf-8", "replace").strip()), entry.path))
-        return found
-
-    def _read(self, path: str) -> Record | None:
-        with told("reading", path):
-            content = read_small(path)
-        return None if content is None else parse_record(content, path)
-
-    def _tags(self, directory: str) -> Iterator[tuple[str, Record]]:
-        seen = set()
-        for entry in entries(f"{directory}/tags"):
-            record = self._read(entry.path)
+    def _locate(self, ref: Reference) -> tuple[Shelf, Record]:
+        """The record of ``ref`` and where it was found (a bare digest may be in any repository)."""
+        for shelf in self._places(ref):
+            record = shelf.root(ref.digest) if ref.digest is not None else shelf.tag(ref.tag or DEFAULT_TAG)
             if record is not None:
-                seen.add(entry.name)
-                yield names.decode_tag(entry.name), record
-        for entry in entries(f"{directory}/aside"):
-            name, expected = _parse_aside(entry.name)
-            record = self._read(entry.path)
-            if record is not None and name not in seen and not record.desc.digest.encoded.startswith(expected):
-                yield names.decode_tag(name), record
-
-    def _rows(self, ref: Reference, directory: str) -> Iterator[Listing]:
-        tagged = set()
-        for tag, record in self._tags(directory):
-            tagged.add(record.desc.digest)
-            yield Listing(Reference(ref.registry, ref.repository, tag), record.desc, record.row)
-        for entry in entries(f"{directory}/roots"):
-            if names.decode_digest(entry.name) in tagged:
-                continue
-            found = self._read(entry.path)
-            if found is not None:
-                digest = found.desc.digest
-                yield Listing(Reference(ref.registry, ref.repository, None, digest), found.desc, found.row)
-
-    def _locate(self, ref: Reference) -> tuple[Reference, Record]:
-        """The record of ``ref``, and the repository where it was found (a bare digest may be in any)."""
-        for where, directory in self._places(ref):
-            if ref.digest is not None:
-                record = self._read(f"{directory}/roots/{names.encode_digest(ref.digest)}")
-            else:
-                record = self._read_tag(directory, ref.tag or DEFAULT_TAG)
-            if record is not None:
-                return where, record
+                return shelf, record
         raise self._not_found(ref)
 
-    def _places(self, ref: Reference) -> Iterator[tuple[Reference, str]]:
-        directory = self._directory(ref)
-        yield ref, directory
+    def _places(self, ref: Reference) -> Iterator[Shelf]:
+        yield shelf_of(self.layout, ref)
         if ref.is_unnamed:
-            yield from (place for place in self._repositories() if place[1] != directory)
+            yield from shelves(self.layout)
 
-    def _read_tag(self, directory: str, tag: str) -> Record | None:
-        name = names.encode_tag(tag)
-        path = f"{directory}/tags/{name}"
-        found = self._read(path)
-        if found is None and os.path.isdir(f"{directory}/aside"):
-            found = next((record for known, record in self._tags(directory) if known == tag), None)
-        return found
-
-    def _keep(
-        self, ref: Reference, desc: Descriptor, details: RefDetails, lease: Lease
-    ) -> tuple[Record, tuple[Descriptor, ...], bool]:
-        """Lease and check everything below ``desc`` and write its root; whether there was none is told last."""
+    def _keep(self, ref: Reference, desc: Descriptor, details: RefDetails, lease: Lease) -> _Kept:
+        """Lease and check everything below ``desc``, and write its root."""
         record = Record(desc, merge_absent(details, self.blobs.exists))
         tree = graph.hold_tree(self.blobs, desc, lease, absent=record.row.absent)
-        directory = self._directory(ref)
-        self._open_repository(ref, directory, lease.id)
+        shelf = shelf_of(self.layout, ref)
+        shelf.prepare(lease.id)
         with told("flushing", self.layout.blobs):
             for algorithm in {item.digest.algorithm for item in tree}:
                 flush_directory(f"{self.layout.blobs}/{algorithm}")
-        path = f"{directory}/roots/{names.encode_digest(desc.digest)}"
-        is_new = not os.path.exists(path)
-        self._write(path, dump_record(record), lease.id)
+        path = shelf.root_path(desc.digest)
+        kept = _Kept(shelf, record, tree, is_new=not os.path.exists(path))
+        shelf.write(path, record, lease.id)
         try:
             graph.check_whole(self.blobs, tree)
         except NotFoundError:
-            if is_new:
-                self._drop_root(directory, desc.digest)
+            self._give_up(kept)
             raise
-        return record, tree, is_new
+        return kept
 
-    def _open_repository(self, ref: Reference, directory: str, owner: str) -> None:
-        name = names.repository_name(ref)
-        with told("writing", directory):
-            known = read_small(f"{directory}/name")
-            if known is not None and known.decode("utf-8", "replace").strip() != name:
-                raise StoreError(f"the repositories {name} and {known.decode('utf-8', 'replace')} share a directory")
-            os.makedirs(f"{directory}/tags", exist_ok=True)
-            os.makedirs(f"{directory}/roots", exist_ok=True)
-            os.makedirs(f"{directory}/aside", exist_ok=True)  # made now: removing must work on a full disk
-            if known is None:
-                replace_file(self.layout.temporary(owner), f"{directory}/name", name.encode(), durable=True)
-                flush_directory(self.layout.refs)
-
-    def _write(self, path: str, content: bytes, owner: str) -> None:
-        with told("writing", path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            replace_file(self.layout.temporary(owner), path, content, durable=True)
-
-    def _ensure_root(self, directory: str, record: Record, owner: str) -> None:
-        path = f"{directory}/roots/{names.encode_digest(record.desc.digest)}"
-        if not os.path.exists(path):
-            self._write(path, dump_record(record), owner)
-
-    def _take_back(
-        self, ref: Reference, desc: Descriptor, previous: Record | None, lease: Lease, *, drop_root: bool
-    ) -> None:
-        """Undo a tag of an incomplete manifest: what it pointed to before comes back unless something newer did."""
-        directory = self._directory(ref)
-        self._untag(ref, desc)
-        if previous is not None and previous.desc.digest != desc.digest:
-            temporary = self.layout.temporary(lease.id)
-            with told("writing", directory):
-                write_new(temporary, dump_record(previous), durable=True)
-                link_new(temporary, f"{directory}/tags/{names.encode_tag(ref.tag or DEFAULT_TAG)}")
-        if drop_root:
-            self._drop_root(directory, desc.digest)
-
-    def _untag(self, ref: Reference, expected: Descriptor) -> bool:
-        directory = self._directory(ref)
-        name = names.encode_tag(ref.tag or DEFAULT_TAG)
-        path = f"{directory}/tags/{name}"
-        current = self._read(path)
-        if current is None or current.desc.digest != expected.digest:
-            return False
-        aside = _aside_path(directory, name, expected.digest)
-        with told("removing", path):
-            os.makedirs(f"{directory}/aside", exist_ok=True)
-            try:
-                os.rename(path, aside)
-            except FileNotFoundError:
-                return False
-            return self._settle(directory, aside)
-
-    def _settle(self, directory: str, aside: str) -> bool:
-        """Delete a tag that was moved aside, or put it back when it is not what was to be removed.
-
-        Returns:
-            Whether it was deleted.
-        """
-        name, expected = _parse_aside(os.path.basename(aside))
-        record = self._read(aside)
-        if record is None:
-            return False
-        if record.desc.digest.encoded.startswith(expected):
-            return remove_file(aside)
-        link_new(aside, f"{directory}/tags/{name}")
-        return False
-
-    def _is_tagged(self, directory: str, digest: Digest) -> bool:
-        return any(record.desc.digest == digest for _, record in self._tags(directory))
-
-    def _drop_root(self, directory: str, digest: Digest) -> bool:
-        """Unlink a root, and write it again when a tag points to it (set between the look and the unlink)."""
-        path = f"{directory}/roots/{names.encode_digest(digest)}"
-        record = self._read(path)
-        if record is None:
-            return False
-        with told("removing", path):
-            removed = remove_file(path)
-        if self._is_tagged(directory, digest):
-            self._write(path, dump_record(record), "release")
-            return False
-        return removed
+    def _give_up(self, kept: _Kept) -> None:
+        """Take back a root that was written for a manifest that turned out incomplete."""
+        if kept.is_new:
+            kept.shelf.drop_root(kept.record.desc.digest)
 
     def _not_found(self, ref: Reference) -> NotFoundError:
         from difflib import get_close_matches  # noqa: PLC0415 - only on the way out: it takes milliseconds to import
@@ -443,15 +284,14 @@ class Refs:
         return NotFoundError(f"{ref} is not in the local store", hint=hint)
 
 
-def _aside_path(directory: str, name: str, expected: Digest) -> str:
-    """``<tag's file name>~~<start of the digest to be removed>~~<unique>``: short enough for any file system."""
-    return f"{directory}/aside/{name}~~{expected.encoded[:_SHORT]}~~{unique_name()}"
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A manifest whose root was written: where, what, everything below it, and whether there was no root before."""
 
-
-def _parse_aside(name: str) -> tuple[str, str]:
-    """The tag's file name and the start of the digest that was to be removed."""
-    tag, expected, _ = name.rsplit("~~", 2)
-    return tag, expected
+    shelf: Shelf
+    record: Record
+    tree: tuple[Descriptor, ...]
+    is_new: bool
 
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
