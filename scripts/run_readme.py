@@ -2,27 +2,42 @@
 
 ``console`` blocks hold commands after ``$`` (a line that ends with a backslash goes on) and the standard output that
 is expected of them; no output in the block means that it is not compared. ``…`` stands for anything. ``python`` blocks
-are run one after the other in one interpreter. Blocks of a document share a fresh directory with a copy of
-``examples/``, a store of its own and a throw-away registry, whose address takes the place of ``localhost:5000``.
-Any other kind of block (``sh``, ``yaml``, ``text``) is only read.
+are run one after the other in one interpreter; what they print is not compared. Blocks of a document share a fresh
+directory with a copy of ``examples/``, a store of its own and a throw-away registry, whose address takes the place of
+``localhost:5000``. Any other kind of block (``sh``, ``yaml``, ``text``) is only read.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from kitops.server import RegistryServer
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ADDRESS = "localhost:5000"
+INTERPRETER = """
+import contextlib, io, json, sys, traceback
+blocks, answers, names = sys.stdin, sys.stdout, {"__name__": "__main__"}
+for block in blocks:
+    said, failure = io.StringIO(), ""
+    with contextlib.redirect_stdout(said):
+        try:
+            exec(compile(json.loads(block), "<document>", "exec"), names)
+        except BaseException:
+            failure = traceback.format_exc()
+    print(json.dumps([said.getvalue(), failure]), file=answers, flush=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -72,13 +87,44 @@ def _trimmed(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
+class Interpreter:
+    """A Python of its own that runs one block after the other, in ``directory``."""
+
+    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", INTERPRETER],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.communicate(timeout=60)
+
+    def run(self, source: str) -> tuple[int, str, str]:
+        """Exit code, what the block printed, and its traceback."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(json.dumps(source) + "\n")
+        self._child.stdin.flush()
+        said, failure = json.loads(self._child.stdout.readline())
+        return int(bool(failure)), said, failure
+
+
 def run(document: Path) -> tuple[int, list[str]]:
     """Run the steps of one document: how many there were and what went wrong."""
     found = steps(document.read_text(encoding="utf-8"))
     wrong: list[str] = []
     if not found:
         return 0, wrong
-    with tempfile.TemporaryDirectory(prefix="kitops-readme-") as name, RegistryServer(Path(name) / "reg") as registry:
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="kitops-readme-"))
+        registry = stack.enter_context(RegistryServer(Path(name) / "registry"))
         directory = Path(name) / "reader"
         shutil.copytree(ROOT / "examples", directory / "examples", ignore=shutil.ignore_patterns("__pycache__"))
         environment = os.environ | {
@@ -87,20 +133,22 @@ def run(document: Path) -> tuple[int, list[str]]:
             "DOCKER_CONFIG": str(directory / ".docker"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
-        python = ""
-        for step in found:
-            if step.is_python:  # what came before is run again, silently: the blocks of a page build on each other
-                python += step.source.replace(ADDRESS, registry.address)
-                command = [sys.executable, "-c", python]
-            else:
-                command = ["bash", "-euc", step.source.replace(ADDRESS, registry.address)]
+
+        def shell(source: str) -> tuple[int, str, str]:
+            command = ["bash", "-euc", source]
             done = subprocess.run(
                 command, cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=120
             )
+            return done.returncode, done.stdout, done.stderr
+
+        interpreter = stack.enter_context(Interpreter(directory, environment))
+        for step in found:
+            source = step.source.replace(ADDRESS, registry.address)
+            code, output, errors = (interpreter.run if step.is_python else shell)(source)
             place = f"{document.relative_to(ROOT)}:{step.line}"
-            output = done.stdout.replace(registry.address, ADDRESS)
-            if done.returncode:
-                wrong.append(f"{place}: exit code {done.returncode}\n{step.source}\n{output}{done.stderr}")
+            output = output.replace(registry.address, ADDRESS)
+            if code:
+                wrong.append(f"{place}: exit code {code}\n{step.source}\n{output}{errors}")
                 break
             if step.expected is not None and not is_as_expected(output, step.expected):
                 wrong.append(f"{place}: {step.source}\n--- expected\n{step.expected}--- printed\n{output}")
