@@ -11,10 +11,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from click.shell_completion import CompletionItem, ShellComplete, add_completion_class, split_arg_string
+from click.shell_completion import CompletionItem, ShellComplete, split_arg_string
+
+from kitops.cli._output import to_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from click import Command
 
     from kitops.cli._session import Session
 
@@ -139,10 +143,14 @@ class _KitComplete(ShellComplete):
         return "\t".join((item.type, str(item.value), " ".join((item.help or "").split())))
 
 
-def prepare_completion() -> None:
-    """Make click answer the four shells through us."""
-    for shell in SCRIPTS:
-        add_completion_class(type(f"{shell.title()}Complete", (_KitComplete,), {"name": shell}), shell)
+def answer(root: Command, session: Session, question: str) -> int:
+    """Answer a shell: ``<shell>_complete`` asks for candidates, ``<shell>_source`` for its script."""
+    shell, _, what = question.partition("_")
+    if shell not in SCRIPTS or what not in ("complete", "source"):
+        return 1
+    asked = type("Asked", (_KitComplete,), {"name": shell})(root, {"obj": session}, "kit", "_KIT_COMPLETE")
+    to_stdout(asked.source() if what == "source" else asked.complete() + "\n")
+    return 0
 
 
 def list_references(session: Session | None, incomplete: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
-from kitops.cli._options import KitCommand, normalise, with_global_options
+from kitops.cli._options import KitCommand, help_option, normalise, with_global_options
 from kitops.cli._output import to_stdout
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class KitGroup(click.Group):
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         attributes.setdefault("invoke_without_command", True)
-        super().__init__(*args, **attributes)
-        self.params.extend(with_global_options())
+        super().__init__(*args, **{"add_help_option": False, **attributes})
+        self.params += [*with_global_options(), help_option()]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, normalise(args, self.get_params(ctx), interspersed=False))
@@ -96,7 +96,6 @@ def kit_group(
                 to_stdout(ctx.get_help() + "\n")
 
         attributes.setdefault("help", function.__doc__)
-        attributes.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         return cls(name, callback=show_help, **attributes)
 
     return decorate

@@ -32,21 +32,19 @@ def _run(arguments: list[str]) -> int:
 
     session = Session()
     try:
-        if "_KIT_COMPLETE" in os.environ:
-            from kitops.cli._completion import prepare_completion
-
-            prepare_completion()
         prepare_streams()
-        code = root.main(arguments, prog_name="kit", standalone_mode=False, obj=session)
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except (OutputClosed, BrokenPipeError):
+        if question := os.environ.get("_KIT_COMPLETE"):
+            from kitops.cli._completion import answer
+
+            return answer(root, session, question)
+        with root.make_context("kit", arguments, obj=session) as ctx:
+            root.invoke(ctx)
+        return 0
+    except OutputClosed:
         let_go(sys.stdout)
         return PIPE_CLOSED
     except Cancelled as cancelled:
         return 128 + cancelled.signal_number if cancelled.signal_number else INTERRUPTED
-    except SystemExit as ended:  # shell completion leaves this way
-        return ended.code if isinstance(ended.code, int) else 0
     except Exception as error:  # noqa: BLE001 - the last one to see it: known errors get a line, bugs a traceback
         code = report(error, arguments)
         return report_bug(error) if code is None else code

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from kitops.cli._output import to_stdout
 from kitops.cli._settings import NetworkFlags
 
 if TYPE_CHECKING:
@@ -115,6 +116,26 @@ def _short(word: str, options: dict[str, click.Option], words: list[str]) -> lis
     return spelled
 
 
+def show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001 - click's signature
+    """Print the help as results are printed: a reader that is gone, or a full disk, is told apart."""
+    if value and not ctx.resilient_parsing:
+        to_stdout(ctx.get_help() + "\n")
+        ctx.exit()
+
+
+def help_option() -> click.Option:
+    """``-h``, ``--help``."""
+    return KitOption(
+        ["-h", "--help"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show_help,
+        section=GLOBAL,
+        help="Show this message and exit.",
+    )
+
+
 class KitCommand(click.Command):
     """A command with global options, sections of options, and examples in its help.
 
@@ -123,9 +144,9 @@ class KitCommand(click.Command):
     """
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **attributes: Any) -> None:
-        super().__init__(*args, **attributes)
+        super().__init__(*args, **{"add_help_option": False, **attributes})
         self.examples = tuple(examples)
-        self.params.extend(with_global_options())
+        self.params += [*with_global_options(), help_option()]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -154,8 +175,7 @@ class KitCommand(click.Command):
         for param in command.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
-                section = GLOBAL if "--help" in param.opts else getattr(param, "section", OWN)
-                sections[section].append(record)
+                sections[getattr(param, "section", OWN)].append(record)
         for section, records in sections.items():
             if records:
                 with formatter.section(section):
@@ -166,8 +186,7 @@ def kit_command(
     name: str, *, examples: Sequence[tuple[str, str]], **attributes: Any
 ) -> Callable[[Callable[..., None]], KitCommand]:
     """Decorate a function into a command, the first sentence of its docstring into its help."""
-    settings = {"help_option_names": ["-h", "--help"]}
-    return click.command(name, cls=KitCommand, examples=examples, context_settings=settings, **attributes)
+    return click.command(name, cls=KitCommand, examples=examples, **attributes)
 
 
 def option(*declarations: str, **attributes: Any) -> Callable[[Function], Function]:

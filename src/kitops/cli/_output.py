@@ -34,6 +34,8 @@ def to_stdout(text: str) -> None:
         OutputClosed: the pipe's reader is gone.
         FileSystemError: the disk that stdout leads to is full.
     """
+    if sys.stdout is None:
+        raise FileSystemError("writing standard output: it is closed")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -48,6 +50,8 @@ def to_stdout(text: str) -> None:
 
 def to_stderr(text: str) -> None:
     """Write talk; that nobody listens stops nothing."""
+    if sys.stderr is None:
+        return
     try:
         sys.stderr.write(text)
         sys.stderr.flush()

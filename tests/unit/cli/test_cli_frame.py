@@ -16,7 +16,7 @@ from kitops.cli import _main
 from kitops.cli._errors import report, translate, wants_json
 from kitops.cli._lazy import KitGroup
 from kitops.cli._options import KitCommand, KitOption, Switch, kit_command, normalise, option, switch
-from kitops.cli._output import format_size, format_table, format_yaml, lines_printable
+from kitops.cli._output import OutputClosed, format_size, format_table, format_yaml, lines_printable
 from kitops.cli._root import ENTRIES, root
 from kitops.cli._session import Session
 from kitops.cli._settings import NetworkFlags, read_connection, read_home, read_network
@@ -186,9 +186,7 @@ def test_bugs_show_a_traceback_and_exit_with_70(kit: Kit, monkeypatch: pytest.Mo
     assert ended.err.endswith("This is a bug in kit: please report it with the lines above\n")
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(KeyboardInterrupt(), 130), (click.Abort(), 130), (BrokenPipeError(), 141)]
-)
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (click.Abort(), 130), (OutputClosed(), 141)])
 def test_interruption_shows_nothing(kit: Kit, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
     @kit_command("version", examples=[])
     def interrupted() -> None:
