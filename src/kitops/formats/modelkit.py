@@ -36,6 +36,8 @@ class KitLayer:
         kind: what it is; None in very old kits.
         path: the path that it was packed from, or "" where that is not known.
         part: the part of the Kitfile that it belongs to; None where no part fits.
+        base: the directory that a tar layer's names are relative to: the context, but in kits of 2024 the directory
+            of the path.
     """
 
     desc: Descriptor
@@ -44,6 +46,7 @@ class KitLayer:
     kind: Kind | None
     path: str
     part: Part | None
+    base: str = ""
 
     @property
     def label(self) -> str:
@@ -107,17 +110,21 @@ def understand(desc: Descriptor, manifest: Manifest, config: bytes) -> ModelKit:
         known = Config.parse(text, f"annotation {KITFILE} of {desc.digest}")
     else:
         known = Config(modelpack.make_kitfile(manifest, config, what), {})
-    return ModelKit(desc, manifest, known.kitfile, _match(manifest.layers, known), is_modelpack)
+    return ModelKit(
+        desc, manifest, known.kitfile, _match(manifest.layers, known, is_modelpack=is_modelpack), is_modelpack
+    )
 
 
-def _match(layers: Sequence[Descriptor], known: Config) -> tuple[KitLayer, ...]:
+def _match(layers: Sequence[Descriptor], known: Config, *, is_modelpack: bool) -> tuple[KitLayer, ...]:
     waiting: dict[Kind | None, list[Part]] = defaultdict(list)
     for part in list_parts(known.kitfile):
         waiting[part.kind].append(part)
-    return tuple(_match_one(desc, known, waiting) for desc in layers)
+    return tuple(_match_one(desc, known, waiting, is_modelpack=is_modelpack) for desc in layers)
 
 
-def _match_one(desc: Descriptor, known: Config, waiting: Mapping[Kind | None, list[Part]]) -> KitLayer:
+def _match_one(
+    desc: Descriptor, known: Config, waiting: Mapping[Kind | None, list[Part]], *, is_modelpack: bool
+) -> KitLayer:
     subtype = desc.annotations.get(LAYER_SUBTYPE, "")
     found = LayerType.parse(desc.media_type, subtype=subtype)
     if found is None:
@@ -127,7 +134,9 @@ def _match_one(desc: Descriptor, known: Config, waiting: Mapping[Kind | None, li
     part = _pick(candidates, desc, path, known)
     if part is not None:
         waiting[part.kind].remove(part)
-    return KitLayer(desc, found.format, found.codec, found.kind, path or (part.path if part else ""), part)
+    path = path or (part.path if part else "")
+    base = "" if known.digests or is_modelpack else path.rpartition("/")[0]
+    return KitLayer(desc, found.format, found.codec, found.kind, path, part, base)
 
 
 def _pick(candidates: Sequence[Part], desc: Descriptor, path: str, known: Config) -> Part | None:

@@ -1,9 +1,9 @@
 """Compression of layers: none, gzip (level 6), gzip-fastest (level 1), zstd (level 3).
 
 Compressed bytes are reproducible with the same library: gzip headers carry no time, name or system. Their digests
-depend on the library, so :attr:`Codec.version` is part of what a digest is remembered by. Decompression reads several gzip
-members and zstd frames in a row, refuses what is not one behind them, and needs memory for one piece and one window; a
-zstd window over 64 MiB is refused (``zstd --ultra --long`` makes such frames).
+depend on the library, so :attr:`Codec.version` is part of what a digest is remembered by. Decompression reads several
+gzip members and zstd frames in a row, refuses what is not one behind them, and needs memory for one piece and one
+window; a zstd window over 64 MiB is refused (``zstd --ultra --long`` makes such frames).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from kitops.errors import IntegrityError, InvalidValueError
 try:
     import isal
     from isal import igzip_lib, isal_zlib
+
+    _HAS_ISAL = True
 except ImportError:  # pragma: no cover - a platform that isal does not serve
-    isal = None
+    _HAS_ISAL = False
 
 if sys.version_info >= (3, 14):  # pragma: no cover - the other branch is
     from compression import zstd
@@ -93,7 +95,7 @@ class Codec(Enum):
             return ""
         if self is Codec.ZSTD:
             return f"zstd {zstd.zstd_version} level {_ZSTD_LEVEL}"
-        if self is Codec.GZIP_FASTEST and isal is not None:
+        if self is Codec.GZIP_FASTEST and _HAS_ISAL:
             return f"isal {isal.__version__} {platform.machine()} level 1"
         return f"zlib {zlib.ZLIB_RUNTIME_VERSION} level {1 if self is Codec.GZIP_FASTEST else _GZIP_LEVEL}"
 
@@ -109,7 +111,7 @@ class Codec(Enum):
         """A fresh decompressor of one member or frame."""
         if self is Codec.ZSTD:
             return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG})
-        if isal is not None:
+        if _HAS_ISAL:
             found: _Decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
             return found
         return ZlibDecompressor()
@@ -166,7 +168,7 @@ class _Gzip:
     _HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
     def __init__(self, level: int) -> None:
-        if level == 1 and isal is not None:
+        if level == 1 and _HAS_ISAL:
             self._deflate: Compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, -15)
             self._crc = isal_zlib.crc32
         else:

@@ -183,7 +183,7 @@ def _stars(pattern: str, at: int) -> str:
 
 
 def _letter_class(pattern: str, at: int) -> tuple[str, int]:
-    """``[a-z]``, ``[^x]`` as in Go's ``filepath.Match``; ``at`` is behind the bracket. Gives the text and where it ends."""
+    """``[a-z]``, ``[^x]`` as in Go's ``filepath.Match``; ``at`` is behind the bracket. The text, and where it ends."""
     negated = pattern.startswith("^", at)
     at += negated
     ranges: list[str] = []

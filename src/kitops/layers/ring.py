@@ -78,7 +78,7 @@ class Ring:
                 continue
 
     def give(self, filled: memoryview) -> None:
-        """Give back the filled beginning of a lent buffer. With ``beside=True`` it may still be read until the next lend."""
+        """Give back the filled beginning of a lent buffer; with ``beside`` it may still be read until the next lend."""
         if self._thread is not None:
             self._full.put(filled)
             return
@@ -105,7 +105,7 @@ class Ring:
             raise self._error
 
 
-class _Failed(KitError):
+class _Failed(KitError):  # noqa: N818 - nobody sees it: it carries what the consumer raised
     """The consumer raised: the lender stops, and what was raised is raised in its place."""
 
     def __init__(self) -> None:

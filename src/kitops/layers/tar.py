@@ -1,7 +1,8 @@
 """Headers of tar members, byte for byte as Go's ``archive/tar`` writes them for the Go tool.
 
-USTAR where the member fits (its ``prefix`` field used for long names), else a PAX extended header before it. Every member
-belongs to uid 1000, gid 0, nobody by name, and was changed in 1970: a layer is a function of names, modes and content.
+USTAR where the member fits (its ``prefix`` field used for long names), else a PAX extended header before it. Every
+member belongs to uid 1000, gid 0, nobody by name, and was changed in 1970: a layer is a function of names, modes and
+content.
 Source: POSIX.1-2017 pax, "ustar Interchange Format" and "pax Extended Header"; the golden vectors.
 """
 

@@ -100,7 +100,7 @@ class _Walk:
     def __init__(
         self, context: Path, path: str, ignore: IgnoreRules, deeper: Collection[str], symlinks: Symlinks
     ) -> None:
-        if path.startswith("/") or path == ".." or path.startswith("../"):
+        if path == ".." or path.startswith(("/", "../")):
             raise PackError(
                 f"path {path} leaves the context directory", hint="paths of a Kitfile are relative and stay below it"
             )

@@ -1,7 +1,7 @@
 """Entries become the bytes of one layer, with their digests computed on the way.
 
-Durability: a big layer is flushed to the disk while it is written (``fdatasync`` every 64 MiB in the thread that copies,
-which the hashing hides); the last bytes, and small layers, are left to whoever publishes the file.
+Durability: a big layer is flushed to the disk while it is written (``fdatasync`` every 64 MiB in the thread that
+copies, which the hashing hides); the last bytes, and small layers, are left to whoever publishes the file.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def write_layer(
         format: tar or raw.
         codec: the compression.
         out: a descriptor open for reading and writing, at the beginning of an empty file.
-        overlap: hash (and compress) in a second thread: right for a layer on its own. False does all in this thread: right
-            for several layers at once, one thread a core.
+        overlap: hash (and compress) in a second thread: right for a layer on its own. False does all in this thread:
+            right for several layers at once, one thread a core.
         run: watched for the end.
         moved: told the uncompressed bytes of each step; they sum up to :func:`layer_size`.
 
@@ -238,7 +238,7 @@ def _read_small(entry: Entry, view: memoryview) -> None:
 def _read_big(
     entry: Entry, view: memoryview, used: int, lend: Callable[[], memoryview]
 ) -> Generator[memoryview, None, tuple[memoryview, int]]:
-    """Fill ``view`` from ``used`` on and further buffers with a file; give the last buffer and how much of it is used."""
+    """Fill ``view`` from ``used`` on, and further buffers, with a file; the last buffer and how much of it is used."""
     room = len(view)
     left = entry.size
     try:
@@ -297,7 +297,7 @@ class _Writer:
 
     Args:
         out: the descriptor.
-        size: bytes that will come, where that is known: the space is claimed first, so that a full disk is told at once.
+        size: bytes that will come, where that is known: the space is claimed first, and a full disk told at once.
     """
 
     def __init__(self, out: int, size: int | None) -> None:

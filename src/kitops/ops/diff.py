@@ -228,7 +228,15 @@ def _read_files(side: _Side, layer: KitLayer, run: Run) -> dict[str, _File]:
     with side.located.source.open(layer.desc) as reader:
         found = {
             member.path: _File(member.size, member.mode, member.digest)
-            for member in list_files(reader, layer.form, layer.codec, layer_path=layer.path, run=run)
+            for member in list_files(
+                reader,
+                layer.form,
+                layer.codec,
+                layer_path=layer.path,
+                base=layer.base,
+                what=f"layer {layer.label} of {side.located.ref}",
+                run=run,
+            )
         }
     run.observer(Advanced(item, layer.desc.size))
     run.observer(Finished(item, "done"))

@@ -12,7 +12,7 @@ from kitops.formats.modelkit import read_modelkit
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.kitfile.dump import dump
-from kitops.layers.extract import Existing, Extraction
+from kitops.layers.extract import Existing, Extraction, LayerContent
 from kitops.ops.locate import complete, locate
 from kitops.ops.parents import open_parents
 
@@ -64,6 +64,12 @@ class _Job:
     layer: KitLayer
     located: Located
 
+    @property
+    def content(self) -> LayerContent:
+        layer = self.layer
+        what = f"layer {layer.desc.digest} ({layer.label}) of {self.located.ref}"
+        return LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what)
+
 
 def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | None = None) -> Unpacked:
     """Unpack ``ref`` into the directory ``target``, which is made where it is missing.
@@ -114,6 +120,9 @@ def _extract(place: Place, kit: ModelKit, jobs: Sequence[_Job], target: Path, op
     run.observer(Planned("unpack", len(jobs), sum(job.layer.desc.size for job in jobs)))
     with Extraction(target, existing=_EXISTING[options.existing], run=run) as extraction:
         for job in jobs:
+            if job.located.is_local:
+                extraction.judge(place.store.blobs.path(job.layer.desc.digest), job.content)
+        for job in jobs:
             _extract_one(place, job, extraction)
         if is_kitfile_selected(options.filters):
             extraction.add_file("Kitfile", dump(kit.kitfile).encode())
@@ -128,13 +137,9 @@ def _extract_one(place: Place, job: _Job, extraction: Extraction) -> None:
     def moved(size: int) -> None:
         run.observer(Advanced(item, size))
 
-    what = f"layer {layer.desc.digest} ({layer.label}) of {job.located.ref}"
     if job.located.is_local:
-        path = place.store.blobs.path(layer.desc.digest)
-        extraction.add_blob(path, layer.desc, layer.form, layer.codec, layer_path=layer.path, what=what, moved=moved)
+        extraction.add_blob(place.store.blobs.path(layer.desc.digest), job.content, moved)
     else:
         with job.located.source.stream(layer.desc) as reader:
-            extraction.add_stream(
-                reader, layer.desc, layer.form, layer.codec, layer_path=layer.path, what=what, moved=moved
-            )
+            extraction.add_stream(reader, job.content, moved)
     run.observer(Finished(item, "done"))

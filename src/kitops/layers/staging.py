@@ -1,0 +1,208 @@
+"""The hidden directory inside the target where files are made, and how they get their final names.
+
+A mounted volume has no parent that could be written to, so staging is inside the target. It is private to its process
+(mode 0700); what a killed process left is removed by the next run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import stat
+import time
+import zlib
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from kitops.errors import FileSystemError
+
+PREFIX: Final = ".kitops-unpack-"
+_DAY: Final = 86_400.0
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Existing(Enum):
+    """What to do with a file that is there already."""
+
+    REFUSE = "refuse"
+    OVERWRITE = "overwrite"
+    KEEP = "keep"
+
+
+class Staging:
+    """A staging directory below ``target``, which is made where it is missing.
+
+    Raises:
+        FileSystemError: the target is no directory, or cannot be written to.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = Path(os.path.abspath(target))
+        self._made = _make_directories(self.target)
+        self._remove_stale()
+        self.path = self.target / f"{PREFIX}{_owner()}-{secrets.token_hex(4)}"
+        try:
+            os.mkdir(self.path, 0o700)
+        except OSError as error:
+            raise FileSystemError.wrap(error, "unpacking into", self.target) from error
+
+    def close(self) -> None:
+        """Remove the staging directory, and the target where it was made for nothing."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        for made in self._made:
+            with suppress(OSError):
+                os.rmdir(made)
+
+    def move(self, existing: Existing) -> tuple[int, int]:
+        """Give everything its final name; numbers of files moved and kept.
+
+        Raises:
+            FileSystemError: something is in the way, or cannot be written.
+        """
+        self._made = []
+        source = os.open(self.path, _DIRECTORY)
+        try:
+            target = os.open(self.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                return _move(source, target, existing, str(self.target))
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
+    def _remove_stale(self) -> None:
+        for name in os.listdir(self.target):
+            path = self.target / name
+            if name.startswith(PREFIX) and _is_stale(name, path):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def check_absent(target: int, parts: list[str], existing: Existing, shown: str, *, is_dir: bool) -> None:
+    """Judge one path against what is in the directory ``target``, following no symbolic link.
+
+    Raises:
+        FileSystemError: a file is there and may not be replaced, or something of another type is.
+    """
+    here = target
+    opened: list[int] = []
+    try:
+        for number, part in enumerate(parts):
+            try:
+                found = os.stat(part, dir_fd=here, follow_symlinks=False)
+            except FileNotFoundError:
+                return
+            is_last = number == len(parts) - 1
+            if is_last and not is_dir:
+                _check_file(found, existing, shown)
+                return
+            if not stat.S_ISDIR(found.st_mode):
+                raise in_the_way(shown, "/".join(parts[: number + 1]))
+            here = os.open(part, _DIRECTORY, dir_fd=here)
+            opened.append(here)
+    except OSError as error:
+        raise FileSystemError.wrap(error, "unpacking", shown) from error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def in_the_way(shown: str, part: str) -> FileSystemError:
+    """The error about something of another type at the place of a path."""
+    return FileSystemError(
+        f"unpacking {shown}: {part} is there already and is of another type", path=shown, hint="move it away"
+    )
+
+
+def _check_file(found: os.stat_result, existing: Existing, shown: str) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise in_the_way(shown, shown)
+    if existing is Existing.REFUSE:
+        raise FileSystemError(
+            f"unpacking {shown}: it is there already",
+            path=shown,
+            hint="use --overwrite to replace files, --ignore-existing to keep them, or --dir for another place",
+        )
+
+
+def _move(source: int, target: int, existing: Existing, shown: str) -> tuple[int, int]:
+    moved = kept = 0
+    there = set(os.listdir(target))
+    for name in sorted(os.listdir(source)):
+        path = f"{shown}/{name}"
+        is_dir = stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode)
+        try:
+            if name not in there:
+                moved += _count(source, name) if is_dir else 1
+                os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+                continue
+            found = os.stat(name, dir_fd=target, follow_symlinks=False)
+            if is_dir:
+                if not stat.S_ISDIR(found.st_mode):
+                    raise in_the_way(path, path)
+                more_moved, more_kept = _move_directory(name, source, target, existing, path)
+                moved, kept = moved + more_moved, kept + more_kept
+                continue
+            _check_file(found, existing, path)
+            if existing is Existing.KEEP:
+                kept += 1
+            else:
+                os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)
+                moved += 1
+        except OSError as error:
+            raise FileSystemError.wrap(error, "writing", path) from error
+    return moved, kept
+
+
+def _move_directory(name: str, source: int, target: int, existing: Existing, shown: str) -> tuple[int, int]:
+    below_source = os.open(name, _DIRECTORY, dir_fd=source)
+    try:
+        below_target = os.open(name, _DIRECTORY, dir_fd=target)
+        try:
+            return _move(below_source, below_target, existing, shown)
+        finally:
+            os.close(below_target)
+    finally:
+        os.close(below_source)
+
+
+def _count(source: int, name: str) -> int:
+    return sum(len(files) for _, _, files, _ in os.fwalk(name, dir_fd=source))
+
+
+def _make_directories(target: Path) -> list[Path]:
+    """Make ``target`` and what is missing above it; what was made, the deepest first."""
+    missing = [path for path in (target, *target.parents) if not path.exists()]
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileSystemError.wrap(error, "unpacking into", target) from error
+    return missing
+
+
+def _owner() -> str:
+    """This process, told apart from a later one of the same number: machine, process id, start."""
+    machine = zlib.crc32(socket.gethostname().encode())
+    return f"{machine:08x}-{os.getpid()}-{_start_of(os.getpid())}"
+
+
+def _start_of(pid: int) -> str:
+    """When a process started, in ticks since boot; empty where it is gone or the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _is_stale(name: str, path: Path) -> bool:
+    fields = name.removeprefix(PREFIX).split("-")
+    machine, _, start = _owner().partition("-")
+    if len(fields) == 4 and fields[0] == machine and fields[1].isdigit() and start:
+        return _start_of(int(fields[1])) != fields[2]
+    try:  # of another machine on a shared file system: only its age tells
+        return time.time() - path.stat().st_mtime > _DAY
+    except OSError:
+        return False

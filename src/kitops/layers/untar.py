@@ -1,0 +1,232 @@
+"""Reading tar layers, our own way: plain ustar fast, PAX and GNU long names right, everything bounded.
+
+Source: POSIX.1-2017 pax; GNU tar manual, "Basic Tar Format" (base-256 numbers, ``L`` and ``K`` records).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import IntegrityError, TrustError, printable
+from kitops.layers.tar import BLOCK, padding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ZEROS: Final = bytes(BLOCK)
+_MAX_EXTENDED: Final = 1 << 20
+"""Bytes of one extended header that we read into memory."""
+_FILES: Final = frozenset((b"0", b"\0", b"7"))
+_KINDS: Final = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a character device",
+    b"4": "a block device",
+    b"6": "a pipe",
+    b"S": "a sparse file",
+}
+
+
+@dataclass(slots=True)
+class Member:
+    """One file or directory of a layer: its path in parts without ``.`` and ``..``, twelve mode bits, bytes."""
+
+    path: str
+    is_dir: bool
+    mode: int
+    size: int
+
+
+class PieceReader:
+    """Exact reads from a stream of pieces. A piece is used up before the next one is asked for.
+
+    Args:
+        pieces: bytes in order.
+        what: names the layer in errors.
+    """
+
+    def __init__(self, pieces: Iterator[memoryview], what: str) -> None:
+        self._pieces = pieces
+        self._piece = memoryview(b"")
+        self.what = what
+
+    def read(self, size: int) -> bytes:
+        """The next ``size`` bytes.
+
+        Raises:
+            IntegrityError: the stream ends before.
+        """
+        if len(self._piece) >= size:
+            found = bytes(self._piece[:size])
+            self._piece = self._piece[size:]
+            return found
+        return b"".join(bytes(part) for part in self.parts(size))
+
+    def parts(self, size: int) -> Iterator[memoryview]:
+        """The next ``size`` bytes in parts, each good until the next is asked for.
+
+        Raises:
+            IntegrityError: the stream ends before.
+        """
+        while size:
+            if not self._piece:
+                self._piece = next(self._pieces, memoryview(b""))
+                if not self._piece:
+                    raise IntegrityError(self.what, "a whole tar archive", "an early end")
+            part = self._piece[:size]
+            self._piece = self._piece[len(part) :]
+            size -= len(part)
+            yield part
+
+    def skip(self, size: int) -> None:
+        """Pass over ``size`` bytes."""
+        for _ in self.parts(size):
+            pass
+
+    def rest(self) -> Iterator[memoryview]:
+        """All that is left, in parts."""
+        if self._piece:
+            yield self._piece
+        self._piece = memoryview(b"")
+        yield from self._pieces
+
+    def drain(self) -> None:
+        """Read what is left."""
+        for _ in self.rest():
+            pass
+
+
+def read_members(reader: PieceReader, base: str = "") -> Iterator[Member]:
+    """The members of a tar archive. Whoever asks for the next one has read the content of the last, not its padding.
+
+    Args:
+        reader: the archive.
+        base: the directory that its names are relative to.
+
+    Raises:
+        IntegrityError: it is no tar archive, or is damaged.
+        TrustError: a member is a link or device, or its name leads out.
+    """
+    extended: dict[str, bytes] = {}
+    first = True
+    while True:
+        header = reader.read(BLOCK)
+        if header == _ZEROS:
+            return
+        if first and not _is_header(header):
+            raise IntegrityError(reader.what, "a tar archive", "something else")
+        first = False
+        kind, size = header[156:157], _number(header[124:136], reader.what)
+        if not _is_header(header):
+            raise IntegrityError(reader.what, "a tar header with a right checksum", "a wrong one")
+        if kind in (b"x", b"g", b"L", b"K"):
+            _read_extended(reader, kind, size, extended)
+            continue
+        size = int(extended["size"]) if "size" in extended else size
+        name = extended.get("path") or _name(header)
+        extended.clear()
+        member = _understand(name, kind, _number(header[100:108], reader.what) & 0o7777, size, reader.what)
+        if member is not None:
+            if base:
+                member.path = f"{base}/{member.path}"
+            yield member
+        if member is None or member.is_dir:
+            reader.skip(size)
+        reader.skip(padding(size))
+
+
+def parse_path(name: bytes, what: str) -> str:
+    """The path of a member, cleaned: ``.`` and doubled slashes are gone; empty for the root itself.
+
+    Raises:
+        TrustError: it is absolute, leads out with ``..``, or is no text.
+    """
+    if name.startswith(b"/") or b"\0" in name:
+        raise TrustError(f"{what}: {printable(name)} is an absolute path", hint="do not trust this ModelKit")
+    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    if b".." in parts:
+        raise TrustError(f"{what}: {printable(name)} leads out of the directory", hint="do not trust this ModelKit")
+    try:
+        path = b"/".join(parts).decode()
+    except UnicodeDecodeError as error:
+        raise TrustError(f"{what}: the name {printable(name)} is not UTF-8") from error
+    return path
+
+
+def _understand(name: bytes, kind: bytes, mode: int, size: int, what: str) -> Member | None:
+    """The member; None for the root directory."""
+    is_dir = kind == b"5" or (kind in _FILES and name.endswith(b"/"))
+    if not is_dir and kind not in _FILES:
+        found = _KINDS.get(kind, f"of type {printable(kind)}")
+        raise TrustError(f"{what}: {printable(name)} is {found}, which is not unpacked", hint="pack it as a plain file")
+    path = parse_path(name, what)
+    if path:
+        return Member(path, is_dir, mode, 0 if is_dir else size)
+    if is_dir:
+        return None
+    raise TrustError(f"{what}: a file has no name")
+
+
+def _is_header(header: bytes) -> bool:
+    """Whether the checksum is right: the sum of all bytes with the checksum's own as blanks."""
+    try:
+        told = int(header[148:156].strip(b" \0") or b"0", 8)
+    except ValueError:
+        return False
+    return told == sum(header) - sum(header[148:156]) + 256
+
+
+def _number(field: bytes, what: str) -> int:
+    """An octal number, or a base-256 one as GNU tar writes large sizes."""
+    try:
+        if field[0] & 0x80:
+            found = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+        else:
+            found = int(field.strip(b" \0") or b"0", 8)
+    except ValueError as error:
+        raise IntegrityError(what, "a tar header", "a number that is none") from error
+    if not 0 <= found < 1 << 62:
+        raise IntegrityError(what, "a tar header", "an absurd size")
+    return found
+
+
+def _name(header: bytes) -> bytes:
+    name = header[:100].partition(b"\0")[0]
+    if header[257:263] == b"ustar\0" and (prefix := header[345:500].partition(b"\0")[0]):
+        return prefix + b"/" + name
+    return name
+
+
+def _read_extended(reader: PieceReader, kind: bytes, size: int, extended: dict[str, bytes]) -> None:
+    if size > _MAX_EXTENDED:
+        raise IntegrityError(reader.what, f"an extended header of at most {_MAX_EXTENDED} bytes", f"{size} bytes")
+    content = reader.read(size)
+    reader.skip(padding(size))
+    if kind == b"L":
+        extended["path"] = content.rstrip(b"\0")
+    elif kind == b"x":
+        extended.update(_parse_pax(content, reader.what))
+
+
+def _parse_pax(content: bytes, what: str) -> dict[str, bytes]:
+    """The records (length, blank, key, equals sign, value, line feed) that decide about a member."""
+    found: dict[str, bytes] = {}
+    at = 0
+    while at < len(content):
+        digits, _, _ = content[at : at + 20].partition(b" ")
+        length = int(digits) if digits.isdigit() else 0
+        record = content[at : at + length]
+        if length <= len(digits) + 1 or not record.endswith(b"\n"):
+            raise IntegrityError(what, "an extended header of records", "something else")
+        key, equals, value = record[len(digits) + 1 : -1].partition(b"=")
+        if not equals or (key == b"size" and not value.isdigit()):
+            raise IntegrityError(what, "an extended header of records", "something else")
+        if key in (b"path", b"size"):
+            found[key.decode()] = value
+        elif key.startswith(b"GNU.sparse"):
+            raise TrustError(f"{what}: a sparse file is not unpacked", hint="pack it as a plain file")
+        at += length
+    if len(found.get("size", b"")) > 19:
+        raise IntegrityError(what, "a tar header", "an absurd size")
+    return found

@@ -1,0 +1,348 @@
+"""``kit unpack`` as a function: what other tools packed comes out as it went in; what is in the way decides."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import zlib
+from pathlib import Path
+
+import pytest
+from ops_places import open_network_place, open_test_place
+from test_ops_pack import make_project, refs
+
+from golden_trees import GOLDEN, LayoutSource, content_of, list_cases, read_case
+from kitops.content.copy import copy
+from kitops.content.protocols import Run
+from kitops.errors import Cancelled, FileSystemError, IntegrityError, NotFoundError, TrustError
+from kitops.formats.config import Config, PartDigests
+from kitops.formats.layertypes import KITOPS_CONFIG
+from kitops.formats.modelkit import read_modelkit
+from kitops.formats.parts import list_parts
+from kitops.formats.select import Filter
+from kitops.kitfile.schema import Kitfile, Model
+from kitops.layers.codec import Codec
+from kitops.layers.extract import Existing, Extraction
+from kitops.layers.write import Format
+from kitops.oci.descriptor import Descriptor
+from kitops.oci.manifest import Manifest
+from kitops.oci.reference import Reference
+from kitops.ops.diff import diff
+from kitops.ops.pack import PackOptions, pack
+from kitops.ops.place import Place
+from kitops.ops.push import push
+from kitops.ops.unpack import UnpackOptions, unpack
+from kitops.server import RegistryServer
+
+REF = Reference.parse("vector:v1")
+
+
+def adopt_layout(layout: Path, place: Place, ref: Reference = REF) -> LayoutSource:
+    """Put the only kit of an OCI layout into the store, under ``ref``."""
+    source = LayoutSource(layout)
+    with place.store.lease("test") as lease:
+        sink = place.store.repository(ref, lease)
+        copy(source, sink, source.root(), place.run)
+        sink.tag(source.root(), ref.tag or "")
+    return source
+
+
+def list_members(source: LayoutSource) -> dict[str, tuple[bytes | None, int]]:
+    """What Python's tarfile finds in all layers: content (None for a directory) and permission bits by path."""
+    found: dict[str, tuple[bytes | None, int]] = {}
+    for layer in read_modelkit(source, source.root()).layers:
+        content = source.fetch(layer.desc)
+        if layer.form is Format.RAW:
+            found[layer.path] = (content, 0o644)
+            continue
+        if layer.codec is Codec.GZIP:
+            content = zlib.decompress(content, 31)
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            for member in archive:
+                file = archive.extractfile(member)
+                found["/".join(filter(None, (layer.base, member.name.rstrip("/"))))] = (
+                    file.read() if file else None,
+                    member.mode & 0o755,
+                )
+    return found
+
+
+def list_tree(root: Path) -> dict[str, tuple[bytes | None, int]]:
+    return {
+        str(path.relative_to(root)): (
+            path.read_bytes() if path.is_file() else None,
+            stat.S_IMODE(path.stat().st_mode),
+        )
+        for path in root.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("name", [f"pack/{name}" for name in list_cases("2024", "2025", "2026")])
+def test_what_the_go_tool_packed_comes_out_as_it_went_in(name: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    case = read_case(name.removeprefix("pack/"))
+    if needed := case.get("needs"):
+        adopt_layout(GOLDEN / "pack/2026" / needed / "layout", place, Reference.parse("minimal:v1"))
+    source = adopt_layout(GOLDEN / name / "layout", place)
+    unpacked = unpack(place, REF, tmp_path / "out")
+    tree = list_tree(tmp_path / "out")
+    assert tree.pop("Kitfile")[0]
+    if not needed:
+        expected = list_members(source)
+        for path in list(expected):  # directories that no member names are made for what is in them
+            while path := path.rpartition("/")[0]:
+                expected.setdefault(path, (None, 0o755))
+        assert tree == expected
+    files = {entry["path"]: content_of(entry) for entry in case["tree"] if entry["type"] == "file"}
+    assert {path: files.get(path) for path, (content, _) in tree.items() if content is not None} == {
+        path: content for path, (content, _) in tree.items() if content is not None
+    } or needed
+    assert unpacked.written == sum(content is not None for content, _ in tree.values()) + 1
+
+
+@pytest.mark.parametrize("name", ["modctl-raw", "modctl-tar"])
+def test_what_modctl_packed_comes_out_as_it_went_in(name: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    adopt_layout(GOLDEN / "other" / name / "layout", place)
+    unpack(place, REF, tmp_path / "out")
+    tree = {path: content for path, (content, _) in list_tree(tmp_path / "out").items()}
+    tree.pop("Kitfile")
+    files = {path: content for path, (content, _) in list_tree(GOLDEN / "other" / name / "files").items()}
+    files.pop("Modelfile")  # modctl's own description, which it does not pack
+    assert tree == files
+
+
+def packed_place(tmp_path: Path, run: Run | None = None) -> Place:
+    place = open_test_place(tmp_path / "home", run)
+    context = make_project(tmp_path / "p", "model: {path: model.bin}\ncode: [{path: src}]\ndocs: [{path: README.md}]\n")
+    (context / "src").mkdir()
+    (context / "src/train.py").write_text("train")
+    (context / "README.md").write_text("read me")
+    pack(place, context, PackOptions(references=(REF,)))
+    return place
+
+
+def test_files_that_are_there_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "README.md").write_text("mine")
+    with pytest.raises(FileSystemError) as caught:
+        unpack(place, REF, out)
+    assert "README.md" in str(caught.value)
+    assert "--overwrite" in (caught.value.hint or "")
+    assert os.listdir(out) == ["README.md"]
+
+
+def test_files_that_are_there_are_overwritten_or_kept_as_told(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    out = tmp_path / "out"
+    (out / "src").mkdir(parents=True)
+    (out / "README.md").write_text("mine")
+    (out / "src/other.py").write_text("mine")
+    kept = unpack(place, REF, out, UnpackOptions(existing="keep"))
+    assert (kept.written, kept.kept) == (3, 1)
+    assert (out / "README.md").read_text() == "mine"
+    assert (out / "src/train.py").read_text() == "train"
+    done = unpack(place, REF, out, UnpackOptions(existing="overwrite"))
+    assert (done.written, done.kept) == (4, 0)
+    assert (out / "README.md").read_text() == "read me"
+    assert (out / "src/other.py").read_text() == "mine"
+
+
+def test_a_kitfile_with_the_same_bytes_is_fine_and_another_needs_overwrite(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    out = tmp_path / "out"
+    unpack(place, REF, out, UnpackOptions(filters=(Filter.parse("kitfile"),)))
+    unpack(place, REF, out)
+    (out / "Kitfile").write_text("model: {path: other}\n")
+    with pytest.raises(FileSystemError, match="Kitfile"):
+        unpack(place, REF, out, UnpackOptions(existing="keep"))
+    unpack(place, REF, out, UnpackOptions(existing="overwrite"))
+    assert "model.bin" in (out / "Kitfile").read_text()
+
+
+@pytest.mark.parametrize("existing", ["refuse", "overwrite", "keep"])
+def test_something_of_another_type_is_always_in_the_way(existing: str, tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    for number, make in enumerate(
+        [
+            lambda out: (out / "README.md").mkdir(),
+            lambda out: (out / "src").write_text("a file"),
+            lambda out: (out / "src").symlink_to(tmp_path),
+            lambda out: (out / "README.md").symlink_to(tmp_path / "victim"),
+        ]
+    ):
+        out = tmp_path / f"out{number}"
+        out.mkdir()
+        make(out)
+        with pytest.raises(FileSystemError, match="another type"):
+            unpack(place, REF, out, UnpackOptions(existing=existing))  # type: ignore[arg-type]
+        assert len(os.listdir(out)) == 1
+    assert not (tmp_path / "train.py").exists()
+    assert not (tmp_path / "victim").exists()
+
+
+def test_filters_unpack_only_what_they_name(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    unpack(place, REF, tmp_path / "out", UnpackOptions(filters=(Filter.parse("docs"), Filter.parse("code:src"))))
+    assert sorted(list_tree(tmp_path / "out")) == ["README.md", "src", "src/train.py"]
+    with pytest.raises(NotFoundError, match="no part"):
+        unpack(place, REF, tmp_path / "none", UnpackOptions(filters=(Filter.parse("datasets"),)))
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_damaged_layer_leaves_nothing(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    kit = read_modelkit(place.store.blobs, place.store.refs.resolve(REF))
+    blob = place.store.blobs.path(kit.layers[-1].desc.digest)
+    content = bytearray(blob.read_bytes())
+    content[600] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"README\.md"):
+        unpack(place, REF, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_that_cannot_be(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileSystemError):
+        unpack(place, REF, tmp_path / "file" / "below")
+
+
+def test_cancelling_leaves_nothing(tmp_path: Path) -> None:
+    run = Run()
+    place = packed_place(tmp_path, run)
+    run.cancel.cancel()
+    with pytest.raises(Cancelled):
+        unpack(place, REF, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_killed_unpack_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    out = tmp_path / "out"
+    pid = os.fork()
+    if not pid:  # pragma: no cover - the child is killed before it could tell
+        Extraction(out, existing=Existing.REFUSE, run=Run())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert [name.startswith(".kitops-unpack-") for name in os.listdir(out)] == [True]
+    unpack(place, REF, out)
+    assert sorted(os.listdir(out)) == ["Kitfile", "README.md", "model.bin", "src"]
+
+
+def test_unpacking_straight_from_a_registry(tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / "registry") as server:
+        place = open_network_place(tmp_path / "net")
+        context = make_project(tmp_path / "p")
+        remote = Reference.parse(f"{server.address}/x:v1")
+        pack(place, context, PackOptions(references=(remote,), compression="zstd"))
+        push(place, remote)
+        away = open_network_place(tmp_path / "away")
+        unpack(away, remote, tmp_path / "out")
+        assert (tmp_path / "out/model.bin").read_bytes() == b"weights"
+        assert not (tmp_path / "away/store").exists()
+        (context / "model.bin").write_bytes(b"other weights")
+        other = Reference.parse("x:v2")
+        pack(place, context, PackOptions(references=(other,)))
+        found = diff(place, f"remote://{remote}", "local://x:v2")
+        assert [(file.path, file.change, file.before_size, file.after_size) for file in found.layers[0].files] == [
+            ("model.bin", "changed", 7, 13)
+        ]
+
+
+def test_diff_explains(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    context = tmp_path / "p"
+    (context / "src/new.py").write_text("new")
+    (context / "src/train.py").chmod(0o755)
+    (context / "README.md").unlink()
+    text = b"package: {name: n}\nmodel: {path: model.bin}\ncode: [{path: src}]\n"
+    pack(place, context, PackOptions(references=refs("vector:v2"), kitfile_text=text))
+    found = diff(place, "vector:v1", "vector:v2")
+    assert not found.is_equal
+    assert [(change.field, change.change) for change in found.fields] == [
+        (".package.name", "added"),
+        (".docs", "removed"),
+    ]
+    assert [(layer.path, layer.change) for layer in found.layers] == [("src", "changed"), ("README.md", "removed")]
+    assert [(file.path, file.change, file.is_mode_only) for file in found.layers[0].files] == [
+        ("src/new.py", "added", False),
+        ("src/train.py", "changed", True),
+    ]
+    assert [layer.path for layer in found.shared] == ["model.bin"]
+    table = found.to_json()
+    assert table["equal"] is False
+    assert table["layers"][1]["files"][0]["beforeSize"] == 7
+    assert diff(place, "vector:v1", "vector:v1").is_equal
+
+
+def hostile_place(tmp_path: Path, *members: tarfile.TarInfo) -> Place:
+    """A store with a kit whose model layer is a tar of ``members``, each of them empty."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    layer = Descriptor.of(buffer.getvalue(), "application/vnd.kitops.modelkit.model.v1.tar")
+    kitfile = Kitfile(model=Model(path="m"))
+    config = Config(kitfile, {part: PartDigests(layer.digest, layer.digest) for part in list_parts(kitfile)}).dump()
+    manifest = Manifest.build(config=Descriptor.of(config, KITOPS_CONFIG), layers=[layer])
+    place = open_test_place(tmp_path / "home")
+    with place.store.lease("test") as lease:
+        for data in (buffer.getvalue(), config, manifest.raw):
+            place.store.blobs.put_bytes(data, "application/x", lease)
+        place.store.repository(REF, lease).tag(manifest.descriptor, "v1")
+    return place
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type, found.linkname, found.size = kind, link, size
+    return found
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("../escape")],
+        [member("m/../../escape")],
+        [member("/tmp/escape")],
+        [member("m", tarfile.SYMTYPE, "/etc"), member("m/escape")],
+        [member("m", tarfile.SYMTYPE, "..")],
+        [member("m", tarfile.LNKTYPE, "../outside")],
+        [member("m", tarfile.CHRTYPE)],
+        [member("m", tarfile.FIFOTYPE)],
+        [member("m/a"), member("m/a")],
+        [member("m/a"), member("m/./a")],
+        [member("m"), member("m/a")],
+        [member("m/a"), member("m")],
+        [member("m/a", tarfile.DIRTYPE), member("m/a")],
+    ],
+)
+def test_hostile_archives_write_nothing(members: list[tarfile.TarInfo], tmp_path: Path) -> None:
+    place = hostile_place(tmp_path, *members)
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    with pytest.raises(TrustError):
+        unpack(place, REF, inside / "out")
+    assert os.listdir(inside) == []
+    assert not (tmp_path / "escape").exists()
+
+
+def test_long_names_of_any_tar_dialect_are_read(tmp_path: Path) -> None:
+    name = "m/" + "d" * 90 + "/" + "e" * 120 + "/é" + "f" * 40
+    place = hostile_place(tmp_path, member(name, size=700), member("m/a..b"))
+    unpack(place, REF, tmp_path / "out")
+    assert (tmp_path / "out" / name).stat().st_size == 700
+    assert (tmp_path / "out/m/a..b").is_file()
+
+
+def test_names_too_long_for_the_file_system_are_told(tmp_path: Path) -> None:
+    place = hostile_place(tmp_path, member("m/" + "x" * 300))
+    with pytest.raises(FileSystemError, match="name too long"):
+        unpack(place, REF, tmp_path / "out")
