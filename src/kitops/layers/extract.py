@@ -3,7 +3,8 @@
 Everything is made in a staging directory and gets its final names at the end (:meth:`Extraction.commit`), when the
 digest of every layer has matched. A local uncompressed layer is judged before anything is written. Refused are: names
 that lead out, links and devices, the same file twice, a file and a directory of one name, and names that the target's
-file system folds together. Modes are ``mode & 0o777 & ~umask``. Nothing is flushed to the disk: after a power cut, unpack again.
+file system folds together. Modes are ``mode & 0o777 & ~umask``. Nothing is flushed to the disk: after a power cut,
+unpack again.
 """
 
 from __future__ import annotations
