@@ -104,7 +104,7 @@ def _doubles(kitfile: Kitfile) -> list[tuple[str, str, str]]:
 
 
 def _path_problem(path: str) -> tuple[str, str | None] | None:
-    if path.startswith("/") or _DRIVE.match(path) or path.startswith("\\\\"):
+    if path.startswith(("/", "\\\\")) or _DRIVE.match(path):
         return f"{_show(path)} is an absolute path", "write it relative to the Kitfile's directory"
     if "\\" in path:
         return f"{_show(path)} holds a backslash", f"write {_show(path.replace(chr(92), '/'))}"

@@ -32,7 +32,7 @@ def to_json(kitfile: Kitfile) -> dict[str, Json]:
 
 
 def from_json(value: Json, what: str) -> Kitfile:
-    """A Kitfile from the JSON of a config blob of any age; keys that are not fields (``digest``, ``diffId``) are ignored.
+    """A Kitfile from the JSON of a config blob of any age; other keys (``digest``, ``diffId``) are ignored.
 
     Its paths are not checked: who writes files checks where.
 
@@ -134,7 +134,7 @@ def _whole(value: Json, what: str, field: str, depth: int) -> Json:
 
 
 def _mend(text: str) -> str:
-    """Halves of characters (``\\ud800``) become U+FFFD, as Go reads them."""
+    r"""Halves of characters (``\ud800``) become U+FFFD, as Go reads them."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

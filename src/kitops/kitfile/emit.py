@@ -1,7 +1,7 @@
-"""YAML as Go's yaml.v3 writes it with an indent of 2: no folding, literal blocks for several lines, few quotes.
+r"""YAML as Go's yaml.v3 writes it with an indent of 2: no folding, literal blocks for several lines, few quotes.
 
 Two things are written otherwise, so that what is read back is what was written: a text with a line break that is not
-``\\n`` (U+0085, U+2028, U+2029) is double-quoted, and so is the key ``<<``.
+``\n`` (U+0085, U+2028, U+2029) is double-quoted, and so is the key ``<<``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kitops.oci.gojson import Json
 
-Yaml: TypeAlias = "bool | int | float | str | None | Flow | list[Yaml] | dict[str, Yaml]"
+Yaml: TypeAlias = "bool | int | float | str | Flow | list[Yaml] | dict[str, Yaml] | None"
 
 _INDENT: Final = "  "
 _LONGEST_KEY: Final = 128  # bytes of a key that is written as `key:` and not as `? key`

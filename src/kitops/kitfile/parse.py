@@ -26,8 +26,8 @@ def _ignore(_warning: Problem) -> None:
 def parse(text: str | bytes, path: str = "Kitfile", *, warn: Callable[[Problem], None] = _ignore) -> Kitfile:
     """Read a Kitfile.
 
-    Scalars resolve as in Go's yaml.v3; fields that are text keep the spelling of what has no quotes (``1.10``). Anchors,
-    aliases and merge keys work within bounds (``nodes.SIZE_LIMIT``, ``DEPTH_LIMIT``, ``WEIGHT_LIMIT``).
+    Scalars resolve as in Go's yaml.v3; fields that are text keep the spelling of what has no quotes (``1.10``).
+    Anchors, aliases and merge keys work within bounds (``nodes.SIZE_LIMIT``, ``DEPTH_LIMIT``, ``WEIGHT_LIMIT``).
 
     Args:
         text: the YAML; bytes are UTF-8, or UTF-16 with a byte order mark.

@@ -1,8 +1,8 @@
 """Plain YAML scalars as Go's yaml.v3 resolves them (a mixture of YAML 1.1 and 1.2).
 
-``yes`` and ``on`` are text; ``017`` and ``0o17`` are 15; ``1_000`` is 1000; integers up to 2^64 - 1 are exact and larger
-ones floats; a number too large for a float is text. A timestamp becomes RFC 3339 text, as Go writes one in JSON, and is
-told from other text by its own type.
+``yes`` and ``on`` are text; ``017`` and ``0o17`` are 15; ``1_000`` is 1000; integers up to 2^64 - 1 are exact and
+larger ones floats; a number too large for a float is text. A timestamp becomes RFC 3339 text, as Go writes one in
+JSON, and is told from other text by its own type.
 """
 
 from __future__ import annotations
