@@ -21,6 +21,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ import measure
 from measure import MIB, Sample
 
 KIT = str(Path(sys.executable).with_name("kit"))
+ZEROS = bytes(MIB)
 KITFILES = {
     "one": "manifestVersion: 1.0.0\nmodel:\n  name: one\n  path: weights.bin\n",
     "four": "manifestVersion: 1.0.0\nmodel:\n  name: four\n  path: weights-0.bin\n  parts:\n"
@@ -253,7 +255,7 @@ class Bench:
         )
         yield Row(
             f"pack {files} files of 4 KiB",
-            "GNU `tar -cf - data | tee file | sha256sum`",
+            "GNU `tar -cf - data \\| tee file \\| sha256sum`",
             "<= 1.2x",
             _times(1.2),
             self.tar_create,
@@ -299,6 +301,19 @@ class Bench:
             self.each(lambda program: measure.run([program, "list"], {"KITOPS_HOME": str(self.tagged(program))})),
             runs=runs,
         )
+
+    def disk(self) -> float:
+        """Seconds to write the large body as zeros and flush it: what durability costs on this disk, by itself."""
+        path = self.fresh("flushed")
+        measure.settle(self.scale.large)
+        started = time.perf_counter()
+        with path.open("wb", buffering=0) as file:
+            for _ in range(self.scale.large // MIB):
+                file.write(ZEROS)
+            os.fdatasync(file.fileno())
+        seconds = time.perf_counter() - started
+        path.unlink()
+        return seconds
 
     def memory(self) -> list[tuple[str, int, int]]:
         """Peak memory of packing and unpacking one file of each size of the RSS row: (program, size, bytes)."""
@@ -419,11 +434,17 @@ def main() -> None:
         prepare(bench, rows)
         measure_rows(rows, options.rounds or (1 if small else 5), random.Random(options.seed))
         memory = bench.memory() if wants_memory else []
+        disk = [bench.disk() for _ in range(3)] if any(row.writes == bench.scale.large for row in rows) else []
     finally:
         shutil.rmtree(bench.root / "runs", ignore_errors=True)
     table, figures = report(rows, memory)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, scale {options.scale}\n")
     print(table)
+    if disk:
+        print(
+            f"\nBeside it: writing and flushing {_size(bench.scale.large)} of zeros takes {min(disk) * 1000:.0f} to "
+            f"{max(disk) * 1000:.0f} ms on this disk; `pack` flushes what it writes, the floors do not."
+        )
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 
