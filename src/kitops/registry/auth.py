@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SCHEME = re.compile(rf"\s*({_WORD})(?:\s+|$|(?=,))", re.ASCII)
+_SCHEME = re.compile(rf"[\s,]*({_WORD})(?:\s+|$|(?=,))", re.ASCII)
 _PARAMETER = re.compile(rf"\s*({_WORD})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|({_WORD}[^\s,]*))\s*(?:,|$)", re.ASCII)
 _TOKEN68 = re.compile(r"\s*[A-Za-z0-9._~+/-]+=*\s*(?:,|$)", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -57,8 +57,6 @@ def _parse_header(value: str) -> list[Challenge]:
             parameters.setdefault(key.lower(), re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare)
             position = pair.end()
         found.append(Challenge(match.group(1).lower(), parameters))
-        while position < len(value) and value[position] in ", \t":
-            position += 1
     return found
 
 

@@ -103,10 +103,14 @@ class CredentialStore:
             InvalidValueError: our file is damaged, or a helper failed.
             FileSystemError: our file cannot be read.
         """
-        for path in (self._path, *self._docker_configs):
-            table = self._read(path)
-            if table is not None and (found := self._find_in(table, host, repository, path, cancel)):
-                return found
+        if found := self._find_in(self._path, host, repository, cancel):
+            return found
+        for path in self._docker_configs:
+            try:
+                if found := self._find_in(path, host, repository, cancel):
+                    return found
+            except (InvalidValueError, FileSystemError) as error:  # theirs must not keep a public registry from us
+                self._warn(f"{error}; {printable(path)} is left out")
         return None
 
     def save(self, host: str, credential: Credential) -> None:
@@ -140,18 +144,10 @@ class CredentialStore:
             _write_config(self._path, table)
         return erased or bool(keys)
 
-    def _read(self, path: Path) -> Table | None:
-        if path == self._path:
-            return _read_config(path)
-        try:
-            return _read_config(path)
-        except (InvalidValueError, FileSystemError) as error:
-            self._warn(f"{error}; it is left out")
+    def _find_in(self, path: Path, host: str, repository: str, cancel: CancelToken | None) -> Credential | None:
+        table = _read_config(path)
+        if table is None:
             return None
-
-    def _find_in(
-        self, table: Table, host: str, repository: str, path: Path, cancel: CancelToken | None
-    ) -> Credential | None:
         auths = _section(table, "auths")
         parts = repository.split("/") if repository else []
         for count in range(len(parts), 0, -1):

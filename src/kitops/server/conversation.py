@@ -34,7 +34,11 @@ class Conversation(BaseHTTPRequestHandler):
         super().setup()
         self.server.began(self)
         if isinstance(self.connection, ssl.SSLSocket):
-            self.connection.do_handshake()
+            try:
+                self.connection.do_handshake()
+            except BaseException:
+                self.finish()  # which the base class calls only after a set-up that succeeded
+                raise
 
     def finish(self) -> None:
         self.server.ended(self)
