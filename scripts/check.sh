@@ -2,7 +2,7 @@
 # Everything that decides whether a change is good, each step by its name and with its time.
 #
 #   scripts/check.sh all       what `make test` and CI run
-#   scripts/check.sh static    without the tests and the README
+#   scripts/check.sh static    without the tests
 #
 # The programs (ruff, mypy, pytest ...) are those of the PATH; `make test` puts .venv/bin first.
 set -euo pipefail
@@ -64,7 +64,6 @@ step "wheel" python scripts/check_wheel.py
 if [ "${1:-all}" = all ]; then
     step "tests" tests
     step "coverage of lines and branches" covered
-    step "examples of the README" python scripts/run_readme.py
     step "quickstart" python scripts/quickstart.py
 fi
 
