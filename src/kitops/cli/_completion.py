@@ -64,7 +64,7 @@ _kit_completion() {
                 fi
                 ;;
         esac
-    done < <(COMP_LINE="${(j: :)words[1,CURRENT]}" _KIT_COMPLETE=zsh_complete kit 2>/dev/null)
+    done < <(COMP_LINE="${(j: :)words[1,CURRENT]}" _KIT_COMPLETE=zsh_complete command kit 2>/dev/null)
     (( $#described )) && _describe -V kit described
     (( $#plain )) && compadd -V kit -- "${plain[@]}"
     return 0

@@ -1,0 +1,460 @@
+"""Every command on a real store, and on a real registry where it needs one: output, exit code, JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from cli_runs import KITFILE, Kit
+
+from kitops.server import BasicAccess, RegistryServer
+
+DIGEST = r"sha256:[0-9a-f]{64}"
+
+
+@pytest.fixture
+def packed(kit: Kit, project: Path) -> str:
+    """The digest of the project, packed as digits:v1."""
+    ended = kit("pack", str(project), "-t", "digits:v1")
+    assert ended.code == 0, ended.err
+    return ended.out.split()[-1]
+
+
+@pytest.fixture
+def changed(kit: Kit, packed: str, project: Path) -> str:
+    """The project with changes, packed as digits:v2."""
+    (project / "Kitfile").write_text(KITFILE.replace("1.0.0\n  authors", "2.0.0\n  authors"))
+    (project / "src" / "train.py").write_text("print('train more')\n")
+    (project / "src" / "new.py").write_text("")
+    ended = kit("pack", str(project), "-t", "digits:v2")
+    assert ended.code == 0, ended.err
+    return ended.out.split()[-1]
+
+
+def stdin(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+# init
+
+
+def test_init_writes_a_kitfile(kit: Kit, project: Path) -> None:
+    (project / "Kitfile").unlink()
+    ended = kit("init", str(project), "--name", "digits", "--author=Ada", "--desc", "Digits")
+    assert (ended.code, ended.out) == (0, f"Kitfile saved: {project / 'Kitfile'}\n")
+    text = (project / "Kitfile").read_text()
+    assert "name: digits\n  description: Digits\n  authors: [Ada]\n" in text
+    again = kit("init", str(project))
+    assert again.code == 2
+    assert "is there already" in again.err
+    assert kit("init", str(project), "--force").code == 0
+
+
+def test_init_prints(kit: Kit, project: Path, tmp_path: Path) -> None:
+    before = (project / "Kitfile").read_text()
+    assert kit("init", str(project), "-o", "-").out.startswith("manifestVersion: 1.0.0\n")
+    assert kit("init", str(project), "-o", "-", "--format", "json").json["kitfile"]["manifestVersion"] == "1.0.0"
+    assert (project / "Kitfile").read_text() == before
+    other = tmp_path / "other.yaml"
+    assert kit("init", str(project), "-o", str(other), "--depth", "-1", "--format=json").json["path"] == str(other)
+    assert other.is_file()
+
+
+def test_init_of_nothing(kit: Kit, tmp_path: Path) -> None:
+    assert kit("init", str(tmp_path / "none")).code == 3
+
+
+# pack
+
+
+def test_pack_ends_with_the_digest(kit: Kit, project: Path) -> None:
+    ended = kit("pack", str(project), "-t", "digits:v1,latest", "--progress", "none")
+    assert ended.code == 0
+    assert re.fullmatch(rf"Model saved: {DIGEST}\n", ended.out)
+    assert ended.err == ""
+    found = kit("pack", str(project), "-t", "digits:v1", "-t", "other:x", "--format", "json").json
+    assert found["digest"] in ended.out
+    assert (found["references"], found["newSize"], found["pushed"]) == (["digits:v1", "other:x"], 0, False)
+
+
+def test_pack_takes_the_default_tag_and_says_so(kit: Kit, project: Path) -> None:
+    ended = kit("pack", str(project), "-t", "digits")
+    assert ended.code == 0
+    assert "latest" in ended.err
+    assert kit("info", "digits:latest").code == 0
+
+
+def test_pack_reads_a_kitfile_from_stdin(kit: Kit, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin(monkeypatch, "manifestVersion: 1.0.0\nmodel: {path: model.bin}\n")
+    assert kit("pack", str(project), "-f", "-", "-t", "in:1").code == 0
+    assert kit("info", "in:1", "-f", ".model.path").out == "model.bin\n"
+
+
+def test_pack_reads_another_kitfile(kit: Kit, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("manifestVersion: 1.0.0\nmodel: {path: model.bin}\n")
+    assert kit("pack", str(project), "--file", str(tmp_path / "other.yaml"), "-t", "in:1").code == 0
+
+
+def test_pack_writes_annotations(kit: Kit, project: Path) -> None:
+    words = ("--annotation", "team=vision", "--created", "2026-01-31T12:00:00Z")
+    assert kit("pack", str(project), "-t", "a:1", *words).code == 0
+    annotations = kit("inspect", "a:1").json["manifest"]["annotations"]
+    assert annotations["team"] == "vision"
+    assert annotations["org.opencontainers.image.created"] == "2026-01-31T12:00:00Z"
+
+
+def test_pack_as_modelpack_and_compressed(kit: Kit, project: Path) -> None:
+    assert kit("pack", str(project), "-t", "a:1", "--use-model-pack", "--compression", "zstd").code == 0
+    manifest = kit("inspect", "a:1").json["manifest"]
+    assert "cncf" in manifest["artifactType"]
+    assert manifest["layers"][0]["mediaType"].endswith("+zstd")
+
+
+def test_pack_refuses_links_by_default(kit: Kit, project: Path) -> None:
+    (project / "src" / "link").symlink_to("train.py")
+    ended = kit("pack", str(project))
+    assert ended.code == 3
+    assert "--symlinks" in ended.err
+    for policy in ("follow", "skip"):
+        assert kit("pack", str(project), "--symlinks", policy, "--no-cache").code == 0
+
+
+def test_pack_tells_every_problem_of_the_kitfile(kit: Kit, project: Path) -> None:
+    (project / "Kitfile").write_text("manifestVersion: 1.0.0\nmodle: {}\ncode: 7\n")
+    ended = kit("pack", str(project), "--format", "json")
+    assert ended.code == 2
+    assert [problem["line"] for problem in ended.error["problems"]] == [2, 3]
+
+
+def test_pack_and_push(kit: Kit, project: Path, registry: str) -> None:
+    name = f"{registry}/team/digits"
+    ended = kit("pack", str(project), "-t", f"{name}:v1,v2", "--push", "--plain-http")
+    assert ended.code == 0, ended.err
+    digest = ended.out.split()[-1]
+    assert ended.out == f"Model saved: {digest}\nPushed {digest}\n"
+    assert kit("info", "-r", f"{name}:v2", "--plain-http").out.startswith("manifestVersion")
+    assert kit("pack", str(project), "-t", f"{name}:v1", "--push", "--plain-http", "--format=json").json["pushed"]
+    assert kit("pack", str(project), "--push").code == 2
+
+
+# unpack
+
+
+def test_unpack_gives_the_project_back(kit: Kit, project: Path, packed: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ended = kit("unpack", "digits:v1", "-d", str(out))
+    assert (ended.code, ended.out) == (0, "")
+    assert "into" in ended.err
+    for path in ("model.bin", "train.csv", "src/train.py"):
+        assert (out / path).read_bytes() == (project / path).read_bytes()
+    assert kit("unpack", "digits:v1", "-d", str(out)).code == 14
+    (out / "train.csv").write_text("mine")
+    kept = kit("unpack", "digits:v1", "-d", str(out), "-i", "--format", "json").json
+    assert kept["digest"] == packed
+    assert kept["kept"] > 0
+    assert (out / "train.csv").read_text() == "mine"
+    assert kit("unpack", "digits:v1", "-d", str(out), "-i").code == 0
+    assert kit("unpack", "digits:v1", "-d", str(out), "-o").code == 0
+    assert (out / "train.csv").read_text() != "mine"
+    assert kit("unpack", "digits:v1", "-o", "-i").code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (("--filter", "model"), {"model.bin"}),
+        (("-f", "datasets:tr*", "-f=code"), {"train.csv", "src/train.py"}),
+        (("--model", "--datasets"), {"model.bin", "train.csv"}),
+        (("--include-remote",), {"Kitfile", "model.bin", "src/train.py", "train.csv"}),
+    ],
+)
+def test_unpack_of_parts(kit: Kit, packed: str, tmp_path: Path, words: tuple[str, ...], files: set[str]) -> None:
+    out = tmp_path / "out"
+    assert kit("unpack", packed, "-d", str(out), *words).code == 0
+    assert {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} == files
+
+
+def test_unpack_of_a_wrong_filter(kit: Kit, packed: str) -> None:
+    ended = kit("unpack", "digits:v1", "-f", "modle")
+    assert (ended.code, "did you mean 'model'" in ended.err) == (2, True)
+
+
+# push, pull, remote views
+
+
+def test_round_trip_through_a_registry(kit: Kit, packed: str, registry: str, tmp_path: Path) -> None:
+    name = f"{registry}/team/digits"
+    pushed = kit("push", "digits:v1", f"{name}:v1,latest", "--plain-http")
+    assert (pushed.code, pushed.out) == (0, f"Pushed {packed}\n")
+    assert f"Pushing digits:v1 to {name}:v1,latest" in pushed.err
+    listed = kit("list", name, "--plain-http", "--format", "json").json
+    assert [(row["repo"], row["tags"], row["digest"]) for row in listed] == [("team/digits", ["latest", "v1"], packed)]
+    assert kit("inspect", "--remote", f"{name}:v1", "--plain-http").json["digest"] == packed
+    shutil.rmtree(tmp_path / "home")
+    pulled = kit("pull", f"{name}:v1", "--plain-http=true")
+    assert (pulled.code, pulled.out) == (0, f"Pulled {packed}\n")
+    assert f"Pulling {name}:v1" in pulled.err
+    found = kit("pull", f"{name}:v1,latest", "--plain-http", "--format=json").json
+    assert found == {"digest": packed, "references": [f"{name}:v1", f"{name}:latest"]}
+    found = kit("push", f"{name}:v1,latest", "--plain-http", "--format=json").json
+    assert found == {"digest": packed, "references": [f"{name}:v1", f"{name}:latest"]}
+    same = kit("diff", f"local://{name}:v1", f"remote://{name}:v1", "--plain-http", "--exit-code")
+    assert same.code == 0, same.err
+    assert kit("remove", "-r", f"{name}:latest", "--plain-http").code == 0
+    assert kit("list", name, "--plain-http", "--format", "{{.Tags}}").out == "[v1]\n"
+
+
+def test_push_to_nowhere(kit: Kit, packed: str) -> None:
+    assert kit("push", "digits:v1").code == 2
+    assert kit("push", "digits:v1,v2", "reg.example.com/x:1").code == 2
+    assert kit("pull", "digits:v1").code == 2
+    assert kit("push", "digits:v1", "127.0.0.1:1/x:1", "--plain-http").code == 8
+
+
+def test_progress_as_json(kit: Kit, packed: str, registry: str) -> None:
+    ended = kit("push", "digits:v1", f"{registry}/x:1", "--plain-http", "--progress", "json")
+    events = [json.loads(line) for line in ended.err.splitlines()]
+    assert {"message", "planned", "started", "finished"} <= {event["event"] for event in events}
+    assert ended.out == f"Pushed {packed}\n"
+
+
+# list
+
+
+def test_list_of_an_empty_store(kit: Kit) -> None:
+    assert kit("list").out == "REPOSITORY   TAG   MAINTAINER   NAME   SIZE   DIGEST\n"
+    assert kit("list", "--format", "json").json == []
+    assert kit("list", "--format", "{{.Repo}}").out == ""
+
+
+def test_list_of_what_there_is(kit: Kit, packed: str, project: Path) -> None:
+    (project / "Kitfile").write_text("manifestVersion: 1.0.0\nmodel: {path: model.bin}\n")
+    bare = kit("pack", str(project)).out.split()[-1]
+    kit("tag", "digits:v1", "digits:latest")
+    assert kit("list").out.splitlines() == [
+        "REPOSITORY   TAG      MAINTAINER   NAME     SIZE       DIGEST",
+        f"<none>       <none>   <none>       <none>   11.5 KiB   {bare}",
+        f"digits       latest   Ada          digits   16.0 KiB   {packed}",
+        f"digits       v1       Ada          digits   16.0 KiB   {packed}",
+    ]
+    assert kit("list", "--format", "json").json == [
+        {"repo": "", "digest": bare, "tags": [], "modelName": "", "size": "11.5 KiB", "author": ""},
+        {
+            "repo": "digits",
+            "digest": packed,
+            "tags": ["latest", "v1"],
+            "modelName": "digits",
+            "size": "16.0 KiB",
+            "author": "Ada",
+        },
+    ]
+    assert kit("list", "--format", "{{.Repo}} {{.Size}}").out == " 11.5 KiB\ndigits 16.0 KiB\n"
+    wrong = kit("list", "--format", "{{.Nope}}")
+    assert (wrong.code, "column 3" in wrong.err) == (2, True)
+
+
+# info, inspect
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        (".package.name", "digits\n"),
+        (".dataSets[0].path", "train.csv\n"),
+        ("datasets[0].name", "train\n"),
+        (".model.parameters.depth", "3\n"),
+        (".model.parameters", "depth: 3\ntags:\n  - a\n  - b\n"),
+        (".code", "- path: src\n"),
+    ],
+)
+def test_info_of_a_field(kit: Kit, packed: str, field: str, text: str) -> None:
+    assert kit("info", "digits:v1", "-f", field).out == text
+
+
+def test_info(kit: Kit, packed: str) -> None:
+    assert kit("info", "digits:v1").out.startswith("manifestVersion: 1.0.0\npackage:\n  name: digits\n")
+    assert kit("info", "digits:v1", "--format", "json").json["package"]["name"] == "digits"
+    assert kit("info", "digits:v1", "--format", "json", "-f", ".code").json == [{"path": "src"}]
+    missing = kit("info", "digits:v1", "-f", ".modle")
+    assert (missing.code, "did you mean 'model'" in missing.err) == (4, True)
+    assert kit("info", "digits").code == 2
+    assert kit("info", "digits:v9").code == 4
+
+
+def test_inspect(kit: Kit, packed: str) -> None:
+    found = kit("inspect", f"digits@{packed}").json
+    assert list(found) == ["digest", "cliVersion", "kitfile", "manifest"]
+    assert (found["digest"], found["cliVersion"]) == (packed, "unknown")
+    assert found["manifest"]["schemaVersion"] == 2
+
+
+# tag, remove, prune
+
+
+def test_tag(kit: Kit, packed: str) -> None:
+    ended = kit("tag", "digits:v1", "reg.example.com/x:1,2")
+    assert (ended.code, ended.out) == (0, "")
+    assert "Tagged digits:v1 as reg.example.com/x:1, reg.example.com/x:2" in ended.err
+    assert kit("tag", "digits:v1", "y:1", "--format", "json").json == {"digest": packed, "references": ["y:1"]}
+    assert kit("tag", "digits", "y:1").code == 2
+
+
+def test_remove(kit: Kit, packed: str) -> None:
+    kit("tag", "digits:v1", "digits:v2,v3")
+    assert kit("remove", "digits:v3").out == "Removed digits:v3\n"
+    assert kit("remove", "--force", "digits:v2", "--format", "json").json["deleted"] == [f"digits@{packed}"]
+    assert kit("list", "--format", "json").json == []
+    assert kit("remove", "digits:v1").code == 4
+    for wrong in ((), ("x:1", "--all"), ("--all", "--remote")):
+        assert kit("remove", *wrong).code == 2
+
+
+def test_remove_all(kit: Kit, packed: str, project: Path) -> None:
+    untagged = kit("pack", str(project), "--annotation", "a=b").out.split()[-1]
+    assert kit("remove", "--all").out == f"Removed {untagged}\n"
+    ended = kit("remove", "--all", "--force")
+    assert f"Removed digits@{packed}\n" in ended.out
+    assert "Freed 1" in ended.err
+
+
+def test_prune(kit: Kit, packed: str) -> None:
+    assert kit("prune", "--dry-run").out == "Would free 0 B (0 files)\n"
+    assert kit("prune", "--format", "json").json == {"dryRun": False, "freed": 0, "blobs": [], "partials": []}
+
+
+def test_prune_lists_what_it_would_free(kit: Kit, packed: str, tmp_path: Path) -> None:
+    orphan = tmp_path / "home" / "store" / "blobs" / "sha256" / ("ab" * 32)
+    orphan.write_bytes(b"1234")
+    os.utime(orphan, (0, 0))
+    ended = kit("prune", "--dry-run")
+    assert ended.out == "Would free 4 B (1 files)\n"
+    assert f"Would free sha256:{'ab' * 32} (4 B)" in ended.err
+    assert kit("prune").out == "Freed 4 B (1 files)\n"
+
+
+# diff
+
+
+def test_diff_explains(kit: Kit, packed: str, changed: str) -> None:
+    ended = kit("diff", "digits:v1", "digits:v2")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines() == [
+        f"--- digits:v1   {packed}",
+        f"+++ digits:v2   {changed}",
+        "Kitfile",
+        '  ~ package.version: "1.0.0" -> "2.0.0"',
+        "Layers",
+        "  = model.bin   11.5 KiB",
+        "  = train.csv   2.0 KiB",
+        "  ~ src   2.5 KiB -> 3.0 KiB",
+        "      + src/new.py   0 B",
+        "      ~ src/train.py   15 B -> 20 B",
+    ]
+    assert kit("diff", "digits:v1", "digits:v2", "--exit-code").code == 1
+
+
+def test_diff_of_equals(kit: Kit, packed: str) -> None:
+    kit("tag", "digits:v1", "x:1")
+    ended = kit("diff", "digits:v1", "x:1", "--exit-code")
+    assert (ended.code, "Kitfile and layers are equal" in ended.out) == (0, True)
+
+
+def test_diff_as_json(kit: Kit, changed: str) -> None:
+    found = kit("diff", "digits:v1", "digits:v2", "--format", "json").json
+    assert found["equal"] is False
+    assert found["kitfile"] == [{"field": ".package.version", "change": "changed", "before": "1.0.0", "after": "2.0.0"}]
+
+
+def test_diff_of_packings_modes_and_lengths(kit: Kit, project: Path, packed: str) -> None:
+    (project / "src" / "train.py").chmod(0o755)
+    kit("pack", str(project), "-t", "digits:mode")
+    assert "      ~ src/train.py   permissions only\n" in kit("diff", "digits:v1", "digits:mode").out
+    kit("pack", str(project), "-t", "digits:zip", "--compression", "gzip", "--annotation", "a=b")
+    out = kit("diff", "digits:mode", "digits:zip").out
+    assert "the same files, packed otherwise\n" in out
+    assert 'Annotations\n  + a: "b"\n' in out
+    with (project / "model.bin").open("ab") as file:
+        file.write(b"x")
+    kit("pack", str(project), "-t", "digits:more")
+    assert "~ model.bin   10240 B -> 10241 B\n" in kit("diff", "digits:mode", "digits:more").out
+
+
+# login, logout
+
+
+def test_login_and_logout(kit: Kit, packed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RegistryServer(tmp_path / "registry", access=BasicAccess({"ada": "secret"})) as server:
+        registry = server.address
+        refused = kit("push", "digits:v1", f"{registry}/x:1", "--plain-http")
+        assert refused.code == 6
+        stdin(monkeypatch, "wrong\n")
+        assert kit("login", registry, "-u", "ada", "--password-stdin", "--plain-http").code == 6
+        stdin(monkeypatch, "secret\n")
+        ended = kit("login", registry, "-u", "ada", "--password-stdin", "--plain-http")
+        assert (ended.code, ended.out) == (0, "Login Succeeded\n")
+        assert (tmp_path / "home" / "credentials.json").stat().st_mode & 0o777 == 0o600
+        assert kit("push", "digits:v1", f"{registry}/x:1", "--plain-http").code == 0
+        warned = kit("login", registry, "-u", "ada", "-p", "secret", "--plain-http", "--format", "json")
+        assert warned.json == {"registry": registry, "username": "ada"}
+        assert "Warning: a password on the command line" in warned.err
+        assert kit("logout", registry).out == f"Logged out of {registry}\n"
+        assert kit("logout", registry).code == 4
+
+
+def test_login_without_a_way_to_ask(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin(monkeypatch, "")
+    ended = kit("login", "reg.example.com")
+    assert (ended.code, "--password-stdin" in ended.err) == (2, True)
+    assert kit("login", "reg.example.com", "--password-stdin").code == 2
+    assert kit("login", "reg.example.com", "--password-stdin", "-p", "x").code == 2
+
+
+def test_stdin_that_is_closed(kit: Kit, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    ended = kit("pack", str(project), "-f", "-")
+    assert (ended.code, "standard input: it is closed" in ended.err) == (14, True)
+
+
+# kitfile, cache
+
+
+def test_lint(kit: Kit, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kit("kitfile", "lint", str(project)).out == f"{project / 'Kitfile'}: no problems\n"
+    stdin(monkeypatch, "manifestVersion: 9.0.0\nmodel: {path: x}\n")
+    ended = kit("kitfile", "lint", "-")
+    assert ended.code == 0
+    assert ended.out.startswith("-:1:18: warning: manifestVersion: ")
+    (project / "Kitfile").write_text("manifestVersion: 1.0.0\nmodle: {}\n")
+    found = kit("kitfile", "lint", str(project), "--format", "json")
+    assert found.code == 2
+    assert [(row["level"], row["line"], row["field"]) for row in found.json["problems"]] == [("error", 2, "modle")]
+
+
+def test_schema(kit: Kit) -> None:
+    assert kit("kitfile", "schema").json["title"] == "Kitfile"
+
+
+def test_cache(kit: Kit, packed: str, tmp_path: Path) -> None:
+    found = kit("cache", "info", "--format", "json").json
+    assert found["store"] == str(tmp_path / "home" / "store")
+    assert found["blobs"] == 5
+    assert "ModelKits: 1" in kit("cache", "info").out
+    cleared = kit("cache", "clear", "--format", "json").json
+    assert cleared["files"] == found["digestCacheEntries"]
+    assert kit("cache", "info", "--format", "json").json["digestCacheEntries"] == 0
+    assert kit("list", "--format", "{{.Tags}}").out == "[v1]\n"
+
+
+def test_cache_of_nothing(kit: Kit) -> None:
+    assert kit("cache", "clear").out == "Freed 0 B (0 files)\n"
+
+
+def test_adopting_what_is_not_there(kit: Kit, tmp_path: Path) -> None:
+    assert kit("cache", "adopt").code == 4
+    assert kit("cache", "adopt", str(tmp_path / "none")).code == 4
