@@ -19,7 +19,7 @@ from kitops.kitfile.schema import (
 from kitops.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]", re.ASCII)
 _NOWHERE: Final[Mapping[str, tuple[int, int]]] = {}
@@ -35,12 +35,20 @@ def check(kitfile: Kitfile, path: str = "Kitfile") -> None:
         raise KitfileError(path, problems)
 
 
-def find_problems(kitfile: Kitfile, places: Mapping[str, tuple[int, int]]) -> list[Problem]:
-    """Everything wrong between the fields; ``places`` maps a field to its line and column."""
+def find_problems(
+    kitfile: Kitfile, places: Mapping[str, tuple[int, int]], broken: Collection[str] = ()
+) -> list[Problem]:
+    """Everything wrong between the fields.
+
+    Args:
+        kitfile: what was read.
+        places: line and column of each field.
+        broken: fields (``code[0]``) of which something could not be read: what is missing there is not told again.
+    """
     found = _Findings(places)
-    _check_paths(kitfile, found)
+    _check_paths(kitfile, found, broken)
     _check_part_types(kitfile, found)
-    _check_servers(kitfile, found)
+    _check_servers(kitfile, found, broken)
     for index, dataset in enumerate(kitfile.datasets):
         _check_remote(dataset, f"datasets[{index}]", found)
     return found.problems
@@ -75,8 +83,8 @@ class _Findings:
         self.problems.append(Problem(line, column, field, message, hint))
 
 
-def _check_paths(kitfile: Kitfile, found: _Findings) -> None:
-    wrong = set()
+def _check_paths(kitfile: Kitfile, found: _Findings, broken: Collection[str]) -> None:
+    wrong = {field for field, _ in paths(kitfile) if field.removesuffix(".path") in broken}
     for field, path in paths(kitfile):
         if reason := _path_problem(path):
             wrong.add(field)
@@ -128,9 +136,11 @@ def _check_part_types(kitfile: Kitfile, found: _Findings) -> None:
             found.add(field, f"{_show(part.type)} is not a type", hint)
 
 
-def _check_servers(kitfile: Kitfile, found: _Findings) -> None:
+def _check_servers(kitfile: Kitfile, found: _Findings, broken: Collection[str]) -> None:
     first: dict[str, int] = {}
     for index, server in enumerate(kitfile.mcp_servers):
+        if f"mcpServers[{index}]" in broken:
+            continue
         if not server.name:
             found.add(f"mcpServers[{index}].name", "is missing", "each MCP server needs a name of its own")
         elif server.name in first:

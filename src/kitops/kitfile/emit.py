@@ -1,7 +1,7 @@
 r"""YAML as Go's yaml.v3 writes it with an indent of 2: no folding, literal blocks for several lines, few quotes.
 
 Two things are written otherwise, so that what is read back is what was written: a text with a line break that is not
-``\n`` (U+0085, U+2028, U+2029) is double-quoted, and so is the key ``<<``.
+``\n`` (U+0085, U+2028, U+2029) is double-quoted, and so are ``<<`` and ``=``, which other parsers take for more.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ Yaml: TypeAlias = "bool | int | float | str | Flow | list[Yaml] | dict[str, Yaml
 
 _INDENT: Final = "  "
 _LONGEST_KEY: Final = 128  # bytes of a key that is written as `key:` and not as `? key`
-_OLD_BOOLEANS: Final = frozenset(
-    ["y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off", "OFF"]
+# Booleans of YAML 1.1, and two texts to which it gives a meaning of their own.
+_OTHER_MEANINGS: Final = frozenset(
+    ("y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off", "OFF", "<<", "=")
 )
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?", re.ASCII)
 # Astral characters are escaped: yaml.v3 does not take them for printable.
@@ -135,7 +136,7 @@ def _text_lines(text: str) -> list[str]:
 
 def _key(key: str) -> str:
     text = _mend(key)
-    if "\n" in text or text == "<<":
+    if "\n" in text:
         return _double_quoted(text)
     return _one_line(text)
 
@@ -150,9 +151,9 @@ def _flow_text(text: str) -> str:
 
 def _one_line(text: str) -> str:
     value = resolve(text)
-    if not isinstance(value, str) or isinstance(value, Timestamp) or text in _OLD_BOOLEANS or _BASE_60.fullmatch(text):
+    if not isinstance(value, str) or isinstance(value, Timestamp):
         return _double_quoted(text)
-    if _SPECIAL.search(text):
+    if text in _OTHER_MEANINGS or _BASE_60.fullmatch(text) or _SPECIAL.search(text):
         return _double_quoted(text)
     if text[0] == " " or text[-1] == " " or _INDICATOR.search(text):
         return _single_quoted(text)

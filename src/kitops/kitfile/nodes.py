@@ -30,13 +30,11 @@ _CORE: Final = "tag:yaml.org,2002:"
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _HINTS: Final = (
-    ("'\\t'", "indent with spaces, not with tabs"),
     ("cannot start any token", "quote a text that starts with this character"),
     ("mapping values are not allowed", "quote a text that contains ': ', and check the indentation"),
     ("block end", "check the indentation of this line and of the one above"),
     ("could not find expected ':'", "a key is followed by ': '; check for a missing colon or quote"),
     ("unexpected end of stream", "close the quote that was opened"),
-    ("found character that cannot", "quote a text that starts with this character"),
 )
 
 
@@ -96,7 +94,7 @@ def compose(text: str | bytes, path: str) -> Node | None:
         for event in yaml.parse(decoded, Loader=_LOADER):
             composer.take(event)
     except yaml.MarkedYAMLError as error:
-        raise KitfileError(path, [_syntax_problem(error)]) from None
+        raise KitfileError(path, [_syntax_problem(error, decoded)]) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the pure parser meets \UFFFFFFFF with chr()
         raise KitfileError(path, [Problem(0, 0, "", f"is not YAML: {error}")]) from None
     return composer.root
@@ -221,10 +219,12 @@ def _place(text: str, offset: int | None) -> tuple[int, int]:
     return len(breaks) + 1, len(before) - start + 1
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     message = error.problem or error.context or "is not YAML"
     hint = next((hint for part, hint in _HINTS if part in message), None)
+    if mark and text[mark.index : mark.index + 1] == "\t":
+        hint = "indent with spaces, not with tabs"
     if error.context and error.problem:
         message = f"{message} {error.context}"
     return Problem(mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, "", message, hint)

@@ -45,7 +45,8 @@ def parse(text: str | bytes, path: str = "Kitfile", *, warn: Callable[[Problem],
         kitfile = reader.read_part(root, Kitfile, "")
     except TooManyProblems:
         raise KitfileError(path, reader.problems, hint=f"only the first {PROBLEM_LIMIT} problems are shown") from None
-    problems = reader.problems + find_problems(kitfile, reader.places)
+    broken = {field for problem in reader.problems for field in (problem.field, problem.field.rpartition(".")[0])}
+    problems = reader.problems + find_problems(kitfile, reader.places, broken)
     if len(problems) > PROBLEM_LIMIT:
         shown = sorted(problems, key=lambda problem: (problem.line, problem.column))[:PROBLEM_LIMIT]
         raise KitfileError(path, shown, hint=f"only the first {PROBLEM_LIMIT} problems are shown")
