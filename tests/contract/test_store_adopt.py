@@ -57,9 +57,10 @@ def listed(generation):
     """The rows of the Go tool's ``kit list``: repository, tag, author, name, size, digest."""
     rows = []
     for line in (GOLDEN / generation / "list.txt").read_text().splitlines()[1:]:
-        repository, tag, *middle, digest = line.split("  ")[0].strip(), *[
-            field.strip() for field in line.split("  ")[1:] if field.strip()
-        ]
+        repository, tag, *middle, digest = (
+            line.split("  ")[0].strip(),
+            *[field.strip() for field in line.split("  ")[1:] if field.strip()],
+        )
         rows.append((repository, tag, *middle, digest))
     return rows
 

@@ -1,5 +1,6 @@
 """Design, sections 2 and 3: blobs appear whole and verified or not at all, and are read verified."""
 
+import errno
 import hashlib
 import os
 import threading
@@ -37,7 +38,6 @@ def read(store, desc):
         while count := reader.readinto(buffer):
             found += buffer[:count]
     return bytes(found)
-
 
 
 def split(content, size=100_000):
@@ -181,10 +181,11 @@ def test_leaving_without_commit_removes_the_file(store, lease, tmp_path):
 
 
 def test_a_file_that_was_taken_away_is_told(store, lease):
-    with pytest.raises(StoreError, match="taken away"), store.blobs.create(lease) as new:
+    with store.blobs.create(lease) as new:
         os.write(new.fd, b"layer")
         os.unlink(new.path)
-        new.commit(Digest.of(b"layer"), 5)
+        with pytest.raises(StoreError, match="taken away"):
+            new.commit(Digest.of(b"layer"), 5)
 
 
 def test_more_than_fits_is_refused_before_the_first_byte(store, lease):
@@ -281,3 +282,40 @@ def test_a_rerun_clears_what_a_killed_writer_left(store, tmp_path):
     assert not dead.exists()
     (tmp_path / "store" / "ingest" / "unowned.0").unlink()
     clear_dead(store.layout)
+
+
+def test_a_disk_error_is_told(store, lease, monkeypatch):
+    def fail(*values):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    desc = store.blobs.put_bytes(b"layer", OCTETS, lease)
+    monkeypatch.setattr("kitops.store.blobs.flush_file", fail)
+    with pytest.raises(FileSystemError, match="input/output error"), store.blobs.create(lease) as new:
+        new.flush_ahead()
+    with pytest.raises(FileSystemError, match="input/output error"):
+        store.blobs.put_bytes(b"another", OCTETS, lease)
+    monkeypatch.setattr("kitops.store.blobs.os.open", fail)
+    with pytest.raises(FileSystemError, match="input/output error"):
+        store.blobs.fetch(desc)
+
+
+def test_a_blob_that_moves_while_it_is_looked_for_is_found(store, lease, monkeypatch):
+    desc = store.blobs.put_bytes(b"layer", OCTETS, lease)
+    place, really_open, misses = str(store.blobs.path(desc.digest)), os.open, [1]
+
+    def open_too_late(path, *rest):
+        if path == place and misses:
+            misses.pop()
+            raise FileNotFoundError(errno.ENOENT, "moved to the trash and back")
+        return really_open(path, *rest)
+
+    monkeypatch.setattr("kitops.store.blobs.os.open", open_too_late)
+    assert store.blobs.fetch(desc) == b"layer"
+    misses += [1] * 9
+    with pytest.raises(NotFoundError):
+        store.blobs.fetch(desc)
+
+
+def test_a_manifest_with_a_damaged_index_above_it_is_to_be_put_again(store, lease):
+    desc = store.blobs.put_bytes(b"no index", "application/vnd.oci.image.index.v1+json", lease)
+    assert not store.repository(ref("x"), lease).exists(desc)

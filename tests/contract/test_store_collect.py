@@ -1,8 +1,10 @@
 """Design, section 3: garbage collection, leases, removal, and the trash."""
 
+import errno
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from store_kits import OCTETS, files_below, put_kit, ref, tag_kit
 
 from kitops.content.cancel import CancelToken
 from kitops.content.protocols import Run
-from kitops.errors import Cancelled, NotFoundError, StoreError
+from kitops.errors import Cancelled, FileSystemError, NotFoundError, StoreError
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.index import Index
@@ -166,12 +168,42 @@ def test_a_lease_is_touched_and_written_again_when_it_was_removed(store):
         assert read_leases(store.layout)[0].digests == (str(Digest.of(b"a")),)
 
 
+def test_a_lease_is_touched_while_its_owner_runs(store, monkeypatch):
+    monkeypatch.setattr("kitops.store.lease.HEARTBEAT", 0.01)
+    with store.lease("pack") as lease:
+        lease.add(Digest.of(b"a"))
+        os.utime(lease.path, (1, 1))
+        waiting = threading.Event()
+        for _ in range(1000):
+            if os.stat(lease.path).st_mtime > 1:
+                break
+            waiting.wait(0.01)
+        assert os.stat(lease.path).st_mtime > 1_000_000_000
+
+
+def test_a_lease_outlives_a_file_system_that_fails(store, monkeypatch):
+    with store.lease("pack") as lease:
+        lease.add(Digest.of(b"a"))
+        with monkeypatch.context() as context:
+            context.setattr("kitops.store.lease.os.utime", refuse)
+            lease.touch()
+            context.setattr("kitops.store.atomic.os.replace", refuse)
+            with pytest.raises(FileSystemError):
+                lease.add(Digest.of(b"b"))
+        lease.add(Digest.of(b"b"))  # what failed is not taken for done
+        assert read_leases(store.layout)[0].digests == (str(Digest.of(b"a")), str(Digest.of(b"b")))
+
+
+def refuse(*values, **options):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def test_a_lease_lives_by_its_time_stamp(store):
     with store.lease("pack") as lease:
         lease.add(Digest.of(b"a"))
         (record,) = read_leases(store.layout)
         late = record.mtime_ns + int(LIFE * 1e9) + 1
-        foreign = LeaseRecord("id", record.mtime_ns, "another-boot/pid:[1]/1/1", ())
+        foreign = LeaseRecord("id", record.mtime_ns, "another-1-1", ())
         assert foreign.is_live(late - 2, local=True)
         assert not foreign.is_live(late, local=True)
         assert not record.is_live(late, local=False)
@@ -184,8 +216,8 @@ def test_a_lease_of_a_process_that_is_gone_is_dead_at_once(store):
         (record,) = read_leases(store.layout)
     if not record.owner:
         pytest.skip("this system does not tell which processes there are")
-    boot, namespace, pid, start = record.owner.rsplit("/", 3)
-    gone = LeaseRecord("id", record.mtime_ns, f"{boot}/{namespace}/{pid}/{int(start) + 1}", ())
+    machine, pid, start = record.owner.split("-")
+    gone = LeaseRecord("id", record.mtime_ns, f"{machine}-{pid}-{int(start) + 1}", ())
     assert not gone.is_live(record.mtime_ns, local=True)
     assert gone.is_live(record.mtime_ns, local=False)  # a process table says nothing about other machines
 

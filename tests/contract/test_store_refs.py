@@ -1,15 +1,17 @@
 """Design, section 3: the layout, refs, tags, and the index that is a view of them."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import threading
+from dataclasses import replace
 
 import pytest
 from store_kits import OCTETS, files_below, put_kit, ref, tag_kit
 
-from kitops.errors import InvalidValueError, NotFoundError, StoreError
+from kitops.errors import FileSystemError, InvalidValueError, NotFoundError, StoreError
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.index import Index
@@ -17,7 +19,7 @@ from kitops.oci.reference import UNNAMED
 from kitops.store import RefDetails, open_store
 from kitops.store.index import refresh_index
 from kitops.store.refs import Refs
-from kitops.store.shelf import shelf_of
+from kitops.store.shelf import Shelf, shelf_of
 
 
 @pytest.fixture
@@ -339,3 +341,72 @@ def test_skopeo_reads_the_store_by_full_reference(store, tmp_path, text):
     subprocess.run(["skopeo", "copy", "-q", source, f"dir:{tmp_path / 'out'}"], check=True, capture_output=True)
     assert (tmp_path / "out" / "manifest.json").read_bytes() == raw
     assert (tmp_path / "out" / Digest.of(b"layer").encoded).read_bytes() == b"layer"
+
+
+def lose_when_written(monkeypatch, store, digest, kind):
+    """Another process removes a blob right after a ref of this kind was written: it took our lease for dead."""
+    write = Shelf.write
+
+    def write_and_lose(self, path, record, owner):
+        write(self, path, record, owner)
+        if f"/{kind}/" in path and os.path.exists(store.layout.blob(digest)):
+            os.unlink(store.layout.blob(digest))
+
+    monkeypatch.setattr(Shelf, "write", write_and_lose)
+
+
+@pytest.mark.parametrize("before", [None, b"before"])
+@pytest.mark.parametrize("kind", ["tags", "roots"])
+def test_a_tag_whose_content_is_lost_meanwhile_is_taken_back(store, monkeypatch, before, kind):
+    previous = tag_kit(store, "x:v1", before) if before else None
+    lose_when_written(monkeypatch, store, Digest.of(b"layer"), kind)
+    with pytest.raises(NotFoundError, match=str(Digest.of(b"layer"))):
+        tag_kit(store, "x:v1", b"layer")
+    rows = [(str(row.reference), row.desc.digest) for row in store.refs.list()]
+    assert rows == ([("x:v1", previous.digest)] if previous else [])
+
+
+def test_a_root_that_is_removed_while_its_tag_is_set_is_written_again(store, monkeypatch):
+    write = Shelf.write
+
+    def write_and_remove_root(self, path, record, owner):
+        write(self, path, record, owner)
+        if "/tags/" in path:
+            os.unlink(self.root_path(record.desc.digest))
+
+    monkeypatch.setattr(Shelf, "write", write_and_remove_root)
+    desc = tag_kit(store, "x:v1", b"layer")
+    assert store.refs.resolve(ref(f"x@{desc.digest}")) == store.refs.resolve(ref("x:v1"))
+
+
+def test_when_a_tag_was_set(store):
+    tag_kit(store, "x:v1", b"layer")
+    assert store.refs.tagged_ns(ref("x:v1")) == os.stat(shelf_of(store.layout, ref("x")).tag_path("v1")).st_mtime_ns
+    with pytest.raises(NotFoundError):
+        store.refs.tagged_ns(ref("x:v2"))
+
+
+def test_details_fall_back_to_the_tag(store):
+    desc = tag_kit(store, "x:v1", b"layer")
+    os.unlink(shelf_of(store.layout, ref("x")).root_path(desc.digest))
+    assert store.refs.details(ref("x:v1")) == RefDetails("kit", "ada", 5)
+
+
+def test_the_artifact_type_is_in_the_index(store):
+    with store.lease("pack") as lease:
+        desc = replace(put_kit(store, lease, b"layer"), artifact_type="application/x.kit")
+        store.refs.tag(ref("x:v1"), desc, RefDetails(), lease)
+    assert [entry.artifact_type for entry in index_of(store).manifests] == ["application/x.kit"]
+
+
+def test_a_disk_too_full_for_an_index_stops_no_removal(store, monkeypatch):
+    desc = tag_kit(store, "x:v1", b"layer")
+
+    def fail(*values, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("kitops.store.index.replace_file", fail)
+    assert store.refs.untag(ref("x:v1"), desc)
+    with pytest.raises(FileSystemError, match="no space left"):
+        tag_kit(store, "x:v2", b"layer")
+    assert [row.reference.tag for row in store.refs.list()] == ["v2"]  # the truth is in the refs

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kitops.store.atomic import replace_file, told, unique_name
+from kitops.store.process import this_process
 
 if TYPE_CHECKING:
     from kitops.oci.digest import Digest
@@ -79,8 +80,8 @@ class Layout:
         return f"{self.root}/blobs/{digest.algorithm}/{digest.encoded}"
 
     def temporary(self, owner: str) -> str:
-        """A fresh name in ``ingest/`` for a file that ``owner`` (a lease) writes."""
-        return f"{self.root}/ingest/{owner}.{unique_name()}"
+        """A fresh name in ``ingest/`` for a file that ``owner`` (a lease, mostly) writes in this process."""
+        return f"{self.root}/ingest/{owner}.{this_process()}.{unique_name()}"
 
     @property
     def is_there(self) -> bool:

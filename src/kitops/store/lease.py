@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 from kitops.errors import FileSystemError
 from kitops.store.atomic import entries, read_small, remove_file, replace_file, told, unique_name
 from kitops.store.filesystem import clock_ns, is_local, read_mounts
+from kitops.store.process import is_alive, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,13 +72,14 @@ class Lease:
         with self._lock:
             if self._heart is not None and all(text in self._digests for text in texts):
                 return
-            self._digests.update(dict.fromkeys(texts))
+            digests_after = self._digests | dict.fromkeys(texts)
             try:
-                self._write()
+                self._write(digests_after)
             except FileSystemError:
                 if not self._optional:
                     raise
                 return
+            self._digests = digests_after
             if self._heart is None:
                 self._heart = threading.Thread(target=self._beat, name=f"lease {self._purpose}", daemon=True)
                 self._heart.start()
@@ -88,7 +90,7 @@ class Lease:
             os.utime(self.path)
         except FileNotFoundError:
             with self._lock, suppress(FileSystemError):
-                self._write()
+                self._write(self._digests)
         except OSError:  # the next beat may have more luck; until then the lease ages
             return
 
@@ -102,9 +104,9 @@ class Lease:
             with suppress(OSError):
                 remove_file(self.path)
 
-    def _write(self) -> None:
+    def _write(self, digests: dict[str, None]) -> None:
         self._layout.prepare()
-        content = {"purpose": self._purpose, "owner": _this_process(), "digests": list(self._digests)}
+        content = {"purpose": self._purpose, "owner": this_process(), "digests": list(digests)}
         with told("writing a lease in", self._layout.leases):
             os.makedirs(self._layout.leases, exist_ok=True)
             os.makedirs(self._layout.ingest, exist_ok=True)
@@ -141,7 +143,7 @@ class LeaseRecord:
             now_ns: the time by the same clock.
             local: whether the file system is of this machine, so that only its processes can be owners.
         """
-        if local and (alive := _is_alive(self.owner)) is not None:
+        if local and (alive := is_alive(self.owner)) is not None:
             return alive
         return now_ns - self.mtime_ns < LIFE * _SECOND
 
@@ -189,43 +191,3 @@ def _parse(identity: str, mtime_ns: int, content: bytes) -> LeaseRecord:
         return LeaseRecord(identity, mtime_ns, str(table["owner"]), tuple(map(str, table["digests"])))
     except (ValueError, KeyError, TypeError):
         return LeaseRecord(identity, mtime_ns, "", ())
-
-
-def _this_process() -> str:
-    """``<boot>/<pid namespace>/<pid>/<start>``; empty where ``/proc`` does not tell."""
-    pid = os.getpid()
-    start = _start_time(pid)
-    machine = _machine()
-    return f"{machine}/{pid}/{start}" if machine and start else ""
-
-
-def _machine() -> str:
-    boot = _read_text("/proc/sys/kernel/random/boot_id")
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-    return f"{boot}/{namespace}" if boot else ""
-
-
-def _is_alive(owner: str) -> bool | None:
-    """Whether the process lives; None when only its time stamp can tell (another machine or container)."""
-    machine, _, rest = owner.partition("]/")
-    pid, _, start = rest.partition("/")
-    if not rest or f"{machine}]" != _machine():
-        return None
-    return _start_time(int(pid)) == start
-
-
-def _start_time(pid: int) -> str:
-    """When a process started (proc(5), ``/proc/pid/stat``, field 22); empty when it is gone or a zombie."""
-    fields = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 and fields[0] not in ("Z", "X") else ""
-
-
-def _read_text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kitops.errors import FileSystemError
 from kitops.store.atomic import entries, remove_file
 from kitops.store.lease import LIFE, is_local_store, now, read_leases
+from kitops.store.process import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,17 +22,19 @@ def find_files(layout: Layout, now_ns: int) -> list[tuple[Path, int]]:
     """Path and bytes of the files in ``ingest/`` whose owners are dead.
 
     A file whose owner's lease is there and dead is of no use to anybody, whatever its age. One without a lease (of a
-    ref being written, or of a lease that was removed) is left alone for as long as a lease lives.
+    ref or lease being written) goes when its process is certainly gone, else when it is older than a lease lives.
     """
-    leases = read_leases(layout)
     local = is_local_store(layout)
-    known = {lease.id: lease.is_live(now_ns, local=local) for lease in leases}
+    leases = {lease.id: lease.is_live(now_ns, local=local) for lease in read_leases(layout)}
     found = []
     for entry in entries(layout.ingest):
+        owner, _, rest = entry.name.partition(".")
         with suppress(FileNotFoundError):
             stamp = entry.stat()
-            is_old = now_ns - stamp.st_mtime_ns > LIFE * 1_000_000_000
-            if not known.get(entry.name.partition(".")[0], not is_old):
+            live = leases.get(owner, is_alive(rest.partition(".")[0]) if local else None)
+            if live is None:
+                live = now_ns - stamp.st_mtime_ns <= LIFE * 1_000_000_000
+            if not live:
                 found.append((Path(entry.path), stamp.st_size))
     return found
 
