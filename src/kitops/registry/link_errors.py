@@ -100,7 +100,7 @@ def _explain_lookup(cause: socket.gaierror, prefix: str) -> NetworkError:
 
 def _explain_tls(cause: ssl.SSLError, prefix: str) -> NetworkError:
     text = str(cause)
-    said = f"{text} {cause.reason or ''}".upper()
+    said = f"{text} {getattr(cause, 'reason', '')}".upper()
     for marks, reason, hint in _TLS_HINTS:
         if any(mark.upper() in said for mark in marks):
             detail = getattr(cause, "verify_message", "")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from kitops.server.listener import Listener
 
 _BLOCK = 256 * 1024
-_DRAINED = 16 * 1024 * 1024
+_DRAINED = 1024 * 1024
+_LINGERED = 256 * 1024 * 1024
 
 
 class Conversation(BaseHTTPRequestHandler):
@@ -59,6 +60,7 @@ class Conversation(BaseHTTPRequestHandler):
             reply = self._answer(body)
             status = reply.status
             self._send(reply, body)
+            body.drain(_LINGERED)  # closing on unread bytes would reset the connection before the reply was read
         except BadBodyError:
             self.close_connection = True  # it broke off in the middle: nobody is there to be answered
         finally:
@@ -86,7 +88,7 @@ class Conversation(BaseHTTPRequestHandler):
     def _send(self, reply: Reply, body: RequestBody) -> None:
         if not body.is_ended:
             body.drain(_DRAINED)
-            self.close_connection = not body.is_ended
+            self.close_connection = self.close_connection or not body.is_ended
         length = reply.size if reply.path is not None else len(reply.body)
         self.send_response(reply.status)
         for key, value in reply.headers.items():

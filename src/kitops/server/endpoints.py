@@ -139,8 +139,12 @@ class Endpoints:
                 return _created(call.repository, "blobs", digest)
         upload = self._shelf.start_upload(call.repository)
         if single := call.query.get("digest"):
-            with upload.lock:
-                return self._finish(call, upload, single)
+            try:
+                with upload.lock:
+                    return self._finish(call, upload, single)
+            except BaseException:
+                self._shelf.drop_upload(upload)  # nobody was told where it would go on
+                raise
         return Reply(202, _progress(call.repository, upload))
 
     def _patch_upload(self, call: Call) -> Reply:
