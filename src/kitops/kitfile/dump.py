@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kitops.errors import InvalidValueError
-from kitops.kitfile.emit import Flow, emit, sort_naturally
-from kitops.kitfile.schema import Kind, Kitfile, Package, Rule, rules
+from kitops.kitfile.schema import ALWAYS_WRITTEN, Kind, Kitfile, Rule, rules
 from kitops.oci.gojson import sort_maps
 
 if TYPE_CHECKING:
-    from kitops.kitfile.emit import Yaml
     from kitops.oci.gojson import Json
 
 _Kind = TypeVar("_Kind")
 _DEPTH_LIMIT: Final = 100  # as deep as a Kitfile in YAML may be
-_ALWAYS: Final = ("manifestVersion", "package")
 
 
 def dump(kitfile: Kitfile) -> str:
     """The Kitfile as YAML, laid out as Go's yaml.v3 does with an indent of 2; ``parse`` gives the same Kitfile back."""
-    return emit(_to_yaml(kitfile))
+    from kitops.kitfile.emit import emit_part  # noqa: PLC0415 - most commands write no YAML
+
+    return emit_part(kitfile)
 
 
 def to_json(kitfile: Kitfile) -> dict[str, Json]:
@@ -46,23 +45,6 @@ def from_json(value: Json, what: str) -> Kitfile:
     return _from_json(value, Kitfile, what, "")
 
 
-def _to_yaml(part: object) -> dict[str, Yaml]:
-    found: dict[str, Yaml] = {}
-    for attribute, rule in rules(type(part)):
-        value = getattr(part, attribute)
-        if rule.kind is Kind.TEXTS and value:
-            found[rule.key] = Flow(value)
-        elif rule.kind is Kind.JSON and value is not None:
-            found[rule.key] = sort_naturally(value)
-        elif rule.kind is Kind.PARTS and value:
-            found[rule.key] = [_to_yaml(entry) for entry in value]
-        elif rule.kind is Kind.PART and value is not None and value != Package():
-            found[rule.key] = _to_yaml(value)
-        elif rule.kind is Kind.TEXT and (value or rule.key in _ALWAYS):
-            found[rule.key] = value
-    return found
-
-
 def _to_json(part: object) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for attribute, rule in rules(type(part)):
@@ -73,7 +55,7 @@ def _to_json(part: object) -> dict[str, Json]:
         elif rule.kind is Kind.PART:
             if value is not None:
                 found[rule.key] = _to_json(value)
-        elif value or rule.key in _ALWAYS:
+        elif value or rule.key in ALWAYS_WRITTEN:
             found[rule.key] = _plain_json(value, rule)
     return found
 

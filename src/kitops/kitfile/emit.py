@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kitops.kitfile.scalars import Timestamp, resolve
+from kitops.kitfile.schema import ALWAYS_WRITTEN, Kind, Package, rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,28 @@ class Flow(tuple[str, ...]):
 def emit(root: dict[str, Yaml]) -> str:
     """The YAML of ``root``; maps keep their order."""
     return "".join(f"{line}\n" for line in _map_lines(root))
+
+
+def emit_part(part: object) -> str:
+    """The YAML of one of the schema's types, empty fields left out."""
+    return emit(_to_yaml(part))
+
+
+def _to_yaml(part: object) -> dict[str, Yaml]:
+    found: dict[str, Yaml] = {}
+    for attribute, rule in rules(type(part)):
+        value = getattr(part, attribute)
+        if rule.kind is Kind.TEXTS and value:
+            found[rule.key] = Flow(value)
+        elif rule.kind is Kind.JSON and value is not None:
+            found[rule.key] = sort_naturally(value)
+        elif rule.kind is Kind.PARTS and value:
+            found[rule.key] = [_to_yaml(entry) for entry in value]
+        elif rule.kind is Kind.PART and value is not None and value != Package():
+            found[rule.key] = _to_yaml(value)
+        elif rule.kind is Kind.TEXT and (value or rule.key in ALWAYS_WRITTEN):
+            found[rule.key] = value
+    return found
 
 
 def _map_lines(found: dict[str, Yaml]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from kitops.kitfile.classify import (
     model_name,
 )
 from kitops.kitfile.licence import recognise
-from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, McpServer, Model, Package, Part, Prompt
+from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, McpServer, Model, Package, Part, Prompt, model_reference
 from kitops.kitfile.skill import FrontMatter, parse_front_matter
 
 if TYPE_CHECKING:
@@ -243,9 +243,14 @@ def _model(files: list[Listed], weights: list[Listed], metadata: list[Listed]) -
     parts = [file for file in files if file is not chosen] + metadata
     return Model(
         name=model_name(chosen.path) if named else "",
-        path=chosen.path,
+        path=_as_path(chosen.path),
         parts=tuple(Part(path=file.path) for file in parts),
     )
+
+
+def _as_path(path: str) -> str:
+    """A file called like a reference (``tiny:v1.gguf``) is told from one by the ``./`` before it."""
+    return path if model_reference(Model(path=path)) is None else f"./{path}"
 
 
 def _servers(files: list[Listed]) -> tuple[McpServer, ...]:

@@ -25,6 +25,8 @@ SCHEMA_URL: Final = "https://json-schema.org/draft/2020-12/schema"
 PART_TYPE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 PART_TYPE_LIMIT: Final = 64
 """Characters of the longest type that a model part can have."""
+ALWAYS_WRITTEN: Final = ("manifestVersion", "package")
+"""Fields that are written even when they are empty (the package only in JSON)."""
 S3_PATH: Final = re.compile(r"s3://[^/?#]+/[^?#]+(?:\?versionId=[^&#]+)?", re.ASCII)
 
 
