@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from kitops.server.listener import Listener
 
 _BLOCK = 256 * 1024
+_ALERT_SECONDS = 1.0
 _DRAINED = 1024 * 1024
 _LINGERED = 256 * 1024 * 1024
 
@@ -39,6 +42,7 @@ class Conversation(BaseHTTPRequestHandler):
                 self.connection.do_handshake()
             except BaseException:
                 self.finish()  # which the base class calls only after a set-up that succeeded
+                _let_read(self.connection)
                 raise
 
     def finish(self) -> None:
@@ -129,3 +133,13 @@ class Conversation(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """The library is silent; ``RegistryServer(on_request=…)`` is told instead."""
+
+
+def _let_read(connection: socket.socket) -> None:
+    """Give the other side the time to read TLS's alert: closing on what it sent already would reset the connection."""
+    # the base class's methods: there is no TLS on it
+    with suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_WR)
+        connection.settimeout(_ALERT_SECONDS)
+        while socket.socket.recv(connection, _BLOCK):
+            pass
