@@ -21,8 +21,10 @@ try:
     from isal import igzip_lib, isal_zlib
 
     _HAS_ISAL = True
+    _GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, isal_zlib.error)
 except ImportError:  # pragma: no cover - a platform that isal does not serve
     _HAS_ISAL = False
+    _GZIP_ERRORS = (zlib.error,)
 
 if sys.version_info >= (3, 14):  # pragma: no cover - the other branch is
     from compression import zstd
@@ -148,7 +150,7 @@ def decompress(pieces: Iterable[memoryview], codec: Codec, what: str) -> Iterato
                         yield memoryview(out)
                     out = b"" if decompressor.eof else decompressor.decompress(b"", PIECE)
                 rest = decompressor.unused_data if decompressor.eof else b""
-    except (zlib.error, zstd.ZstdError, EOFError, OSError, ValueError) as error:
+    except (*_GZIP_ERRORS, zstd.ZstdError, EOFError, OSError, ValueError) as error:
         raise IntegrityError(what, f"{codec.value} content", str(error).lower() or "something else") from error
     if decompressor is None or is_fresh or not decompressor.eof:
         raise IntegrityError(what, f"whole {codec.value} content", "an early end")

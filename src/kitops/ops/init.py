@@ -12,6 +12,7 @@ from kitops.kitfile.generate import generate
 from kitops.kitfile.listing import list_directory
 from kitops.kitfile.parse import NAMES
 from kitops.kitfile.schema import Package
+from kitops.layers.ignore import read_ignore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,11 +72,16 @@ def init(context: Path, options: InitOptions | None = None) -> Initialised:
         authors=(options.author,) if options.author else (),
     )
 
+    rules = read_ignore(context)
+
+    def is_ignored(path: str, is_dir: bool) -> bool:  # noqa: FBT001 - as the listing calls it
+        return rules.is_ignored(path, is_dir=is_dir)
+
     def read(path: str, size: int) -> bytes:
         with (context / path).open("rb") as file:
             return file.read(size)
 
-    kitfile = generate(list_directory(context), read=read, package=package, depth=options.depth)
+    kitfile = generate(list_directory(context, ignored=is_ignored), read=read, package=package, depth=options.depth)
     text = dump(kitfile)
     if options.write:
         _write(target, text)
