@@ -21,7 +21,7 @@ try:
     from isal import igzip_lib, isal_zlib
 
     _HAS_ISAL = True
-    _GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, isal_zlib.error)
+    _GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, igzip_lib.IsalError)
 except ImportError:  # pragma: no cover - a platform that isal does not serve
     _HAS_ISAL = False
     _GZIP_ERRORS = (zlib.error,)
