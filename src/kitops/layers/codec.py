@@ -12,7 +12,7 @@ import platform
 import sys
 import zlib
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from kitops.errors import IntegrityError, InvalidValueError
 
@@ -21,7 +21,8 @@ try:
     from isal import igzip_lib, isal_zlib
 
     _HAS_ISAL = True
-    _GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, igzip_lib.IsalError)
+    # isal's stubs take the class for an instance
+    _GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, cast("type[Exception]", igzip_lib.IsalError))
 except ImportError:  # pragma: no cover - a platform that isal does not serve
     _HAS_ISAL = False
     _GZIP_ERRORS = (zlib.error,)
