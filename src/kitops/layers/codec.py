@@ -35,6 +35,8 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_ERRORS: Final = (*_GZIP_ERRORS, zstd.ZstdError, EOFError, OSError, ValueError)
+
 PIECE: Final = 256 << 10
 """Bytes of one step: large enough to be cheap, small enough to stay in the cache."""
 MAX_WINDOW_LOG: Final = 26
@@ -151,7 +153,7 @@ def decompress(pieces: Iterable[memoryview], codec: Codec, what: str) -> Iterato
                         yield memoryview(out)
                     out = b"" if decompressor.eof else decompressor.decompress(b"", PIECE)
                 rest = decompressor.unused_data if decompressor.eof else b""
-    except (*_GZIP_ERRORS, zstd.ZstdError, EOFError, OSError, ValueError) as error:
+    except _ERRORS as error:
         raise IntegrityError(what, f"{codec.value} content", str(error).lower() or "something else") from error
     if decompressor is None or is_fresh or not decompressor.eof:
         raise IntegrityError(what, f"whole {codec.value} content", "an early end")
