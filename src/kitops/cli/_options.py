@@ -33,7 +33,7 @@ class KitOption(click.Option):
         self.section = section
 
 
-class Boolean(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
+class Boolean(click.types.BoolParamType):
     """``true`` and ``false`` as Go reads them (``strconv.ParseBool``), in any case."""
 
     name = "boolean"

@@ -154,10 +154,16 @@ def test_ctrl_c_at_a_question(environment: Mapping[str, str], project: Path) -> 
 
 
 def test_the_password_is_not_shown(environment: Mapping[str, str]) -> None:
-    answers = [(b"Username", b"ada\n"), (b"Password", b"secret-word\n")]
+    answers = [(b"Username", b"ada\n"), (b"Password: ", b"secret-word\n")]
     code, screen = talk(environment, ("login", "127.0.0.1:1", "--plain-http"), answers)
     assert code == 8, screen
     assert "secret-word" not in screen
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"\x03", 130), (b"\x04", 130), (b"\n", 2)])
+def test_no_password_after_all(environment: Mapping[str, str], typed: bytes, code: int) -> None:
+    answers = [(b"Password: ", typed)]
+    assert talk(environment, ("login", "127.0.0.1:1", "--plain-http", "-u", "ada"), answers)[0] == code
 
 
 def test_commands_import_only_what_they_need(environment: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from getpass import getpass
 from typing import TYPE_CHECKING
 
 import click
@@ -64,4 +65,7 @@ def _ask(username: str | None) -> tuple[str, str]:
         raise InvalidValueError("there is no terminal to ask for the password", hint="use -u NAME --password-stdin")
     if username is None:
         username = str(click.prompt("Username", default="", show_default=False, err=True))
-    return username, str(click.prompt("Password", hide_input=True, err=True))
+    try:
+        return username, getpass("Password: ", sys.stderr)
+    except EOFError as error:
+        raise click.Abort from error
