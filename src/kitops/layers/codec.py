@@ -21,11 +21,10 @@ try:
     from isal import igzip_lib, isal_zlib
 
     _HAS_ISAL = True
-    # isal's stubs take the class for an instance
-    _GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, cast("type[Exception]", igzip_lib.IsalError))
+    _IsalError = cast("type[Exception]", igzip_lib.IsalError)  # its stubs take the class for an instance
 except ImportError:  # pragma: no cover - a platform that isal does not serve
     _HAS_ISAL = False
-    _GZIP_ERRORS = (zlib.error,)
+    _IsalError = zlib.error
 
 if sys.version_info >= (3, 14):  # pragma: no cover - the other branch is
     from compression import zstd
@@ -34,8 +33,6 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-_ERRORS: Final = (*_GZIP_ERRORS, zstd.ZstdError, EOFError, OSError, ValueError)
 
 PIECE: Final = 256 << 10
 """Bytes of one step: large enough to be cheap, small enough to stay in the cache."""
@@ -153,7 +150,7 @@ def decompress(pieces: Iterable[memoryview], codec: Codec, what: str) -> Iterato
                         yield memoryview(out)
                     out = b"" if decompressor.eof else decompressor.decompress(b"", PIECE)
                 rest = decompressor.unused_data if decompressor.eof else b""
-    except _ERRORS as error:
+    except (zlib.error, _IsalError, zstd.ZstdError, EOFError, OSError, ValueError) as error:
         raise IntegrityError(what, f"{codec.value} content", str(error).lower() or "something else") from error
     if decompressor is None or is_fresh or not decompressor.eof:
         raise IntegrityError(what, f"whole {codec.value} content", "an early end")
