@@ -19,7 +19,7 @@ from kitops.oci.reference import Reference
 from kitops.ops.place import Connection, Place, default_home, open_place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kitops.content.cancel import CancelToken
     from kitops.content.events import Observer
@@ -59,13 +59,16 @@ class Settings:
     concurrency: int = 5
 
 
-def read_connection(home: Path, network: Network | None, environ: Mapping[str, str]) -> Connection:
+def read_connection(
+    home: Path, network: Network | None, environ: Mapping[str, str], warn: Callable[[str], None] = lambda _: None
+) -> Connection:
     """How registries are reached from here: proxies of the environment, credentials of ``home``, docker and podman.
 
     Args:
         home: the root of storage.
         network: options that were chosen; the environment's proxies are added to them.
         environ: environment variables.
+        warn: told about a credential file of another tool that cannot be used.
     """
     from kitops.registry.credentials import CredentialStore, default_config_paths  # noqa: PLC0415 - costs urllib3
     from kitops.registry.network import Network  # noqa: PLC0415 - as above
@@ -81,7 +84,8 @@ def read_connection(home: Path, network: Network | None, environ: Mapping[str, s
         no_proxy=chosen.no_proxy or read("NO_PROXY") or "",
     )
     user = Path(environ.get("HOME") or Path.home())
-    return Connection(chosen, CredentialStore(home / "credentials.json", default_config_paths(environ, user)))
+    files = default_config_paths(environ, user)
+    return Connection(chosen, CredentialStore(home / "credentials.json", files, warn=warn))
 
 
 def make_place(settings: Settings | None = None) -> Place:

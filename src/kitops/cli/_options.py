@@ -195,7 +195,8 @@ def option(*declarations: str, **attributes: Any) -> Callable[[Function], Functi
 
 
 def switch(*declarations: str, **attributes: Any) -> Callable[[Function], Function]:
-    """``click.option`` for a boolean."""
+    """``click.option`` for a boolean, off unless ``attributes`` say otherwise."""
+    attributes.setdefault("default", False)  # click 8.1 makes None of nothing
     return click.option(*declarations, cls=Switch, **attributes)
 
 

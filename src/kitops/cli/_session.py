@@ -87,13 +87,13 @@ class Session:
     @contextmanager
     def place(self, network: NetworkFlags | None = None) -> Iterator[Place]:
         """The surroundings that verbs work in."""
-        from kitops.cli._settings import NetworkFlags, read_connection
+        from kitops.cli._settings import NetworkFlags, connect
         from kitops.ops.place import open_place
 
         flags = network or NetworkFlags()
         home = self.home
         with self.working(flags.concurrency) as run:
-            yield open_place(home, connection=lambda: read_connection(home, flags, self._warn), run=run)
+            yield open_place(home, connection=lambda: connect(home, flags, self._warn), run=run)
 
     def _warn(self, text: str) -> None:
         self.say(text, "warning")

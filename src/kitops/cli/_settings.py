@@ -35,17 +35,10 @@ def read_home(chosen: str | None, environ: Mapping[str, str] = os.environ) -> Pa
     return default_home(environ, sys.platform)
 
 
-def read_network(flags: NetworkFlags, environ: Mapping[str, str] = os.environ) -> Network:
-    """How registries are reached.
-
-    ``KITOPS_CLIENT_CERT`` and ``KITOPS_CLIENT_KEY`` win over the flags, as in the Go tool; ``--proxy`` wins over the
-    proxies of the environment.
-    """
+def build_network(flags: NetworkFlags, environ: Mapping[str, str] = os.environ) -> Network:
+    """What the flags say; ``KITOPS_CLIENT_CERT`` and ``KITOPS_CLIENT_KEY`` win over them, as in the Go tool."""
     from kitops import __version__
     from kitops.registry.network import Network
-
-    def either(name: str) -> str | None:
-        return environ.get(name.lower()) or environ.get(name) or None
 
     cert = environ.get("KITOPS_CLIENT_CERT") or flags.cert
     key = environ.get("KITOPS_CLIENT_KEY") or flags.key
@@ -56,20 +49,14 @@ def read_network(flags: NetworkFlags, environ: Mapping[str, str] = os.environ) -
         client_cert=Path(cert) if cert else None,
         client_key=Path(key) if key else None,
         proxy=flags.proxy,
-        http_proxy=either("HTTP_PROXY"),
-        https_proxy=either("HTTPS_PROXY"),
-        no_proxy=either("NO_PROXY") or "",
         user_agent=f"kitops/{__version__}",
     )
 
 
-def read_connection(
+def connect(
     home: Path, flags: NetworkFlags, warn: Callable[[str], None], environ: Mapping[str, str] = os.environ
 ) -> Connection:
-    """How registries are reached and where credentials are: ours, then Docker's and Podman's files."""
-    from kitops.ops.place import Connection
-    from kitops.registry.credentials import CredentialStore, default_config_paths
+    """How registries are reached and where credentials are: the flags, and what the environment says besides."""
+    from kitops.api import read_connection
 
-    user = Path(environ.get("HOME") or Path.home())
-    credentials = CredentialStore(home / "credentials.json", default_config_paths(environ, user), warn=warn)
-    return Connection(read_network(flags, environ), credentials)
+    return read_connection(home, build_network(flags, environ), environ, warn)

@@ -19,7 +19,7 @@ from kitops.cli._options import KitCommand, KitOption, Switch, kit_command, norm
 from kitops.cli._output import OutputClosed, format_size, format_table, format_yaml, lines_printable
 from kitops.cli._root import ENTRIES, root
 from kitops.cli._session import Session
-from kitops.cli._settings import NetworkFlags, read_connection, read_home, read_network
+from kitops.cli._settings import NetworkFlags, build_network, connect, read_home
 from kitops.cli._values import parse_annotations, parse_created
 from kitops.cli.commands.help import EXIT_CODES
 from kitops.errors import FileSystemError, InvalidValueError, KitError, KitfileError, Problem
@@ -292,21 +292,21 @@ def test_verbosity_adds_up() -> None:
 
 def test_the_environments_client_certificate_wins() -> None:
     environ = {"KITOPS_CLIENT_CERT": "/e/cert", "KITOPS_CLIENT_KEY": "/e/key"}
-    found = read_network(NetworkFlags(cert="/f/cert", key="/f/key"), environ)
+    found = build_network(NetworkFlags(cert="/f/cert", key="/f/key"), environ)
     assert (found.client_cert, found.client_key) == (Path("/e/cert"), Path("/e/key"))
-    found = read_network(NetworkFlags(cert="/f/cert", key="/f/key"), {})
+    found = build_network(NetworkFlags(cert="/f/cert", key="/f/key"), {})
     assert (found.client_cert, found.client_key) == (Path("/f/cert"), Path("/f/key"))
 
 
 def test_proxies_come_from_the_environment_in_both_spellings() -> None:
     environ = {"http_proxy": "http://low:1", "HTTP_PROXY": "http://up:1", "HTTPS_PROXY": "http://up:2", "NO_PROXY": "x"}
-    found = read_network(NetworkFlags(proxy="http://flag:1"), environ)
+    found = connect(Path("/x"), NetworkFlags(proxy="http://flag:1"), print, environ).network
     assert (found.proxy, found.http_proxy, found.https_proxy) == ("http://flag:1", "http://low:1", "http://up:2")
     assert found.no_proxy == "x"
 
 
 def test_flags_reach_the_network() -> None:
-    found = read_network(NetworkFlags(plain_http=True, tls_verify=False, tls_cert=("a", "b")), {})
+    found = build_network(NetworkFlags(plain_http=True, tls_verify=False, tls_cert=("a", "b")), {})
     assert (found.plain_http, found.tls_verify, found.tls_certs) == (True, False, (Path("a"), Path("b")))
     assert found.user_agent.startswith("kitops/")
 
@@ -315,12 +315,20 @@ def test_credentials_of_docker_and_podman_are_found(tmp_path: Path) -> None:
     auth = {"auths": {"reg.example.com": {"username": "ada", "password": "x"}}}
     for environ in ({"DOCKER_CONFIG": str(tmp_path)}, {"REGISTRY_AUTH_FILE": str(tmp_path / "config.json")}):
         (tmp_path / "config.json").write_text(json.dumps(auth))
-        connection = read_connection(
+        connection = connect(
             tmp_path / "home", NetworkFlags(), lambda text: None, environ | {"HOME": str(tmp_path / "user")}
         )
         found = connection.credentials.find("reg.example.com")
         assert found is not None
         assert found.username == "ada"
+
+
+def test_files_of_other_tools_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    warnings: list[str] = []
+    environ = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path / "user")}
+    assert connect(tmp_path / "home", NetworkFlags(), warnings.append, environ).credentials.find("x.io") is None
+    assert str(tmp_path / "config.json") in warnings[0]
 
 
 def test_home_is_the_flags_else_the_environments() -> None:
