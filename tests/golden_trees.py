@@ -78,3 +78,12 @@ class LayoutSource:
         yield BytesReader(self.fetch(desc))
 
     open = stream
+
+
+def tree_of(root: Path) -> dict[str, bytes | None]:
+    """Every path below ``root`` with its content (None for a directory); what is hidden is left out."""
+    return {
+        str(path.relative_to(root)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if not path.relative_to(root).parts[0].startswith(".kitops-")
+    }
