@@ -455,6 +455,18 @@ def test_cache_of_nothing(kit: Kit) -> None:
     assert kit("cache", "clear").out == "Freed 0 B (0 files)\n"
 
 
+def test_adopting_the_go_tools_storage(kit: Kit, tmp_path: Path) -> None:
+    golden = Path(__file__).parents[2] / "golden" / "stores" / "2026"
+    shutil.copytree(golden / "storage", tmp_path / "go" / "storage")
+    for words in (str(tmp_path / "go"), str(tmp_path / "go" / "storage")):
+        found = kit("cache", "adopt", words, "--format", "json").json
+        assert (found["modelKits"], found["tags"]) == (5, 5)
+    rows = sorted((golden / "list.txt").read_text().replace("localhost/twice", "twice          ").splitlines()[1:])
+    assert [" ".join(row.split()) for row in sorted(kit("list").out.splitlines()[1:])] == sorted(
+        " ".join(row.split()) for row in rows
+    )
+
+
 def test_adopting_what_is_not_there(kit: Kit, tmp_path: Path) -> None:
     assert kit("cache", "adopt").code == 4
     assert kit("cache", "adopt", str(tmp_path / "none")).code == 4

@@ -16,9 +16,12 @@ from kitops.cli._output import to_stdout
         ("kit completion powershell | Out-String | Invoke-Expression", "in $PROFILE"),
     ],
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish", "powershell"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish", "powershell"]), metavar="SHELL")
 def command(shell: str) -> None:
-    """Print the completion script of SHELL: commands, options, files, and the references of the local store."""
+    """Print the completion script of SHELL: bash, zsh, fish or powershell.
+
+    Commands, options, files and the references of the local store are completed.
+    """
     from kitops.cli._completion import SCRIPTS
 
     to_stdout(SCRIPTS[shell])
