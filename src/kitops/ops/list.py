@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from kitops.content.parallel import run_all
 from kitops.errors import InvalidValueError, NotFoundError
-from kitops.ops.details import describe
 from kitops.ops.locate import check_remote
 
 if TYPE_CHECKING:
@@ -82,6 +81,8 @@ def _list_remote(place: Place, repository: Reference) -> list[Listed]:
 
 def _describe_remote(source: Repository, tag: str, run: Run) -> tuple[str, str, RefDetails] | None:
     """One row; None where the tag is gone meanwhile, or points to something that is no ModelKit."""
+    from kitops.ops.details import describe  # noqa: PLC0415 - local listings open no manifest
+
     run.cancel.check()
     try:
         desc = source.resolve(tag)

@@ -40,9 +40,10 @@ def remove(place: Place, references: Sequence[Reference], *, force: bool = False
     gone: list[Digest] = []
     for ref in references:
         check_pointer(ref)
-    for ref in references:
-        desc = place.store.refs.resolve(ref)
+    for ref, desc in [(ref, place.store.refs.resolve(ref)) for ref in references]:  # all are there, or none is touched
         by_digest = ref.with_digest(desc.digest)
+        if by_digest in deleted:  # another of its tags was named before
+            continue
         if force or ref.digest is not None:
             untagged += [ref.with_tag(tag) for tag in place.store.refs.remove_root(by_digest)]
             deleted.append(by_digest)

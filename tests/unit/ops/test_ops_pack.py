@@ -235,7 +235,7 @@ def test_tags_are_added_and_removed(tmp_path: Path) -> None:
 def test_force_takes_every_tag_of_the_repository(tmp_path: Path) -> None:
     place = open_test_place(tmp_path / "home")
     pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1", "x:v2")))
-    removed = remove(place, refs("x:v1"), force=True)
+    removed = remove(place, refs("x:v1", "x:v2"), force=True)
     assert sorted(str(ref) for ref in removed.untagged) == ["x:v1", "x:v2"]
     assert list_(place) == []
 
@@ -304,3 +304,11 @@ def test_fields_that_are_not_there(path: str, message: str, everything: object) 
     with pytest.raises((InvalidValueError, NotFoundError)) as caught:
         select_field(everything, path)  # type: ignore[arg-type]
     assert message in f"{caught.value} {caught.value.hint}"
+
+
+def test_nothing_is_removed_when_one_of_several_is_not_there(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1")))
+    with pytest.raises(NotFoundError):
+        remove(place, refs("x:v1", "x:v2"))
+    assert [row.tags for row in list_(place)] == [("v1",)]
