@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kitops.errors import KitfileError
+from kitops.kitfile.frontmatter import read_front_matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +18,5 @@ class FrontMatter:
 
 def parse_front_matter(text: bytes) -> FrontMatter:
     """Read the front matter of a SKILL.md; one that is not there or not YAML is empty."""
-    lines = text.decode("utf-8", "replace").removeprefix("\ufeff").splitlines()
-    if not lines or lines[0].rstrip() != "---":
-        return FrontMatter()
-    end = next((index for index, line in enumerate(lines) if index and line.rstrip() == "---"), None)
-    if end is None:
-        return FrontMatter()
-    return _parse("\n".join(lines[1:end]))
-
-
-def _parse(text: str) -> FrontMatter:
-    from kitops.kitfile.nodes import Mapping, Scalar, compose, is_null  # noqa: PLC0415 - YAML costs 15 ms
-
-    try:
-        root = compose(text, "SKILL.md")
-    except KitfileError:
-        return FrontMatter()
-    if not isinstance(root, Mapping):
-        return FrontMatter()
-    found = {
-        key.text: value.text.strip()
-        for key, value in root.pairs()
-        if isinstance(key, Scalar) and isinstance(value, Scalar) and not is_null(value)
-    }
-    return FrontMatter(found.get("name", ""), found.get("description", ""), found.get("license", ""))
+    found = read_front_matter(text, "SKILL.md")
+    return FrontMatter(*(" ".join(found.get(key, ())[:1]) for key in ("name", "description", "license")))

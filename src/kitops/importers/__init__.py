@@ -1,0 +1,1 @@
+"""Where models live today, and how they come from there: each source as a tree of files with an origin."""

@@ -1,0 +1,85 @@
+"""What every source of an import is: a tree of files, pinned to one revision, and where it is from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from kitops.content.protocols import Reader
+    from kitops.oci.digest import Digest
+    from kitops.oci.gojson import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where files are from, without any secret.
+
+    Args:
+        kind: the kind of source: ``"huggingface"``, ``"git"``, ``"mlflow"``, ``"directory"``.
+        uri: of the repository or run, without user, password or token.
+        revision: the immutable name of this state (a commit, a version); empty where the source has none.
+        asked: the revision as the person named it (a branch, a tag, an alias).
+        digests: by algorithm as SLSA names them (``{"gitCommit": "…"}``).
+        name: what the repository is called there, for the default reference (``"org/repo"``).
+        is_dataset: whether it is a dataset, not a model.
+        parameters: what the source knows beside the files (the metrics of a run): JSON-compatible.
+    """
+
+    kind: str
+    uri: str
+    revision: str
+    asked: str
+    name: str
+    digests: Mapping[str, str] = field(default_factory=dict)
+    is_dataset: bool = False
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file of a tree.
+
+    Args:
+        path: relative, with ``/``.
+        size: in bytes.
+        digest: SHA-256 of its bytes where the source knows it before they are fetched: the digest of its raw layer.
+        executable: whether its mode says so.
+    """
+
+    path: str
+    size: int
+    digest: Digest | None = None
+    executable: bool = False
+
+
+class Tree(Protocol):
+    """The files of one revision. Whoever opens it closes it (a context manager of its own module)."""
+
+    @property
+    def origin(self) -> Origin: ...
+
+    @property
+    def files(self) -> Sequence[RemoteFile]:
+        """Every file, in any order."""
+        ...
+
+    def read_head(self, path: str, size: int) -> bytes:
+        """The first ``size`` bytes of a file, fewer where it is shorter.
+
+        Raises:
+            SourceError: the source does not give them.
+        """
+        ...
+
+    def open(self, file: RemoteFile, offset: int = 0) -> AbstractContextManager[Reader]:
+        """The bytes of a file from ``offset`` on, unverified.
+
+        Raises:
+            SourceError: the source does not give them, for good.
+            NetworkError: the connection failed; another try may go on where this one ended.
+        """
+        ...
