@@ -52,7 +52,7 @@ def pick(
 
 
 def is_match(path: str, globs: Iterable[str]) -> bool:
-    """Whether a path matches a glob as Hugging Face's tools read them: ``*`` crosses ``/``, ``dir/`` takes all below."""
+    """Whether a path matches a glob as Hugging Face reads them: ``*`` crosses ``/``, ``dir/`` takes all below it."""
     return any(fnmatchcase(path, f"{glob}*" if glob.endswith("/") else glob) for glob in globs)
 
 

@@ -1,0 +1,94 @@
+"""What was imported from where, as an in-toto statement with an SLSA provenance predicate. Pure.
+
+Source: https://slsa.dev/spec/v1.0/provenance and in-toto Statement v1. The predicate says which files came from which
+revision with which digests, by which version of kitops, asked for how; times are the caller's to give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kitops.importers.tree import Origin
+    from kitops.oci.digest import Digest
+    from kitops.oci.gojson import Json
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE: Final = "https://slsa.dev/provenance/v1"
+BUILD_TYPE: Final = "https://kitops.org/import/v1"
+"""What ``externalParameters`` mean: source, revision, filters and Kitfile of one import."""
+BUILDER: Final = "https://kitops.org/kit"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedFile:
+    """A file as it was imported: its path in the source, size in bytes, SHA-256."""
+
+    path: str
+    size: int
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One import that has been done.
+
+    Args:
+        origin: where from.
+        files: what came.
+        version: of kitops.
+        parameters: how it was asked for (filters, options), without secrets.
+        started: RFC 3339.
+        finished: RFC 3339.
+    """
+
+    origin: Origin
+    files: Sequence[ImportedFile]
+    version: str
+    started: str
+    finished: str
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+
+
+def build_predicate(done: Import) -> dict[str, Json]:
+    """The SLSA v1 provenance predicate of an import."""
+    origin = done.origin
+    source: dict[str, Json] = {"uri": _pinned(origin), "digest": dict(origin.digests)}
+    files: list[Json] = [
+        {"name": file.path, "digest": {file.digest.algorithm: file.digest.encoded}, "annotations": {"size": file.size}}
+        for file in sorted(done.files, key=lambda file: file.path)
+    ]
+    return {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {"source": origin.uri, "revision": origin.asked, **done.parameters},
+            "internalParameters": {
+                "kind": origin.kind,
+                **({"source": dict(origin.parameters)} if origin.parameters else {}),
+            },
+            "resolvedDependencies": [source, *files],
+        },
+        "runDetails": {
+            "builder": {"id": BUILDER, "version": {"kitops": done.version}},
+            "metadata": {"startedOn": done.started, "finishedOn": done.finished},
+        },
+    }
+
+
+def build_statement(predicate: Mapping[str, Json], name: str, digest: Digest) -> dict[str, Json]:
+    """An in-toto statement that ``predicate`` is true of the artifact ``digest``, called ``name``."""
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": name, "digest": {digest.algorithm: digest.encoded}}],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": dict(predicate),
+    }
+
+
+def _pinned(origin: Origin) -> str:
+    """The URI of exactly this revision, in SLSA's way for version control."""
+    scheme = "git+" if origin.kind in ("git", "huggingface") and origin.uri.startswith("http") else ""
+    return f"{scheme}{origin.uri}@{origin.revision}" if origin.revision else origin.uri
