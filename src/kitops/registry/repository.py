@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from kitops.content.verify import VerifyingReader, check_bytes
-from kitops.errors import IntegrityError, InvalidValueError, NotFoundError, RegistryError
+from kitops.errors import IntegrityError, InvalidValueError, KitError, NotFoundError, RegistryError
 from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
@@ -18,10 +18,12 @@ from kitops.oci.manifest import MAX_MANIFEST_SIZE
 from kitops.oci.reference import check_tag
 from kitops.registry.auth import Scopes
 from kitops.registry.download import open_whole
-from kitops.registry.headers import media_type, next_link
+from kitops.registry.headers import media_type
+from kitops.registry.pages import MAX_PAGE, read_pages
+from kitops.registry.referrers import Referrers
 from kitops.registry.session import Request, Session
 from kitops.registry.upload import Strategy, UploadPlace, finish, upload_whole
-from kitops.registry.urls import api_repository, follow, origin
+from kitops.registry.urls import api_repository, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
 
 MANIFEST_TYPES: Final = mediatype.MANIFESTS | mediatype.INDEXES
 _ACCEPT: Final = ", ".join(sorted(MANIFEST_TYPES, reverse=True))
-_MAX_PAGES: Final = 10_000
-_MAX_PAGE: Final = 32 * 1024 * 1024
 _KEPT_MANIFESTS: Final = 8
 
 
@@ -72,6 +72,7 @@ class Repository:
         self._push = Scopes.parse(f"repository:{repository}:pull,push")
         self._delete = Scopes.parse(f"repository:{repository}:delete,pull")
         self._manifests: OrderedDict[Digest, bytes] = OrderedDict()
+        self._referrers = Referrers(session, repository, locator)
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -236,27 +237,44 @@ class Repository:
             RegistryError: the listing is not one, never ends, or leads to another host.
         """
         found: dict[str, None] = {}
-        target: str | None = f"/v2/{self._repository}/tags/list"
-        seen: set[str] = set()
-        while target is not None:
-            if target in seen or len(seen) >= _MAX_PAGES:
-                raise RegistryError(f"listing tags of {self.locator}: the pages never end")
-            seen.add(target)
-            request = Request(
-                method="GET", target=target, doing="listing tags of", what=self.locator, scopes=self._pull
-            )
-            with self._session.send(request) as answer:
-                found |= dict.fromkeys(_read_tags(answer.read(_MAX_PAGE), self.locator))
-                target = self._next_page(answer)
+        request = Request(
+            method="GET",
+            target=f"/v2/{self._repository}/tags/list",
+            doing="listing tags of",
+            what=self.locator,
+            scopes=self._pull,
+        )
+        for answer in read_pages(self._session, request):
+            found |= dict.fromkeys(_read_tags(answer.read(MAX_PAGE), self.locator))
         return list(found)
 
+    def referrers(self, subject: Digest, artifact_type: str | None = None) -> list[Descriptor]:
+        """What refers to the manifest ``subject``: by the referrers API, else by the fallback tag.
+
+        Args:
+            subject: a manifest, which need not be here.
+            artifact_type: only of this type.
+
+        Raises:
+            RegistryError, InvalidValueError: what the registry has is no list of referrers.
+        """
+        return self._referrers.find(subject, artifact_type)
+
+    def keep(self, desc: Descriptor) -> None:
+        """See that a manifest that is here, and that has no tag, is found by its subject if it has one."""
+        self._referrers.add(desc, self.fetch(desc))
+
     def delete(self, pointer: str) -> None:
-        """Delete a manifest by digest, or untag it by tag.
+        """Delete a manifest by digest, or untag it by tag. A referrer leaves the list of its subject's referrers.
 
         Raises:
             NotFoundError: it is not there.
             RegistryError: the registry does not delete.
         """
+        manifest: tuple[Descriptor, bytes] | None = None
+        if ":" in pointer:
+            with suppress(KitError):  # what cannot be read may be deleted all the same
+                manifest = self.fetch_manifest(pointer)
         request = Request(
             method="DELETE",
             target=self._manifest_target(pointer),
@@ -276,6 +294,8 @@ class Repository:
             ) from error
         with self._lock:
             self._manifests.clear()
+        if manifest is not None:
+            self._referrers.drop(*manifest)
 
     def ping(self) -> None:
         """See that a registry answers (``GET /v2/``).
@@ -302,11 +322,15 @@ class Repository:
             ok=(200, 201, 202),
             wait=self._session.commit_seconds,
         )
-        finish(self._place(), desc, request)
+        subject = finish(self._place(), desc, request).header("OCI-Subject")
         with self._lock:
             self._manifests[desc.digest] = data
             while len(self._manifests) > _KEPT_MANIFESTS:
                 self._manifests.popitem(last=False)
+        if subject is None:
+            self._referrers.add(desc, data)
+        else:
+            self._referrers.note_api()
 
     def _kept(self, digest: Digest) -> bytes | None:
         with self._lock:
@@ -322,15 +346,6 @@ class Repository:
             ok=range(200, 500),
         )
         self._session.send(request).close()
-
-    def _next_page(self, answer: Answer) -> str | None:
-        link = next_link(answer.headers("Link"))
-        if link is None:
-            return None
-        target = follow(answer.url, link)
-        if origin(target) != origin(answer.url):
-            raise RegistryError(f"listing tags of {self.locator}: the next page is on another host")
-        return target
 
     def _manifest_request(self, method: str, pointer: str) -> Request:
         return Request(

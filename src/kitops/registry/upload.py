@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
     from kitops.registry.auth import Scopes
+    from kitops.registry.transport import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ def open_session(place: UploadPlace, desc: Descriptor) -> str:
         return follow(answer.url, answer.header("Location") or "")
 
 
-def finish(place: UploadPlace, desc: Descriptor, request: Request) -> None:
-    """Send the request that ends an upload and see that the registry took these bytes."""
+def finish(place: UploadPlace, desc: Descriptor, request: Request) -> Answer:
+    """Send the request that ends an upload and see that the registry took these bytes; its answer, closed."""
     try:
         with place.session.send(request) as answer:
             stored = answer.header("Docker-Content-Digest")
@@ -86,6 +87,7 @@ def finish(place: UploadPlace, desc: Descriptor, request: Request) -> None:
         raise
     if stored is not None and stored != str(desc.digest) and stored.startswith(f"{desc.digest.algorithm}:"):
         raise IntegrityError(place.what(desc.digest), desc.digest, stored)
+    return answer
 
 
 class StreamBody(Spendable):
