@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def login(place: Place, registry: str, credential: Credential) -> None:
-    """Keep ``credential`` for ``registry`` once the registry has taken it.
+    """Keep ``credential`` for ``registry`` once the registry has taken it, and which token server it may be sent to.
 
     Raises:
         AuthenticationError: the registry does not.
@@ -19,5 +19,6 @@ def login(place: Place, registry: str, credential: Credential) -> None:
     from kitops.registry.login import check_login  # noqa: PLC0415 - only this verb pays for urllib3
 
     connection = place.connection()
-    check_login(registry, credential, connection.network, place.run)
-    connection.credentials.save(registry, credential)
+    pinned = connection.credentials.pinned_realm(registry)
+    realm = check_login(registry, credential, connection.network, place.run, pinned=pinned)
+    connection.credentials.save(registry, credential, realm=realm)

@@ -15,8 +15,8 @@ from urllib.parse import urlencode, urlsplit
 from kitops.errors import AuthenticationError, InvalidValueError, RegistryError
 from kitops.registry.credentials import Credential
 from kitops.registry.headers import one_line, parse_refusal
-from kitops.registry.network import is_loopback
-from kitops.registry.urls import origin, safe_url
+from kitops.registry.realms import check_realm
+from kitops.registry.urls import safe_url
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -130,36 +130,8 @@ def bearer_header(token: str) -> str:
     return f"Bearer {token}"
 
 
-def check_realm(realm: str, registry_url: str, *, secret: bool) -> None:
-    """Raise unless the token server at ``realm`` may be asked on behalf of a registry.
-
-    Over TLS any host may be asked (``secret`` or not). Over plain HTTP only the registry itself when it is reached by
-    plain HTTP, or loopback on behalf of loopback. A table of known pairs belongs here.
-
-    Raises:
-        AuthenticationError: it may not.
-    """
-    try:
-        scheme, host, port = origin(realm)
-        user = urlsplit(realm).username
-    except ValueError as error:
-        raise AuthenticationError(f"{safe_url(registry_url)} names a token server that is not an http URL") from error
-    if user is not None:
-        raise AuthenticationError(f"{safe_url(registry_url)} names a token server with a user in its URL")
-    if scheme == "https":
-        return
-    own_scheme, own_host, own_port = origin(registry_url)
-    if own_scheme == "http" and ((host, port) == (own_host, own_port) or (is_loopback(host) and is_loopback(own_host))):
-        return
-    what = "send the credentials" if secret else "ask for a token"
-    raise AuthenticationError(
-        f"will not {what} for {safe_url(registry_url)} over plain HTTP to {safe_url(realm)}",
-        hint="the registry's token server must be served over TLS",
-    )
-
-
 def handshake(
-    challenge: Challenge, credential: Credential | None, scopes: Scopes, registry_url: str
+    challenge: Challenge, credential: Credential | None, scopes: Scopes, registry_url: str, pinned: str | None = None
 ) -> Generator[TokenRequest, TokenAnswer, Token]:
     """Get a token: yields requests, is sent answers, returns the token.
 
@@ -168,13 +140,14 @@ def handshake(
         credential: None asks as anonymous.
         scopes: what the token shall allow.
         registry_url: on whose behalf.
+        pinned: the token server that a login recorded for it.
 
     Raises:
         AuthenticationError: the credentials were refused, or must not be sent there.
         RegistryError: the token server answered something else.
     """
     realm = challenge.parameters.get("realm", "")
-    check_realm(realm, registry_url, secret=credential is not None)
+    check_realm(realm, registry_url, secret=credential is not None, pinned=pinned)
     service = challenge.parameters.get("service", "")
     if credential is not None and credential.identity_token:
         answer = yield _refresh_request(realm, service, scopes, credential.identity_token)

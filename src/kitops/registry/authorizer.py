@@ -18,6 +18,8 @@ from kitops.registry.auth import (
     handshake,
     parse_challenges,
 )
+from kitops.registry.realms import is_of_registry, realm_origin
+from kitops.registry.urls import is_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,13 +37,22 @@ class Authorizer:
         base: the registry's API, which credentials and tokens are bound to.
         registry: its name, for people.
         find: gives the credential; called once, and only when the registry asks.
+        pinned: gives the token server on another host that may be sent the credential, told which one is offered.
         transport: reaches the token server.
     """
 
-    def __init__(self, base: str, registry: str, find: Callable[[], Credential | None], transport: Transport) -> None:
+    def __init__(
+        self,
+        base: str,
+        registry: str,
+        find: Callable[[], Credential | None],
+        pinned: Callable[[str], str | None],
+        transport: Transport,
+    ) -> None:
         self._base = base
         self._registry = registry
         self._find = find
+        self._pinned = pinned
         self._transport = transport
         self._lock = threading.RLock()
         self._credential: Credential | None = None
@@ -111,7 +122,7 @@ class Authorizer:
         credential = self._credential_once()
         if credential is not None and credential.registry_token:
             return bearer_header(credential.registry_token)
-        steps = handshake(challenge, credential, scopes, self._base)
+        steps = handshake(challenge, credential, scopes, self._base, self._pinned_for(challenge, credential))
         started = time.monotonic()
         try:
             request = next(steps)
@@ -123,6 +134,12 @@ class Authorizer:
             return header
         except AuthenticationError as error:
             raise AuthenticationError(error.message, hint=error.hint or self.hint()) from error
+
+    def _pinned_for(self, challenge: Challenge, credential: Credential | None) -> str | None:
+        realm = challenge.parameters.get("realm", "")
+        if credential is None or not is_http(realm) or is_of_registry(realm, self._base):
+            return None
+        return self._pinned(realm_origin(realm))
 
     def _send(self, request: TokenRequest) -> TokenAnswer:
         with self._transport.send(request.method, request.url, headers=request.headers, body=request.body) as answer:

@@ -8,15 +8,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from kitops.errors import FileSystemError, InvalidValueError, printable
 from kitops.registry.helper import HelperRunner, run_helper
+from kitops.registry.realms import RealmPins
+from kitops.registry.secret_files import Table, read_table, write_table
 from kitops.registry.urls import DOCKER_HUB, is_docker_hub
 
 if TYPE_CHECKING:
@@ -24,10 +23,8 @@ if TYPE_CHECKING:
 
     from kitops.content.cancel import CancelToken
 
-Table: TypeAlias = "dict[str, object]"
 _HUB_KEY = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"  # noqa: S105 - the user name that stands for "the secret is an identity token"
-_MAX_FILE = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +56,38 @@ class FindsCredential(Protocol):
         """The credential for ``host``, or None for an anonymous visit."""
         ...
 
+    def pinned_realm(self, host: str, offered: str) -> str | None:
+        """The origin of the token server that the credential for ``host`` may be sent to.
+
+        Args:
+            host: the registry.
+            offered: the origin that the registry names now, another than is known to belong to it.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FixedCredential:
-    """The one credential of a login that is being checked, or none at all."""
+    """One credential, or none at all, and where else than to the registry it may go."""
 
     credential: Credential | None = None
+    realm: str | None = None
 
     def find(self, host: str, repository: str = "", *, cancel: CancelToken | None = None) -> Credential | None:  # noqa: ARG002
         """The credential, whatever is asked for."""
         return self.credential
+
+    def pinned_realm(self, host: str, offered: str) -> str | None:  # noqa: ARG002 - one for all
+        """The token server that was given."""
+        return self.realm
 
 
 class CredentialStore:
     """Finds credentials in our file, then in others' files; saves them in ours.
 
     Args:
-        path: our file (``$KITOPS_HOME/credentials.json``), in Docker's format; need not exist.
+        path: our file (``$KITOPS_HOME/credentials.json``), in Docker's format; need not exist. Token servers that
+            logins recorded are in ``realms.json`` beside it.
         docker_configs: other files of that format that are read after it; see :func:`default_config_paths`.
         helper_runner: runs ``docker-credential-<suffix>``.
         warn: told about a file of others that cannot be used.
@@ -90,6 +102,7 @@ class CredentialStore:
         warn: Callable[[str], None] = lambda text: None,  # noqa: ARG005
     ) -> None:
         self._path = path
+        self._pins = RealmPins(path.with_name("realms.json"))
         self._docker_configs = tuple(docker_configs)
         self._run_helper = helper_runner
         self._warn = warn
@@ -113,9 +126,20 @@ class CredentialStore:
                 self._warn(f"{error}; {printable(path)} is left out")
         return None
 
-    def save(self, host: str, credential: Credential) -> None:
-        """Keep ``credential`` for ``host``, in the helper that our file names for it, else in our file (mode 0600)."""
-        table = _read_config(self._path) or {}
+    def pinned_realm(self, host: str, offered: str = "") -> str | None:  # noqa: ARG002 - what is offered changes nothing
+        """The token server on another host that the login at ``host`` recorded."""
+        return self._pins.find(host)
+
+    def save(self, host: str, credential: Credential, *, realm: str | None = None) -> None:
+        """Keep ``credential`` for ``host``, in the helper that our file names for it, else in our file (mode 0600).
+
+        Args:
+            host: the registry.
+            credential: what it took.
+            realm: the origin of its token server where that is on another host, to be sent the credential from now on.
+        """
+        self._pins.pin(host, realm)
+        table = read_table(self._path, "credentials") or {}
         if helper := _helper_for(table, host):
             secret = credential.identity_token or credential.password
             user = _TOKEN_USER if credential.identity_token else credential.username
@@ -127,11 +151,12 @@ class CredentialStore:
             del auths[key]
         auths[config_key(host)] = _entry_of(credential)
         table["auths"] = auths
-        _write_config(self._path, table)
+        write_table(self._path, table, "credentials")
 
     def erase(self, host: str) -> bool:
         """Forget the credential for ``host`` in our file and its helper; says whether there was one."""
-        table = _read_config(self._path) or {}
+        self._pins.pin(host, None)
+        table = read_table(self._path, "credentials") or {}
         erased = False
         if helper := _helper_for(table, host):
             erased = self._run_helper(helper, "get", config_key(host), None) is not None
@@ -141,11 +166,11 @@ class CredentialStore:
         keys = _keys_of(auths, host)
         if keys:
             table["auths"] = {key: value for key, value in auths.items() if key not in keys}
-            _write_config(self._path, table)
+            write_table(self._path, table, "credentials")
         return erased or bool(keys)
 
     def _find_in(self, path: Path, host: str, repository: str, cancel: CancelToken | None) -> Credential | None:
-        table = _read_config(path)
+        table = read_table(path, "credentials")
         if table is None:
             return None
         auths = _section(table, "auths")
@@ -257,42 +282,3 @@ def _entry_of(credential: Credential) -> Table:
 def _section(table: Table, key: str) -> Table:
     found = table.get(key)
     return dict(found) if isinstance(found, dict) else {}
-
-
-def _read_config(path: Path) -> Table | None:
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_MAX_FILE)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise FileSystemError.wrap(error, "reading credentials from", path) from error
-    try:
-        table = json.loads(text or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise InvalidValueError(
-            f"credentials file {printable(path)} is not valid JSON", hint="mend it, or remove it and log in again"
-        ) from error
-    if not isinstance(table, dict):
-        raise InvalidValueError(f"credentials file {printable(path)} is not a JSON object")
-    return table
-
-
-def _write_config(path: Path, table: Table) -> None:
-    """Replace the file at once; it is never readable by others, and a link to it stays a link."""
-    real = Path(os.path.realpath(path))
-    try:
-        os.makedirs(real.parent, mode=0o700, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".credentials-", dir=real.parent)  # mode 0600
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(json.dumps(table, indent="\t") + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, real)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise FileSystemError.wrap(error, "writing credentials to", path) from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from kitops.errors import InvalidValueError
@@ -12,7 +14,10 @@ from kitops.errors import InvalidValueError
 if TYPE_CHECKING:
     from pathlib import Path
 
+Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_METADATA: Final = frozenset(ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200"))
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +110,46 @@ def check_proxy(text: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is this machine by name or address."""
-    bare = host.strip("[]").lower().rstrip(".")
-    if bare == "localhost":
+    if host.lower().rstrip(".") == "localhost":
         return True
+    address = address_of(host)
+    return address is not None and address.is_loopback
+
+
+def address_of(host: str) -> Address | None:
+    """The address that ``host`` is, in any way of writing that a connection would take, or None for a name.
+
+    An IPv4 address within an IPv6 one is that IPv4 address; ``127.1``, ``0x7f000001`` and ``2130706433`` are 127.0.0.1.
+    """
+    bare = host.strip("[]").partition("%")[0].rstrip(".")
     try:
-        return ipaddress.ip_address(bare).is_loopback
+        found = ipaddress.ip_address(bare)
     except ValueError:
+        with suppress(OSError):
+            return ipaddress.ip_address(socket.inet_aton(bare))
+        return None
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return found.ipv4_mapped
+        if found in _NAT64:
+            return ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    return found
+
+
+def is_off_limits(host: str, sender: str) -> bool:
+    """Whether an answer of ``sender`` must not lead to ``host``.
+
+    Off limits are the addresses that mean something else on each machine: this machine itself (but on behalf of a
+    registry on it), link-local ones, among them the metadata services of clouds, and unspecified and multicast ones.
+    """
+    if host == sender:
         return False
+    if is_loopback(host) or host.endswith(".localhost"):
+        return not is_loopback(sender)
+    address = address_of(host)
+    return address is not None and (
+        address.is_link_local or address.is_unspecified or address.is_multicast or address in _METADATA
+    )
 
 
 def _is_excluded(no_proxy: str, host: str, port: int) -> bool:

@@ -76,7 +76,11 @@ class Session:
         self._patience = network.patience
         self._transport = Transport(network, run.cancel, run.concurrency + 2)
         self._authorizer = Authorizer(
-            self.base, registry, lambda: credentials.find(registry, repository, cancel=run.cancel), self._transport
+            self.base,
+            registry,
+            lambda: credentials.find(registry, repository, cancel=run.cancel),
+            lambda offered: credentials.pinned_realm(registry, offered),
+            self._transport,
         )
         self._warned: set[str] = set()
         self._reached = False

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from kitops.errors import RegistryError, printable
-from kitops.registry.network import DEFAULT_PORTS
+from kitops.registry.network import DEFAULT_PORTS, is_off_limits
 
 DOCKER_HUB: Final = "docker.io"
 _HUB_ALIASES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+_HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*", re.ASCII)
 _SHOWN: Final = frozenset({"digest", "n", "last", "mount", "from", "scope", "service", "artifactType", "ns"})
 
 
@@ -33,31 +35,42 @@ def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: what credentials are bound to.
 
     Raises:
-        ValueError: it is not an http(s) URL with a host.
+        ValueError: it is not an http(s) URL with a host, or the host has characters that parsers of URLs disagree on.
     """
     parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    if scheme not in DEFAULT_PORTS or not parts.hostname:
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    if scheme not in DEFAULT_PORTS or not _HOST.fullmatch(host):
         raise ValueError(f"{safe_url(url)} is not an http URL")
-    return scheme, parts.hostname.lower().rstrip("."), parts.port or DEFAULT_PORTS[scheme]
+    return scheme, host.rstrip("."), parts.port or DEFAULT_PORTS[scheme]
+
+
+def is_http(url: str) -> bool:
+    """Whether ``url`` has an :func:`origin`."""
+    try:
+        origin(url)
+    except ValueError:
+        return False
+    return True
 
 
 def follow(url: str, location: str) -> str:
     """Where an answer of ``url`` with ``location`` leads: relative or absolute, without the fragment.
 
     Raises:
-        RegistryError: it is missing, not http, carries a user, or leaves TLS.
+        RegistryError: it is missing, not http, carries a user, leaves TLS, or leads to an address that is off limits.
     """
     if not location:
         raise RegistryError(f"{safe_url(url)}: the answer has no Location")
     try:
         target = urlunsplit(urlsplit(urljoin(url, location))._replace(fragment=""))
-        scheme, _, _ = origin(target)
+        scheme, host, _ = origin(target)
         user = urlsplit(target).username
     except ValueError as error:
         raise RegistryError(f"{safe_url(url)}: the answer's Location is not usable") from error
     if user is not None:
         raise RegistryError(f"{safe_url(url)}: the answer's Location carries a user name")
+    if is_off_limits(host, origin(url)[1]):
+        raise RegistryError(f"{safe_url(url)}: the answer leads to {host}, an address of this machine or its network")
     if scheme == "http" and urlsplit(url).scheme == "https":
         raise RegistryError(
             f"{safe_url(url)}: the answer leads from https to {safe_url(target)}",

@@ -13,7 +13,6 @@ from kitops.registry.auth import (
     TokenAnswer,
     TokenRequest,
     basic_header,
-    check_realm,
     handshake,
     parse_challenges,
 )
@@ -78,46 +77,8 @@ def test_scopes_cover(have: str, want: str, covers: bool) -> None:
     assert Scopes.parse(have).covers(Scopes.parse(want)) is covers
 
 
-@pytest.mark.parametrize(
-    ("realm", "registry"),
-    [
-        ("https://auth.example.org/token", REGISTRY),
-        ("https://auth.example.org/token", "http://registry.example.com:5000"),
-        ("http://registry.example.com:5000/token", "http://registry.example.com:5000"),
-        ("http://127.0.0.1:9/token", "http://localhost:5000"),
-        ("http://[::1]:9/token", "http://127.0.0.1:5000"),
-    ],
-)
-@pytest.mark.parametrize("secret", [True, False])
-def test_a_realm_may_be_asked(realm: str, registry: str, secret: bool) -> None:
-    assert check_realm(realm, registry, secret=secret) is None
-
-
-@pytest.mark.parametrize(
-    ("realm", "registry"),
-    [
-        ("http://registry.example.com/token", REGISTRY),  # TLS given up
-        ("http://169.254.169.254/latest", "http://registry.example.com:5000"),
-        ("http://registry.example.com:5001/token", "http://registry.example.com:5000"),
-        ("http://127.0.0.1:80/token", REGISTRY),  # our own machine, on a stranger's behalf
-        ("http://127.0.0.1:80/token", "https://127.0.0.1:5000"),
-        ("ftp://registry.example.com/token", REGISTRY),
-        ("file:///etc/passwd", REGISTRY),
-        ("https://", REGISTRY),
-        ("/token", REGISTRY),
-        ("https://host:99999999/token", REGISTRY),
-        ("https://user:pass@auth.example.org/token", REGISTRY),
-        ("", REGISTRY),
-    ],
-)
-@pytest.mark.parametrize("secret", [True, False])
-def test_a_realm_may_not_be_asked(realm: str, registry: str, secret: bool) -> None:
-    with pytest.raises(AuthenticationError):
-        check_realm(realm, registry, secret=secret)
-
-
 def bearer(**parameters: str) -> Challenge:
-    return Challenge("bearer", {"realm": "https://auth.example.org/token", **parameters})
+    return Challenge("bearer", {"realm": "https://registry.example.com/token", **parameters})
 
 
 def play(
@@ -145,17 +106,17 @@ def test_an_anonymous_token_is_asked_for_by_get() -> None:
 
 
 def test_a_password_is_sent_by_basic_and_a_realms_own_query_is_kept() -> None:
-    challenge = Challenge("bearer", {"realm": "https://auth.example.org/token?account=x"})
+    challenge = Challenge("bearer", {"realm": "https://registry.example.com/token?account=x"})
     (request,), token = play(challenge, Credential("me", "pässword"), TokenAnswer(200, b'{"access_token":"abc"}'))
     assert request.headers == {"Authorization": "Basic " + base64.b64encode("me:pässword".encode()).decode()}
-    assert request.url.startswith("https://auth.example.org/token?account=x&scope=")
+    assert request.url.startswith("https://registry.example.com/token?account=x&scope=")
     assert token == Token("abc", 50.0)  # sixty seconds where nothing is said
 
 
 def test_an_identity_token_is_exchanged_by_post() -> None:
     credential = Credential(identity_token="refresh&me")
     (request,), token = play(bearer(service="reg"), credential, TokenAnswer(200, b'{"access_token":"abc"}'))
-    assert (request.method, request.url) == ("POST", "https://auth.example.org/token")
+    assert (request.method, request.url) == ("POST", "https://registry.example.com/token")
     assert parse_qs((request.body or b"").decode()) == {
         "grant_type": ["refresh_token"],
         "service": ["reg"],
