@@ -7,6 +7,7 @@ an exit code of its own::
     KitError                      1
       InvalidValueError           2
         KitfileError              2
+        HeaderError               2
       PackError                   3
       NotFoundError               4
       IntegrityError              5
@@ -141,6 +142,26 @@ class KitfileError(InvalidValueError):
             for problem in self.problems
         ]
         return found
+
+
+class HeaderError(InvalidValueError):
+    """The header of a file of weights is malformed.
+
+    Args:
+        what: the file, for people.
+        offset: the byte from its beginning where that showed.
+        problem: what is wrong.
+    """
+
+    kind = "header"
+
+    def __init__(self, what: str, offset: int, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{what}, byte {offset}: {problem}", hint=hint)
+        self.what = what
+        self.offset = offset
+
+    def to_json(self) -> dict[str, object]:
+        return super().to_json() | {"file": self.what, "offset": self.offset}
 
 
 class PackError(KitError):
