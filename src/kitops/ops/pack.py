@@ -142,7 +142,7 @@ def pack(place: Place, context: Path, options: PackOptions | None = None) -> Pac
         layers = _pack_layers(place, jobs, lease, cache=options.cache)
         build = build_modelpack if options.modelpack else build_modelkit
         built = build(kitfile, [done.layer for done in layers], options.annotations)
-        desc = _keep(place, built, references, lease)
+        desc = keep(place, built, references, lease)
     return Packed(
         desc,
         references,
@@ -260,8 +260,18 @@ class _Work:
         return record, is_new
 
 
-def _keep(place: Place, built: Built, references: Sequence[Reference], lease: Lease) -> Descriptor:
-    """Put config and manifest, and make the ModelKit a root under every name that it was given."""
+def keep(place: Place, built: Built, references: Sequence[Reference], lease: Lease) -> Descriptor:
+    """Put config and manifest, and make the ModelKit a root under every name that it was given.
+
+    Args:
+        place: where.
+        built: the ModelKit; its layers are in the store, held by ``lease``.
+        references: its names; none leaves it untagged.
+        lease: holds everything until it is named.
+
+    Raises:
+        FileSystemError: the store cannot be written.
+    """
     store, manifest = place.store, built.manifest
     desc = manifest.descriptor
     store.blobs.put_bytes(built.config, manifest.config.media_type, lease)
