@@ -241,7 +241,7 @@ class _Api(_Answers):
         entries += [{"type": "directory", "oid": "0" * 40, "size": 0, "path": path} for path in sorted(directories)]
         for path, content in sorted(repo.commits[commit].items()):
             size = len(content) if isinstance(content, bytes) else content.stat().st_size
-            entry: dict[str, object] = {"type": "file", "oid": "1" * 40, "size": size, "path": path}
+            entry: dict[str, object] = {"type": "file", "oid": _oid(content, size), "size": size, "path": path}
             if size >= BIG:
                 entry["lfs"] = {"oid": self.hub.digest(content), "size": size, "pointerSize": 130}
             entries.append(entry)
@@ -273,6 +273,11 @@ class _Api(_Answers):
         location = f"{self.hub.storage}/blob/{digest}?X-Signature=secret-of-storage"
         headers = {"Location": location, "X_Repo_Commit": commit, "X_Linked_Size": str(size)}
         self.say(302, b"", X_Linked_Etag=f'"{digest}"', **headers)
+
+
+def _oid(content: bytes | Path, size: int) -> str:
+    """The id of a git object with this content; of a file on the disk nobody looks at it."""
+    return "1" * 40 if isinstance(content, Path) else hashlib.sha1(b"blob %d\0" % size + content).hexdigest()
 
 
 class _Storage(_Answers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
@@ -48,7 +49,10 @@ class KitGroup(click.Group):
 
 
 class LazyGroup(KitGroup):
-    """Commands named in ``entries`` live in modules ``<package>.<name>`` as the attribute ``command``."""
+    """Commands named in ``entries`` live in modules ``<package>.<name>`` as the attribute ``command``.
+
+    A name that Python keeps for itself (``import``) has an underscore behind it there.
+    """
 
     def __init__(self, *args: Any, package: str, entries: Mapping[str, Entry], **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -61,7 +65,7 @@ class LazyGroup(KitGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in self.entries:
             return None
-        module = import_module(f"{self._package}.{cmd_name}")
+        module = import_module(f"{self._package}.{cmd_name}{'_' * iskeyword(cmd_name)}")
         found: click.Command = module.command
         return found
 

@@ -13,6 +13,7 @@ _ALL_ELSE = "The command itself"
 ENTRIES = {
     "init": Entry("Write a Kitfile for a directory", _PACKAGING),
     "kitfile": Entry("Check Kitfiles; print their JSON Schema", _PACKAGING),
+    "import": Entry("Import a model or dataset from where it lives", _PACKAGING),
     "pack": Entry("Pack a directory into a ModelKit in the local store", _PACKAGING),
     "unpack": Entry("Unpack a ModelKit, or parts of it, into a directory", _PACKAGING),
     "push": Entry("Upload a ModelKit to a registry", _SHARING),

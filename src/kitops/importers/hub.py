@@ -188,5 +188,5 @@ def _file(entry: Any) -> RemoteFile:
     """A file as the hub lists it; of what lies in LFS it tells the SHA-256 of the bytes."""
     lfs = entry.lfs
     if lfs is None:
-        return RemoteFile(entry.path, entry.size)
+        return RemoteFile(entry.path, entry.size, git_blob=entry.blob_id)
     return RemoteFile(entry.path, lfs.size, Digest.parse(f"sha256:{lfs.sha256}"))

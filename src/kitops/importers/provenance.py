@@ -25,11 +25,11 @@ BUILDER: Final = "https://kitops.org/kit"
 
 @dataclass(frozen=True, slots=True)
 class ImportedFile:
-    """A file as it was imported: its path in the source, size in bytes, SHA-256."""
+    """A file as it was imported: its path in the source, size in bytes, digests by algorithm as SLSA names them."""
 
     path: str
     size: int
-    digest: Digest
+    digests: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def build_predicate(done: Import) -> dict[str, Json]:
     origin = done.origin
     source: dict[str, Json] = {"uri": _pinned(origin), "digest": dict(origin.digests)}
     files: list[Json] = [
-        {"name": file.path, "digest": {file.digest.algorithm: file.digest.encoded}, "annotations": {"size": file.size}}
+        {"name": file.path, "digest": dict(file.digests), "annotations": {"size": file.size}}
         for file in sorted(done.files, key=lambda file: file.path)
     ]
     return {

@@ -47,12 +47,14 @@ class RemoteFile:
         path: relative, with ``/``.
         size: in bytes.
         digest: SHA-256 of its bytes where the source knows it before they are fetched: the digest of its raw layer.
+        git_blob: the id of the git object with these bytes, where there is one: the same id, the same bytes.
         executable: whether its mode says so.
     """
 
     path: str
     size: int
     digest: Digest | None = None
+    git_blob: str = ""
     executable: bool = False
 
 

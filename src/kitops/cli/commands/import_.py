@@ -1,0 +1,109 @@
+"""``kit import``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from kitops.cli._options import kit_command, network_options, option, result_format
+from kitops.cli._output import to_stdout
+from kitops.cli._values import read_stdin
+from kitops.errors import FileSystemError
+
+if TYPE_CHECKING:
+    from kitops.cli._session import Session
+    from kitops.cli._settings import NetworkFlags
+    from kitops.ops.import_ import Imported
+
+
+@kit_command(
+    "import",
+    examples=[
+        ("kit import org/model", "a model of Hugging Face, as org/model:latest"),
+        ("kit import datasets/org/data --ref v1.0 -t registry.example.com/team/data:v1", "a dataset, at a tag"),
+        ("kit import org/model --prefer safetensors --exclude '*.onnx'", "one format of the weights"),
+    ],
+)
+@click.argument("source")
+@option("--ref", "revision", default="", metavar="REVISION", help="Branch, tag or commit; main without it.")
+@option("--token", help="Access token of the source; it is better kept in HF_TOKEN or the source's own login.")
+@option("-t", "--tag", "tags", multiple=True, metavar="REF", help="What it is called; org/repo:latest without it.")
+@option("-f", "--file", "kitfile", metavar="FILE", type=click.Path(), help="Use this Kitfile; - reads it from stdin.")
+@option("--include", multiple=True, metavar="GLOB", help="Only files that match; can be repeated.")
+@option("--exclude", multiple=True, metavar="GLOB", help="No files that match; can be repeated.")
+@option(
+    "--prefer", default="", metavar="FORMAT", help="Of weights in several formats take this one: safetensors, gguf …"
+)
+@option("--tool", type=click.Choice(["hf", "git"]), help="How to fetch a URL of Hugging Face; hf without it.")
+@option("--depth", type=int, default=0, metavar="N", show_default=True,
+        help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip
+@option("--attestation-output", metavar="FILE", help="Write the SLSA provenance predicate there; - prints it.")
+@network_options
+@result_format
+@click.pass_obj
+def command(session: Session, /, *, source: str, kitfile: str | None, network: NetworkFlags, **given: Any) -> None:
+    """Import a model or dataset from where it lives into the local store.
+
+    SOURCE is a repository of Hugging Face (org/model, datasets/org/data, or its URL).
+    """
+    from kitops import __version__
+    from kitops.importers.location import parse_location
+    from kitops.oci.reference import Reference
+    from kitops.ops.import_ import ImportOptions, import_
+    from kitops.ops.sources import SourceOptions, open_source
+
+    endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
+    location = parse_location(source, hub_host=endpoint, tool=given["tool"] or "")
+    options = ImportOptions(
+        references=tuple(ref for tag in given["tags"] for ref in Reference.parse_tags(tag)),
+        kitfile_text=_read(kitfile),
+        include=given["include"],
+        exclude=given["exclude"],
+        prefer=given["prefer"],
+        depth=given["depth"],
+        version=__version__,
+    )
+    reach = SourceOptions(revision=given["revision"], token=given["token"], user_agent=f"kitops/{__version__}")
+    with session.place(network) as place, open_source(location, reach) as tree:
+        imported = import_(place, tree, options)
+    if given["attestation_output"]:
+        _write(given["attestation_output"], json.dumps(imported.predicate, indent=2) + "\n")
+    if given["attestation_output"] != "-":  # which has stdout for itself
+        session.result(f"Model saved: {imported.desc.digest}", _to_json(imported))
+
+
+def _read(kitfile: str | None) -> bytes | None:
+    if kitfile is None:
+        return None
+    if kitfile == "-":
+        return read_stdin()
+    try:
+        return Path(kitfile).read_bytes()
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", kitfile) from error
+
+
+def _write(target: str, text: str) -> None:
+    if target == "-":
+        to_stdout(text)
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FileSystemError.wrap(error, "writing", target) from error
+
+
+def _to_json(imported: Imported) -> dict[str, Any]:
+    return {
+        "digest": str(imported.desc.digest),
+        "references": [str(ref) for ref in imported.references],
+        "source": imported.origin.uri,
+        "revision": imported.origin.revision,
+        "size": imported.size,
+        "fetchedSize": imported.fetched_size,
+    }

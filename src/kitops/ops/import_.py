@@ -1,0 +1,200 @@
+"""``kit import``: a model or dataset from where it lives becomes a ModelKit in the local store.
+
+A part of the Kitfile that is one file becomes a raw layer: of what lies in LFS the source knows the SHA-256, which is
+the layer's digest, so what is there already is not fetched. Directories become tar layers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from kitops.content.events import Message
+from kitops.errors import PackError
+from kitops.formats.build import build_modelkit
+from kitops.formats.plan import plan_layers
+from kitops.importers.pick import pick
+from kitops.importers.provenance import Import, ImportedFile, build_predicate
+from kitops.kitfile.dump import dump
+from kitops.kitfile.parse import parse
+from kitops.layers.codec import Codec
+from kitops.layers.write import Format
+from kitops.oci.reference import Reference
+from kitops.ops.describe_tree import describe_tree
+from kitops.ops.gather import Gathering, Work
+from kitops.ops.pack import keep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from kitops.content.protocols import Run
+    from kitops.errors import Problem
+    from kitops.importers.tree import Origin, RemoteFile, Tree
+    from kitops.kitfile.schema import Kitfile
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.gojson import Json
+    from kitops.ops.place import Place
+
+_UNFIT: Final = re.compile(r"[^a-z0-9._-]+|[._-]{2,}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """How to import.
+
+    Args:
+        references: what the ModelKit is to be called; none takes the source's own name (``org/repo:latest``).
+        kitfile_text: a Kitfile instead of the generated one.
+        include: globs, one of which a file's path must match; none takes every file.
+        exclude: globs of files that are left out.
+        prefer: a format of weights: others beside it are left out.
+        depth: as of ``kit init``.
+        edit: given the Kitfile's text before anything is fetched; what it returns is used.
+        version: of kitops, for the provenance.
+    """
+
+    references: tuple[Reference, ...] = ()
+    kitfile_text: bytes | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    prefer: str = ""
+    depth: int = 0
+    edit: Callable[[str], str] | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What was imported.
+
+    Args:
+        desc: of the ModelKit's manifest.
+        references: what it is called.
+        kitfile: of it.
+        origin: where it is from.
+        predicate: SLSA v1 provenance of the import: JSON-compatible.
+        size: bytes of all layers.
+        fetched_size: bytes that came from the source.
+    """
+
+    desc: Descriptor
+    references: tuple[Reference, ...]
+    kitfile: Kitfile
+    origin: Origin
+    predicate: Mapping[str, Json] = field(repr=False)
+    size: int = 0
+    fetched_size: int = 0
+
+
+def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> Imported:
+    """Import ``tree`` into the local store.
+
+    Raises:
+        InvalidValueError: the filters leave nothing, or the Kitfile is not right.
+        PackError: a path of the Kitfile is not in the source.
+        SourceError: the source does not give what it lists.
+        IntegrityError: a file is not what the source said.
+        NetworkError: the connection failed; run again, it goes on.
+        FileSystemError: the disk is full.
+    """
+    options = options or ImportOptions()
+    started = _now()
+    files = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer)
+    kitfile = _choose_kitfile(tree, files, options, place.run)
+    parts = _match(kitfile, files, tree.origin)
+    references = options.references or (default_reference(tree.origin),)
+    with place.store.lease("import") as lease:
+        gathering = Gathering(place.store, tree, lease, place.run)
+        layers = gathering.make_layers(parts)
+        desc = keep(place, build_modelkit(kitfile, layers, {}), references, lease)
+    done = Import(
+        origin=tree.origin,
+        files=[ImportedFile(file.path, file.size, gathering.digests_of(file)) for _, found in parts for file in found],
+        version=options.version,
+        parameters=_parameters(options),
+        started=started,
+        finished=_now(),
+    )
+    return Imported(
+        desc,
+        references,
+        kitfile,
+        tree.origin,
+        build_predicate(done),
+        size=sum(layer.record.size for layer in layers),
+        fetched_size=gathering.fetched_size,
+    )
+
+
+def default_reference(origin: Origin) -> Reference:
+    """What a ModelKit is called when nobody says: the source's own name, as registries spell names."""
+    name = "/".join(filter(None, (_UNFIT.sub("-", word).strip("._-") for word in origin.name.lower().split("/"))))
+    return Reference.parse(f"{name or 'import'}:latest")
+
+
+def _choose_kitfile(tree: Tree, files: Sequence[RemoteFile], options: ImportOptions, run: Run) -> Kitfile:
+    """The Kitfile that was given, or the generated one; edited where that is asked for."""
+    if options.kitfile_text is None:
+        kitfile = describe_tree(tree, files, depth=options.depth)
+        if options.edit is None:
+            return kitfile
+        text = options.edit(dump(kitfile)).encode()
+    else:
+        text = options.kitfile_text
+
+    def warn(problem: Problem) -> None:
+        run.observer(Message("warning", f"Kitfile: {problem}"))
+
+    return parse(text, "Kitfile", warn=warn)
+
+
+def _match(kitfile: Kitfile, files: Sequence[RemoteFile], origin: Origin) -> list[Work]:
+    """Each layer of the Kitfile with the files that go into it.
+
+    Raises:
+        PackError: a path of the Kitfile is not in the source.
+    """
+    listed = {file.path: file for file in files}
+    found: list[Work] = []
+    missing = []
+    for planned in plan_layers(kitfile, form=Format.TAR, codec=Codec.NONE):
+        path = planned.part.path
+        if path in listed:
+            found.append((replace(planned, form=Format.RAW), (listed[path],)))
+            continue
+        below = tuple(
+            file for file in files if _is_below(file.path, path) and not _is_taken(file.path, planned.deeper, path)
+        )
+        if not below:
+            missing.append(f"{planned.part.field}: {path}")
+        found.append((planned, below))
+    if missing:
+        raise PackError(
+            f"{origin.name} does not have what the Kitfile names: {', '.join(missing)}",
+            hint="check the paths, and the filters --include and --exclude",
+        )
+    return found
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return directory == "." or path.startswith(f"{directory}/")
+
+
+def _is_taken(path: str, deeper: Collection[str], own: str) -> bool:
+    """Whether another layer below ``own`` takes ``path``."""
+    return any(_is_below(other, own) and (path == other or _is_below(path, other)) for other in deeper if other != ".")
+
+
+def _parameters(options: ImportOptions) -> dict[str, Json]:
+    given: dict[str, Json] = {
+        "include": list(options.include),
+        "exclude": list(options.exclude),
+        "prefer": options.prefer,
+    }
+    return {key: value for key, value in given.items() if value}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
