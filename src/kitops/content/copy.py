@@ -55,13 +55,36 @@ def copy(source: Source, sink: Sink, root: Descriptor, run: Run, *, verb: str = 
         KitError: whatever source and sink raise.
     """
     manifests: dict[Descriptor, bytes] = {}
-    blobs = _list_graph(source, root, manifests, run, depth=0)
+    blobs = list_graph(source, root, manifests, run)
     unique = list({blob.digest: blob for blob in blobs}.values())
     run.observer(Planned(verb, len(unique), sum(blob.size for blob in unique)))
     jobs = [partial(_copy_blob, source, sink, blob) for blob in sorted(unique, key=lambda blob: -blob.size)]
     moved = [size for size in run_all(jobs, run, workers=run.concurrency) if size is not None]
     count = sum(_put_manifest(sink, desc, raw, run) for desc, raw in manifests.items())
     return Copied(len(moved) + count, sum(moved), len(jobs) - len(moved) + len(manifests) - count)
+
+
+def list_graph(
+    source: Source, desc: Descriptor, manifests: dict[Descriptor, bytes], run: Run, *, depth: int = 0
+) -> list[Descriptor]:
+    """The blobs below ``desc``; its manifests are gathered into ``manifests``, children before their parents.
+
+    Raises:
+        InvalidValueError: a manifest does not parse, or indexes nest too deeply.
+        KitError: whatever the source raises.
+    """
+    if depth > MAX_DEPTH:
+        raise InvalidValueError(f"{desc.digest}: indexes are nested more than {MAX_DEPTH} deep")
+    run.cancel.check()
+    raw = source.fetch(desc)
+    blobs: list[Descriptor] = []
+    for child in children_of(desc, raw):
+        if is_manifest(child):
+            blobs += list_graph(source, child, manifests, run, depth=depth + 1)
+        else:
+            blobs.append(child)
+    manifests[desc] = raw
+    return blobs
 
 
 def children_of(desc: Descriptor, raw: bytes) -> tuple[Descriptor, ...]:
@@ -93,24 +116,6 @@ class BytesReader:
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
-
-
-def _list_graph(
-    source: Source, desc: Descriptor, manifests: dict[Descriptor, bytes], run: Run, *, depth: int
-) -> list[Descriptor]:
-    """The blobs below ``desc``; its manifests are gathered into ``manifests``, children before their parents."""
-    if depth > MAX_DEPTH:
-        raise InvalidValueError(f"{desc.digest}: indexes are nested more than {MAX_DEPTH} deep")
-    run.cancel.check()
-    raw = source.fetch(desc)
-    blobs: list[Descriptor] = []
-    for child in children_of(desc, raw):
-        if is_manifest(child):
-            blobs += _list_graph(source, child, manifests, run, depth=depth + 1)
-        else:
-            blobs.append(child)
-    manifests[desc] = raw
-    return blobs
 
 
 def _copy_blob(source: Source, sink: Sink, desc: Descriptor, run: Run) -> int | None:
