@@ -1,0 +1,132 @@
+"""An OCI image layout in a directory: a source and a sink of content."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import InvalidValueError, StoreError, printable
+from kitops.layout.contents import INDEX_FILE, LAYOUT, LAYOUT_FILE, Contents, blob_path
+from kitops.layout.index import EMPTY, Names
+from kitops.layout.newfile import new_file, telling, write_at
+from kitops.layout.receive import receive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kitops.content.protocols import Reader, Run
+    from kitops.oci.descriptor import Descriptor
+
+_WRITES: Final = 100
+"""How often ``index.json`` is written when others write it at the same time."""
+
+
+class LayoutDirectory(Contents):
+    """A layout below a directory. Blobs and ``index.json`` appear whole or not at all; nothing is locked.
+
+    Args:
+        path: the directory; see :func:`open_directory`.
+        run: its cancel token is watched.
+    """
+
+    def __init__(self, path: str, run: Run) -> None:
+        super().__init__(_DirectoryFiles(path), f"the layout {printable(path)}")
+        self._path = path
+        self._run = run
+
+    # --- sink
+
+    def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
+        """Take a blob or manifest; it exists afterwards, whole and verified, or not at all.
+
+        Raises:
+            IntegrityError: the bytes are not what ``desc`` says.
+            FileSystemError: it cannot be written.
+        """
+        path = f"{self._path}/{blob_path(desc.digest)}"
+        with telling("writing", path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        with new_file(path) as file:
+            receive(file, desc, reader, moved, run=self._run)
+            file.publish()
+
+    def tag(self, desc: Descriptor, tag: str) -> None:
+        """Call a manifest that is here ``tag``, in ``index.json``."""
+        self._edit(lambda names: names.with_name(desc, tag))
+
+    def keep(self, desc: Descriptor) -> None:
+        """List a manifest that is here in ``index.json`` without a name."""
+        self._edit(lambda names: names.with_nameless(desc))
+
+    def _edit(self, change: Callable[[Names], bytes]) -> None:
+        """Change ``index.json`` until it is what it should be: of two who write at once, the one who lost writes again.
+
+        Raises:
+            StoreError: others write it all the time.
+            FileSystemError: it cannot be written.
+        """
+        for attempt in range(_WRITES):
+            names = self.names()
+            new = change(names)
+            if new == names.raw:
+                return
+            with new_file(f"{self._path}/{INDEX_FILE}") as file:
+                with telling("writing", file.path):
+                    write_at(file.fd, new, 0)
+                file.publish()
+            self._run.cancel.wait(0.001 * attempt)
+        raise StoreError(f"{INDEX_FILE} of {self.what} is changed by others all the time", hint="run it again")
+
+
+def open_directory(path: str, run: Run, *, create: bool = False) -> LayoutDirectory:
+    """The layout in the directory ``path``.
+
+    Args:
+        path: the directory.
+        run: its cancel token is watched.
+        create: make an empty layout where there is nothing, or an empty directory.
+
+    Raises:
+        InvalidValueError: there is something else, or it is to be written to and is the store of ``kit`` itself.
+        FileSystemError: it cannot be read or made.
+    """
+    directory = LayoutDirectory(path, run)
+    if create:
+        if os.path.isdir(f"{path}/refs") and os.path.isdir(f"{path}/leases"):
+            raise InvalidValueError(
+                f"{printable(path)} is a store of kit", hint="write store:REFERENCE to copy into it"
+            )
+        with telling("creating", path):
+            os.makedirs(path, exist_ok=True)
+            is_empty = not os.listdir(path)
+        if is_empty:
+            for name, content in ((INDEX_FILE, EMPTY), (LAYOUT_FILE, LAYOUT)):
+                with new_file(f"{path}/{name}") as file:
+                    write_at(file.fd, content, 0)
+                    file.publish()
+    directory.check_layout()
+    return directory
+
+
+class _DirectoryFiles:
+    """Args: root: the directory."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def size(self, name: str) -> int | None:
+        path = f"{self._root}/{name}"
+        with telling("reading", path):
+            try:
+                return os.stat(path).st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Reader]:
+        path = f"{self._root}/{name}"
+        with telling("reading", path):
+            file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below
+        with file:
+            yield file

@@ -1,0 +1,117 @@
+"""A file that appears under its name whole, or not at all.
+
+Where the system can (Linux: ``O_TMPFILE``) the file has no name until then, so that not even ``kill -9`` leaves
+anything of it. Elsewhere it has a hidden name beside its own, which is removed unless the process is killed.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import FileSystemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MODE: Final = 0o666
+"""Less the umask."""
+_CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+@dataclass(slots=True)
+class NewFile:
+    """A file that is being written.
+
+    Args:
+        fd: open for reading and writing; closed by the block that gave it.
+        path: what it will be called.
+        hidden: what it is called until then; None where it has no name.
+    """
+
+    fd: int
+    path: str
+    hidden: str | None
+
+    def publish(self) -> None:
+        """Flush it and give it its name; what had that name before is replaced.
+
+        Raises:
+            FileSystemError: it could not be done; what had the name is as it was.
+        """
+        with telling("writing", self.path):
+            os.fsync(self.fd)
+            if self.hidden is None:
+                self.hidden = _link(self.fd, _hidden(self.path))
+            os.replace(self.hidden, self.path)
+            self.hidden = None
+
+
+@contextmanager
+def new_file(path: str) -> Iterator[NewFile]:
+    """A file beside ``path``; it is gone after the block unless :meth:`NewFile.publish` was called.
+
+    Raises:
+        FileSystemError: it cannot be made.
+    """
+    with telling("writing", path):
+        file = _open(path)
+    try:
+        yield file
+    finally:
+        os.close(file.fd)
+        if file.hidden is not None:
+            with suppress(OSError):
+                os.unlink(file.hidden)
+
+
+@contextmanager
+def telling(doing: str, path: str, *, needed: int | None = None) -> Iterator[None]:
+    """In the block, an OSError becomes FileSystemError, with both numbers where space for ``needed`` bytes is short."""
+    try:
+        yield
+    except OSError as error:
+        raise FileSystemError.wrap(error, doing, path, needed=needed, free=free_space(path)) from error
+
+
+def free_space(path: str) -> int | None:
+    """Bytes free for us where ``path`` is or will be; None where the system does not tell."""
+    try:
+        found = os.statvfs(os.path.dirname(path) or ".")
+    except (OSError, AttributeError):
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def write_at(descriptor: int, content: memoryview | bytes, offset: int) -> None:
+    """Write all of ``content`` at ``offset``."""
+    view = memoryview(content)
+    while view:
+        count = os.pwrite(descriptor, view, offset)
+        view, offset = view[count:], offset + count
+
+
+def _open(path: str) -> NewFile:
+    directory = os.path.dirname(path) or "."
+    if hasattr(os, "O_TMPFILE") and os.path.exists("/proc/self/fd"):
+        with suppress(OSError):  # a file system that has no files without names; what else is wrong shows below
+            return NewFile(os.open(directory, os.O_TMPFILE | os.O_RDWR | _CLOEXEC, _MODE), path, None)
+    hidden = _hidden(path)
+    return NewFile(os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, _MODE), path, hidden)
+
+
+def _hidden(path: str) -> str:
+    directory, base = os.path.split(path)
+    return os.path.join(directory, f".{base[:200]}.{os.urandom(8).hex()}")
+
+
+def _link(descriptor: int, path: str) -> str:
+    """Give a file without a name the name ``path`` (open(2), ``O_TMPFILE``); ``path``."""
+    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
+    try:  # with a directory given, Python calls linkat(2) with AT_SYMLINK_FOLLOW
+        os.link(f"/proc/self/fd/{descriptor}", os.path.basename(path), dst_dir_fd=directory, follow_symlinks=True)
+    finally:
+        os.close(directory)
+    return path
