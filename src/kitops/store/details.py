@@ -36,7 +36,8 @@ def describe_kit(blobs: Blobs, desc: Descriptor, absent: tuple[Digest, ...] = ()
     """
     if desc.media_type in mediatype.INDEXES:
         index = Index.parse(blobs.fetch(desc), f"index {desc.digest}")
-        return RefDetails(size=sum(item.size for item in index.manifests), absent=absent)
+        subject = None if index.subject is None else index.subject.digest
+        return RefDetails(size=sum(item.size for item in index.manifests), absent=absent, subject=subject)
     manifest = Manifest.parse(blobs.fetch(desc), f"manifest {desc.digest}")
     size = sum(layer.size for layer in manifest.layers)
     kitfile = manifest.annotations.get(keys.KITFILE)
@@ -50,7 +51,8 @@ def describe_kit(blobs: Blobs, desc: Descriptor, absent: tuple[Digest, ...] = ()
     except InvalidValueError:  # a config of another tool: it is listed by its size alone
         config = None
     name, author = _name_and_author(config)
-    return RefDetails(name, author, size, absent)
+    subject = None if manifest.subject is None else manifest.subject.digest
+    return RefDetails(name, author, size, absent, subject)
 
 
 def _name_and_author(config: Json) -> tuple[str, str]:

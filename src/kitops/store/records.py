@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kitops.errors import InvalidValueError, StoreError
@@ -27,12 +27,14 @@ class RefDetails:
         author: its first author, empty where there is none.
         size: bytes of all its layers.
         absent: layers that a filtered pull left out.
+        subject: the manifest that it refers to (a signature, an attestation); None for what stands by itself.
     """
 
     name: str = ""
     author: str = ""
     size: int = 0
     absent: tuple[Digest, ...] = ()
+    subject: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ def dump_record(record: Record) -> bytes:
     kit: dict[str, Json] = {"name": record.row.name, "author": record.row.author, "size": record.row.size}
     if record.row.absent:
         kit["absent"] = [str(digest) for digest in record.row.absent]
+    if record.row.subject is not None:
+        kit["subject"] = str(record.row.subject)
     bare = Descriptor(
         record.desc.media_type, record.desc.digest, record.desc.size, artifact_type=record.desc.artifact_type
     )
@@ -79,7 +83,9 @@ def parse_record(content: bytes, path: str) -> Record:
         if type(size) is not int:
             raise InvalidValueError("kit.size must be a number of bytes")
         absent = tuple(Digest.parse(expect_text(item, "absent")) for item in expect_list(kit.get("absent"), "absent"))
-        row = RefDetails(expect_text(kit.get("name"), "name"), expect_text(kit.get("author"), "author"), size, absent)
+        subject = None if "subject" not in kit else Digest.parse(expect_text(kit["subject"], "subject"))
+        name, author = expect_text(kit.get("name"), "name"), expect_text(kit.get("author"), "author")
+        row = RefDetails(name, author, size, absent, subject)
         return Record(Descriptor.from_json(table, "ref"), row)
     except (ValueError, RecursionError, InvalidValueError) as error:
         raise StoreError(
@@ -90,4 +96,4 @@ def parse_record(content: bytes, path: str) -> Record:
 def merge_absent(row: RefDetails, exists: Callable[[Digest], bool]) -> RefDetails:
     """``row`` without those absent layers that are there by now."""
     absent = tuple(digest for digest in row.absent if not exists(digest))
-    return row if absent == row.absent else RefDetails(row.name, row.author, row.size, absent)
+    return row if absent == row.absent else replace(row, absent=absent)
