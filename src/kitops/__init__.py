@@ -13,7 +13,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kitops.api import Settings, diff, info, init, inspect, list, pack, pull, push, remove, tag, unpack  # noqa: A004
+    from kitops.api import (
+        Settings,
+        diff,
+        diff_tensors,
+        info,
+        init,
+        inspect,
+        list,  # noqa: A004 - kitops.list is its name
+        pack,
+        pull,
+        push,
+        remove,
+        tag,
+        tensors,
+        unpack,
+    )
     from kitops.errors import KitError
 
 __version__ = "2.0.0.dev0"
@@ -23,6 +38,7 @@ __all__ = [
     "Settings",
     "__version__",
     "diff",
+    "diff_tensors",
     "info",
     "init",
     "inspect",
@@ -32,6 +48,7 @@ __all__ = [
     "push",
     "remove",
     "tag",
+    "tensors",
     "unpack",
 ]
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from kitops.ops.push import Pushed
     from kitops.ops.remove import Removed
     from kitops.ops.tag import Tagged
+    from kitops.ops.tensor_diff import TensorDifference
+    from kitops.ops.tensors import Tensors
     from kitops.ops.unpack import Unpacked
     from kitops.registry.network import Network
 
@@ -237,6 +239,20 @@ def remove(ref: str, *, force: bool = False, remote: bool = False, settings: Set
 def diff(a: str, b: str, *, settings: Settings | None = None) -> Difference:
     """What differs between two ModelKits; ``local://`` and ``remote://`` in front say where to look."""
     from kitops.ops.diff import diff as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), a, b)
+
+
+def tensors(ref: str, *, remote: bool = False, settings: Settings | None = None) -> Tensors:
+    """The tensors in the safetensors and GGUF files of ``ref``, from their headers: with ``remote`` without a pull."""
+    from kitops.ops.tensors import tensors as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse(ref), remote=remote)
+
+
+def diff_tensors(a: str, b: str, *, settings: Settings | None = None) -> TensorDifference:
+    """Which tensors differ between two ModelKits, as far as headers tell; references as for :func:`diff`."""
+    from kitops.ops.tensor_diff import tensor_diff as work  # noqa: PLC0415 - as above
 
     return work(make_place(settings), a, b)
 

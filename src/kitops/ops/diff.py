@@ -122,7 +122,7 @@ def diff(place: Place, a: str, b: str) -> Difference:
         InvalidValueError: a reference does not parse, or has neither tag nor digest.
         NotFoundError: there is no such ModelKit.
     """
-    parsed = [_parse_side(text) for text in (a, b)]
+    parsed = [parse_side(text) for text in (a, b)]
     with ExitStack() as stack:
         located = [stack.enter_context(locate(place, ref, where)) for ref, where in parsed]
         one, other = (_Side(found, read_modelkit(found.source, found.desc)) for found in located)
@@ -137,7 +137,12 @@ def diff(place: Place, a: str, b: str) -> Difference:
     )
 
 
-def _parse_side(text: str) -> tuple[Reference, Where]:
+def parse_side(text: str) -> tuple[Reference, Where]:
+    """A reference, and where to look for it; as :func:`diff` takes them.
+
+    Raises:
+        InvalidValueError: it does not parse, or has neither tag nor digest.
+    """
     where: Where = "local-first"
     if text.startswith("local://"):
         where, text = "local", text.removeprefix("local://")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Reader, Run
     from kitops.oci.reference import Reference
+    from kitops.registry.blob_ranges import BlobRanges
     from kitops.registry.credentials import FindsCredential
     from kitops.registry.network import Network
     from kitops.registry.transport import Answer
@@ -162,6 +163,25 @@ class Repository:
         )
         with open_whole(self._session, request, desc) as reader:
             yield reader
+
+    @contextmanager
+    def ranges(self, desc: Descriptor, *, limit: int) -> Iterator[BlobRanges]:
+        """A blob to be read in parts, unverified, while the block runs.
+
+        Args:
+            desc: the blob.
+            limit: bytes that are read at most where the registry has no ranges.
+        """
+        request = Request(
+            method="GET", target=self._target(desc), doing="reading", what=self._what(desc), scopes=self._pull
+        )
+        from kitops.registry.blob_ranges import BlobRanges  # noqa: PLC0415 - only who looks into a blob needs it
+
+        found = BlobRanges(self._session, request, desc.size, limit)
+        try:
+            yield found
+        finally:
+            found.close()
 
     # --- sink
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from kitops.errors import FileSystemError, KitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from kitops.oci.descriptor import Descriptor
 
 BLOCK: Final = 64 << 10
 """Bytes of the first read: the whole header of most models."""
@@ -27,6 +30,15 @@ class Ranges(Protocol):
 
     def read_at(self, offset: int, size: int) -> bytes:
         """``size`` bytes from ``offset`` on; fewer where the content ends before, none behind its end."""
+        ...
+
+
+@runtime_checkable
+class RangedSource(Protocol):
+    """A source whose blobs can be read anywhere."""
+
+    def ranges(self, desc: Descriptor, *, limit: int) -> AbstractContextManager[Ranges]:
+        """The blob ``desc``, unverified; at most its first ``limit`` bytes where only a stream can be had."""
         ...
 
 

@@ -35,7 +35,7 @@ class Tensor(NamedTuple):
     offset: int
 
     @property
-    def count(self) -> int:
+    def elements(self) -> int:
         """Its elements."""
         return math.prod(self.shape)
 
@@ -74,7 +74,7 @@ def sum_up(tensors: Iterable[Tensor]) -> Totals:
     counts: Counter[str] = Counter()
     number = size = 0
     for tensor in tensors:
-        counts[tensor.dtype] += tensor.count
+        counts[tensor.dtype] += tensor.elements
         number += 1
         size += tensor.size
     ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

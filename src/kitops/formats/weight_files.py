@@ -1,0 +1,138 @@
+"""The files of weights in a layer, with their headers, without the layer being read as a whole.
+
+A raw layer is its own file; in an uncompressed archive each member is found at its place; what is compressed is read as
+a stream, as far as its reader allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import IntegrityError
+from kitops.formats.parts import Kind
+from kitops.layers.codec import PIECE, Codec, decompress
+from kitops.layers.untar import PieceReader, read_members
+from kitops.layers.write import Format
+from kitops.weights.header import INDEX_SUFFIX, has_header, read_header
+from kitops.weights.ranges import Ahead, StreamRanges, TooFarError, Window
+from kitops.weights.safetensors import MAX_INDEX, ShardIndex, parse_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kitops.content.protocols import Run
+    from kitops.formats.modelkit import KitLayer
+    from kitops.weights.ranges import Ranges
+    from kitops.weights.tensors import Header
+
+_MODEL: Final = (Kind.MODEL, Kind.MODEL_PART, None)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """A file of weights in a layer."""
+
+    path: str
+    layer: KitLayer
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """An index of shards in a layer."""
+
+    path: str
+    index: ShardIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A layer that was not read to its end: its limit in bytes."""
+
+    layer: KitLayer
+    limit: int
+
+
+Found = WeightFile | IndexFile | Unread
+
+
+def may_have_weights(layer: KitLayer) -> bool:
+    """Whether ``layer`` is worth a look: a model, a part of one, or one file of that name."""
+    if layer.form is Format.RAW:
+        return _is_wanted(layer.path)
+    return layer.kind in _MODEL
+
+
+def find_weights(layer: KitLayer, blob: Ranges, what: str, run: Run, *, limit: int) -> Iterator[Found]:
+    """The files of weights in ``layer``, in its order.
+
+    Args:
+        layer: tells what it is.
+        blob: its bytes as stored.
+        what: names it in errors.
+        run: watched for the end.
+        limit: bytes of a stream (a compressed layer) that are read at most, uncompressed.
+
+    Raises:
+        HeaderError: a header is malformed.
+        IntegrityError: the layer is damaged.
+        TrustError: it holds something unsafe.
+    """
+    content: Ranges = Ahead(blob)
+    if layer.codec is not Codec.NONE:
+        content = StreamRanges(decompress(_pieces(blob, run), layer.codec, what), None, limit)
+    try:
+        if layer.form is Format.RAW:
+            yield from _look(layer, layer.path, content, what)
+            return
+        archive = _Archive(content, what, run)
+        for member in read_members(archive, layer.base):
+            if not member.is_dir:
+                if _is_wanted(member.path):
+                    window = Window(content, archive.position, member.size)
+                    yield from _look(layer, member.path, window, what)
+                archive.skip(member.size)
+    except TooFarError as error:
+        yield Unread(layer, error.limit)
+
+
+def _is_wanted(path: str) -> bool:
+    return has_header(path) or path.lower().endswith(INDEX_SUFFIX)
+
+
+def _look(layer: KitLayer, path: str, content: Ranges, what: str) -> Iterator[Found]:
+    named = f"{path} in {what}"
+    if has_header(path):
+        yield WeightFile(path, layer, read_header(content, named))
+    elif path.lower().endswith(INDEX_SUFFIX):
+        yield IndexFile(path, parse_index(content.read_at(0, MAX_INDEX + 1), named))
+
+
+def _pieces(blob: Ranges, run: Run) -> Iterator[memoryview]:
+    position = 0
+    while data := blob.read_at(position, PIECE):
+        run.cancel.check()
+        yield memoryview(data)
+        position += len(data)
+
+
+class _Archive(PieceReader):
+    """An archive that passes over the content of its members without reading it."""
+
+    def __init__(self, content: Ranges, what: str, run: Run) -> None:
+        super().__init__(iter(()), what)
+        self._content = content
+        self._run = run
+        self.position = 0
+
+    def read(self, size: int) -> bytes:
+        self._run.cancel.check()
+        data = self._content.read_at(self.position, size)
+        if len(data) < size:
+            raise IntegrityError(self.what, "a whole tar archive", "an early end")
+        self.position += size
+        return data
+
+    def skip(self, size: int) -> None:
+        self.position += size
