@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kitops.cli._output import format_size, format_table, lines_printable
+from kitops.cli._output import format_size, format_table, lines_printable, print_json, to_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kitops.cli._session import Session
+    from kitops.cli._settings import NetworkFlags
     from kitops.ops.tensor_diff import TensorDifference
     from kitops.ops.tensors import TensorFile, Tensors
     from kitops.weights.tensors import Tensor, Totals
@@ -17,6 +19,35 @@ FIELDS = ("File", "Name", "DType", "Shape", "Size", "Bytes", "Offset")
 """What a template may ask of a tensor."""
 _HEADER = ("FILE", "TENSOR", "DTYPE", "SHAPE", "SIZE")
 _UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
+
+
+def print_tensors(session: Session, ref: str, output: str, network: NetworkFlags, *, remote: bool) -> None:
+    """Print those of ``ref``: ``output`` is ``table``, ``json`` or a template."""
+    if output in ("table", "json"):
+        found = _read_tensors(session, ref, network, remote=remote)
+        if output == "json":
+            print_json(found.to_json())
+        else:
+            to_stdout(draw_tensors(found))
+        return
+    from kitops.cli._template import Template
+
+    template = Template(output, FIELDS)
+    found = _read_tensors(session, ref, network, remote=remote)
+    to_stdout("".join(template.render(row) + "\n" for row in template_rows(found)))
+
+
+def _read_tensors(session: Session, ref: str, network: NetworkFlags, *, remote: bool) -> Tensors:
+    """Those of a reference, or of a file: a path begins with a dot or slash, which no reference does."""
+    from pathlib import Path
+
+    from kitops.oci.reference import Reference
+    from kitops.ops.tensors import file_tensors, tensors
+
+    if ref.startswith((".", "/")):
+        return file_tensors(Path(ref))
+    with session.place(network) as place:
+        return tensors(place, Reference.parse(ref), remote=remote)
 
 
 def draw_tensors(found: Tensors) -> str:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._options import kit_command, network_options, option, reference, switch
-from kitops.cli._output import print_json, to_stdout
+from kitops.cli._output import print_json
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
-    from kitops.ops.tensors import Tensors
 
 
 @kit_command(
@@ -40,40 +39,12 @@ def command(
     from kitops.ops.inspect import inspect
 
     if tensors:
-        _print_tensors(session, ref, output or "table", network, remote=remote)
+        from kitops.cli._tensors import print_tensors
+
+        print_tensors(session, ref, output or "table", network, remote=remote)
         return
     if output not in (None, "json"):
         raise click.UsageError("--format takes only json without --tensors", click.get_current_context())
     with session.place(network) as place:
         found = inspect(place, Reference.parse(ref), remote=remote)
     print_json(found.to_json())
-
-
-def _print_tensors(session: Session, ref: str, output: str, network: NetworkFlags, *, remote: bool) -> None:
-    from kitops.cli._tensors import FIELDS, draw_tensors, template_rows
-
-    if output in ("table", "json"):
-        found = _read_tensors(session, ref, network, remote=remote)
-        if output == "json":
-            print_json(found.to_json())
-        else:
-            to_stdout(draw_tensors(found))
-        return
-    from kitops.cli._template import Template
-
-    template = Template(output, FIELDS)
-    found = _read_tensors(session, ref, network, remote=remote)
-    to_stdout("".join(template.render(row) + "\n" for row in template_rows(found)))
-
-
-def _read_tensors(session: Session, ref: str, network: NetworkFlags, *, remote: bool) -> Tensors:
-    """Those of a reference, or of a file: a path begins with a dot or slash, which no reference does."""
-    from pathlib import Path
-
-    from kitops.oci.reference import Reference
-    from kitops.ops.tensors import file_tensors, tensors
-
-    if ref.startswith((".", "/")):
-        return file_tensors(Path(ref))
-    with session.place(network) as place:
-        return tensors(place, Reference.parse(ref), remote=remote)
