@@ -6,20 +6,21 @@ copy leaves the sink consistent and is continued by running it again: what is th
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
-from kitops.errors import InvalidValueError, NetworkError
+from kitops.content.protocols import Delivers, Lands
+from kitops.errors import IntegrityError, InvalidValueError, NetworkError
 from kitops.oci import mediatype
 from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from kitops.content.events import Observer
     from kitops.content.protocols import Run, Sink, Source
     from kitops.oci.descriptor import Descriptor
 
@@ -28,6 +29,9 @@ MAX_DEPTH: Final = 8
 
 ATTEMPTS: Final = 3
 """How often one blob is tried when the network fails in its middle."""
+
+WORTH_LANDING: Final = 32 * 1024 * 1024
+"""Bytes from which on a blob is fetched piece by piece, and a killed attempt continued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +129,49 @@ def _copy_blob(source: Source, sink: Sink, desc: Descriptor, run: Run) -> int | 
     if sink.exists(desc):
         run.observer(Finished(item, "exists"))
         return None
-    for attempt in range(1, ATTEMPTS + 1):
-        meter = _Meter(item, run.observer)
+    meter = _Meter(item, run.observer)
+    if isinstance(source, Delivers) and isinstance(sink, Lands) and desc.size >= WORTH_LANDING:
+        with sink.land(desc) as landing:
+            source.deliver(desc, landing, meter.add, run)
+    elif isinstance(source, Delivers):
+        _put_twice(source, sink, desc, meter)
+    else:
+        _put_patiently(source, sink, desc, meter, run)
+    run.observer(Finished(item, "done"))
+    return desc.size
+
+
+def _put_twice(source: Source, sink: Sink, desc: Descriptor, meter: _Meter) -> None:
+    """Move a blob whose source has patience of its own; wrong bytes are fetched once more."""
+    try:
+        _put(source, sink, desc, meter)
+    except IntegrityError as error:
+        meter.rewind()
+        meter.observer(Message("warning", f"{error.message}; fetching it once more"))
         try:
-            with source.stream(desc) as reader:
-                sink.put(desc, reader, meter.add)
-            break
+            _put(source, sink, desc, meter)
+        except IntegrityError as again:
+            what = f"{again.what} of {source.locator}" if isinstance(source, Delivers) else again.what
+            raise IntegrityError(what, again.expected, again.actual) from again
+
+
+def _put_patiently(source: Source, sink: Sink, desc: Descriptor, meter: _Meter, run: Run) -> None:
+    """Move a blob; where the network fails in its middle, begin it again."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _put(source, sink, desc, meter)
+            return
         except NetworkError as error:
             if attempt == ATTEMPTS or error.permanent:
                 raise
             meter.rewind()
             run.observer(Message("warning", f"{error.message}; trying again"))
             run.cancel.wait(attempt)
-    run.observer(Finished(item, "done"))
-    return desc.size
+
+
+def _put(source: Source, sink: Sink, desc: Descriptor, meter: _Meter) -> None:
+    with source.stream(desc) as reader:
+        sink.put(desc, reader, meter.add)
 
 
 def _put_manifest(sink: Sink, desc: Descriptor, raw: bytes, run: Run) -> bool:
@@ -155,16 +188,18 @@ def _ignore_size(size: int) -> None:
 
 
 class _Meter:
-    """Counts the bytes of one attempt, so that a failed one can be taken back."""
+    """Counts the bytes of one blob from any thread, so that a failed attempt can be taken back."""
 
-    def __init__(self, item: str, observer: Callable[[Advanced], None]) -> None:
+    def __init__(self, item: str, observer: Observer) -> None:
+        self.observer = observer
         self._item = item
-        self._observer = observer
         self._size = 0
+        self._lock = threading.Lock()
 
     def add(self, size: int) -> None:
-        self._size += size
-        self._observer(Advanced(self._item, size))
+        with self._lock:
+            self._size += size
+        self.observer(Advanced(self._item, size))
 
     def rewind(self) -> None:
-        self._observer(Advanced(self._item, -self._size))
+        self.add(-self._size)

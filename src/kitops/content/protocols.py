@@ -7,7 +7,7 @@ The local store and a registry's repository are both.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from kitops.content.cancel import CancelToken
 from kitops.content.events import Observer, ignore_events
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from kitops.content.spans import Span
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
 
@@ -77,6 +78,85 @@ class Sink(Protocol):
 
     def tag(self, desc: Descriptor, tag: str) -> None:
         """Point ``tag`` at a manifest that is here."""
+        ...
+
+
+class Landing(Protocol):
+    """A place for the bytes of one blob, which may come in any order and from several threads, and survive a kill."""
+
+    @property
+    def desc(self) -> Descriptor:
+        """What must come."""
+        ...
+
+    def missing(self) -> list[Span]:
+        """What is not here yet, in order."""
+        ...
+
+    def write(self, offset: int, chunk: memoryview) -> int:
+        """Take bytes; those that are here already are left as they are.
+
+        May block until earlier bytes are durable. How many bytes were new.
+        """
+        ...
+
+    def is_superseded(self) -> bool:
+        """Whether somebody else finished this blob meanwhile, so that nothing more need come."""
+        ...
+
+    def finish(self) -> None:
+        """Make it the blob, once nothing is missing or it is superseded.
+
+        Raises:
+            IntegrityError: the bytes are not what ``desc`` says; nothing of them is believed from now on.
+        """
+        ...
+
+    def restart(self) -> None:
+        """Forget every byte."""
+        ...
+
+
+@runtime_checkable
+class Lands(Protocol):
+    """A sink that takes a large blob piece by piece, and goes on where an earlier attempt ended."""
+
+    def land(self, desc: Descriptor) -> AbstractContextManager[Landing]:
+        """A place for ``desc``. What came stays after the block, for the next try, unless it was finished."""
+        ...
+
+
+@runtime_checkable
+class Delivers(Protocol):
+    """A source that fills a :class:`Landing`: over several connections where that is faster, and after breaks."""
+
+    @property
+    def locator(self) -> str:
+        """Its name for people."""
+        ...
+
+    def deliver(self, desc: Descriptor, landing: Landing, moved: Callable[[int], None], run: Run) -> None:
+        """Fetch what ``landing`` misses, and finish it.
+
+        Args:
+            desc: the blob.
+            landing: where its bytes go.
+            moved: told the number of new bytes of each step, negative when bytes turned out wrong; from any thread.
+            run: its cancel token is watched.
+
+        Raises:
+            IntegrityError: the bytes were wrong twice.
+            NetworkError: the network failed for longer than patience lasts.
+        """
+        ...
+
+
+@runtime_checkable
+class Ranged(Protocol):
+    """A source that opens a part of a blob."""
+
+    def open_range(self, desc: Descriptor, start: int, end: int) -> AbstractContextManager[Reader]:
+        """The bytes from ``start`` to before ``end``, unverified: only the whole blob can be checked."""
         ...
 
 

@@ -1,31 +1,406 @@
-"""How a blob comes down: one connection, from the first byte to the last.
+"""How a large blob comes down: over one connection first, over more only while that raises the rate.
 
-Ranges, several connections and going on after a break replace :func:`open_whole` behind the same signature.
+The thread that calls :func:`download` supervises; each connection, a *strand*, has a thread that reads from it and
+writes in place. A strand is given the lowest span that is missing: alone, all of it in one request, so that on a fast
+link nothing is different from a plain download; beside others a piece (:func:`kitops.content.spans.piece_size`).
+
+- After half a second at a steady rate, and with seconds left to go, the number of strands is doubled; if the rate did
+  not follow, it goes back to what it was.
+- A strand that gets no byte for a while, or far fewer than the others, is *given up*: its span goes to a new one, and
+  it may write nothing more, whatever it still receives.
+- A strand whose connection breaks gives its span back and goes on after a pause. Patience ends when no strand gets a
+  byte, try after try.
+- Where the registry does not heed ``Range``, one strand reads the whole blob by a plain request.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from kitops.errors import IntegrityError
+from kitops.content.events import Message
+from kitops.content.spans import Span, piece_size
+from kitops.errors import IntegrityError, NetworkError, RegistryError
+from kitops.registry.pace import Pace
+from kitops.registry.resume import Breaks
+from kitops.registry.stretch import RangeRefusedError
+from kitops.registry.transport import BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-    from kitops.content.protocols import Reader
-    from kitops.oci.descriptor import Descriptor
-    from kitops.registry.session import Request, Session
+    from kitops.content.protocols import Landing, Run
+    from kitops.registry.network import Patience
+    from kitops.registry.pace import Spare
+    from kitops.registry.stretch import Stretch
+
+_TICK: Final = 0.1
+_LOOK: Final = 1.0
+"""Seconds between two looks whether somebody else finished the blob."""
+_JOIN: Final = 0.5
 
 
-@contextmanager
-def open_whole(session: Session, request: Request, desc: Descriptor) -> Iterator[Reader]:
-    """The raw body that ``request`` gives, nothing verified but its announced length.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one blob comes from.
+
+    Args:
+        what: names it for people, with its registry.
+        open_range: opens a span.
+        open_whole: opens all of it by a plain request.
+        patience: of the network.
+        spare: connections that may be opened beside the first.
+    """
+
+    what: str
+    open_range: Callable[[int, int], Stretch]
+    open_whole: Callable[[], Stretch]
+    patience: Patience
+    spare: Spare
+
+
+def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run: Run) -> None:
+    """Fetch what ``landing`` misses and finish it; wrong bytes are fetched once more, all of them.
+
+    Args:
+        origin: where from.
+        landing: where to.
+        moved: told the new bytes of each step, negative when they were wrong; from any thread.
+        run: told of breaks; its cancel token is watched.
 
     Raises:
-        IntegrityError: the registry announces another size than ``desc``.
+        IntegrityError: the bytes were wrong twice; it names the registry.
+        NetworkError: the network failed for longer than patience lasts.
+        KitError: the registry refused, or the disk did.
     """
-    with session.send(request) as answer:
-        if answer.size is not None and answer.size != desc.size:
-            raise IntegrityError(request.what, f"{desc.size} bytes", f"{answer.size} bytes")
-        yield answer
+    size = landing.desc.size
+    have = size - sum(span.size for span in landing.missing())
+    if have:
+        moved(have)
+        run.observer(Message("info", f"{landing.desc.digest.short}: {have} of {size} bytes were here already"))
+    for attempt in (1, 2):
+        _Download(origin, landing, moved, run).work()
+        try:
+            landing.finish()
+        except IntegrityError as error:
+            if attempt == 2:
+                raise IntegrityError(
+                    origin.what, error.expected, error.actual, hint="the registry sent it so twice; push it again"
+                ) from error
+            run.observer(Message("warning", f"{origin.what} came damaged; fetching it once more"))
+            moved(-size)
+            landing.restart()
+        else:
+            return
+
+
+@dataclass(slots=True, eq=False)
+class _Strand:
+    """One connection: where it is in its span, and how it does. Times by the monotonic clock."""
+
+    thread: threading.Thread | None = None
+    position: int = 0
+    end: int = 0
+    begun: float = 0.0
+    last: float = 0.0
+    came: int = 0
+    stretch: Stretch | None = None
+    is_reading: bool = False
+    is_writing: bool = False
+    is_given_up: bool = False
+
+    @property
+    def rest(self) -> int:
+        return self.end - self.position
+
+
+@dataclass(slots=True)
+class _Download:
+    """One attempt. Everything below ``changed`` is shared, and changed only under it."""
+
+    origin: Origin
+    landing: Landing
+    moved: Callable[[int], None]
+    run: Run
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    queue: list[Span] = field(default_factory=list)
+    strands: list[_Strand] = field(default_factory=list)
+    failure: BaseException | None = None
+    ended: bool = False
+    is_ranged: bool | None = None
+    breaks: Breaks = field(init=False)
+    pace: Pace = field(init=False)
+    stalls: int = 0
+    fresh: int = 0
+
+    def __post_init__(self) -> None:
+        self.breaks = Breaks(self.origin.patience)
+        self.pace = Pace(self.origin.spare)
+
+    @property
+    def piece(self) -> int:
+        return piece_size(self.landing.desc.size)
+
+    # the supervisor
+
+    def work(self) -> None:
+        """Fetch everything that is missing, or until somebody else has it."""
+        self.queue = self.landing.missing()
+        if not self.queue:
+            return
+        with self.run.cancel.closing(self._abort):
+            try:
+                self._add_strand()
+                self._supervise()
+            finally:
+                self._end()
+        self.run.cancel.check()
+        if self.failure is not None:
+            raise self.failure
+
+    def _supervise(self) -> None:
+        looked = time.monotonic()
+        while True:
+            self.run.cancel.check()
+            with self.changed:
+                if self.failure is not None or not (self.strands or self.queue):
+                    return
+                self.changed.wait(_TICK)
+                now = time.monotonic()
+                self._replace_slow(now)
+                self._grow(now)
+                while self.queue and len(self.strands) < self.pace.target and self.failure is None:
+                    self._add_strand()
+            if now - looked > _LOOK:
+                looked = now
+                if self.landing.is_superseded():
+                    return
+
+    def _add_strand(self) -> None:
+        now = time.monotonic()
+        strand = _Strand(begun=now, last=now)
+        strand.thread = threading.Thread(target=self._pull, args=(strand,), name="download", daemon=True)
+        with self.changed:
+            self.strands.append(strand)
+        strand.thread.start()
+
+    def _grow(self, now: float) -> None:
+        """Let the pace decide how many strands there are; beside others, nobody keeps more than a piece."""
+        if not self.is_ranged:
+            return
+        rest = sum(span.size for span in self.queue) + sum(strand.rest for strand in self.strands)
+        before = self.pace.target
+        self.pace.look(now, self.landing.desc.size - rest, rest)
+        if self.pace.target > max(1, before):
+            for strand in self.strands:
+                self._cut(strand)
+
+    def _cut(self, strand: _Strand) -> None:
+        if strand.rest > self.piece:
+            end = strand.position + self.piece
+            self._give_back(Span(end, strand.end))
+            strand.end = end
+
+    def _replace_slow(self, now: float) -> None:
+        if not self.is_ranged:
+            return
+        patience = self.origin.patience
+        stall = min(patience.stall * 2**self.stalls, patience.read)
+        for strand in tuple(self.strands):
+            stalled = strand.rest > 0 and not strand.is_writing and now - strand.last > stall
+            if stalled or (strand.is_reading and self.pace.is_laggard(strand, self.strands, now)):
+                self.stalls += stalled
+                self.run.observer(Message("debug", f"{self.origin.what}: a slow connection is replaced"))
+                if stalled:
+                    self._note_break(NetworkError(f"reading {self.origin.what}: no byte for {stall:.0f} s"))
+                self._give_up(strand)
+
+    def _give_up(self, strand: _Strand) -> None:
+        """Take the span away from a strand that is waiting for bytes; it writes nothing any more."""
+        strand.is_given_up = True
+        self._leave(strand)
+        if strand.stretch is not None:
+            strand.stretch.abort()
+
+    def _end(self) -> None:
+        """Stop every strand; nothing is written after this."""
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+            strands = tuple(self.strands)
+        self._abort()
+        deadline = time.monotonic() + _JOIN
+        for strand in strands:
+            if strand.thread is None:
+                continue
+            while strand.is_writing:  # a disk may be slow, but a write ends
+                strand.thread.join(_TICK)
+            strand.thread.join(max(0.0, deadline - time.monotonic()))
+        self.pace.close()
+
+    def _abort(self) -> None:
+        """Wake every strand that reads. No lock: a signal handler may call this."""
+        self.ended = True
+        for strand in tuple(self.strands):
+            stretch = strand.stretch
+            if stretch is not None:
+                stretch.abort()
+
+    # a strand's own thread
+
+    def _pull(self, strand: _Strand) -> None:
+        buffer = memoryview(bytearray(BLOCK))
+        try:
+            while self._take(strand):
+                self._try_span(strand, buffer)
+        except BaseException as error:  # noqa: BLE001 - raised by the supervisor
+            self._fail(strand, error)
+        finally:
+            with self.changed:
+                if not strand.is_given_up:
+                    self._leave(strand)
+
+    def _take(self, strand: _Strand) -> bool:
+        """Give a strand the lowest missing span; False when there is none for it."""
+        with self.changed:
+            if self.ended or strand.is_given_up or self.failure is not None or not self.queue:
+                return False
+            if len(self.strands) > self.pace.target:
+                return False
+            span = self.queue.pop(0)
+            if self.is_ranged is False:
+                span, self.queue = Span(0, self.landing.desc.size), []
+            strand.position, strand.end = span.start, span.end
+            strand.begun = strand.last = time.monotonic()
+            strand.came = 0
+            if self.pace.target > 1:
+                self._cut(strand)
+            return True
+
+    def _try_span(self, strand: _Strand, buffer: memoryview) -> None:
+        """Carry a span; a break is waited out."""
+        pause = 0.0
+        try:
+            self._carry(strand, buffer)
+        except NetworkError as error:
+            with self.changed:
+                if self.ended or strand.is_given_up:
+                    return
+                pause = self._note_break(error)
+        except RangeRefusedError:
+            with self.changed:
+                if self.is_ranged is False:
+                    raise
+                self.is_ranged = False
+                self.pace.stop()
+        finally:
+            with self.changed:
+                strand.stretch, strand.is_reading = None, False
+                if not strand.is_given_up and strand.rest:
+                    self._give_back(Span(strand.position, strand.end))
+                    strand.position = strand.end
+        self._pause(pause)
+
+    def _carry(self, strand: _Strand, buffer: memoryview) -> None:
+        with self._open(strand) as stretch:
+            with self.changed:
+                if strand.is_given_up or self.ended:
+                    return
+                strand.stretch, strand.last, strand.is_reading = stretch, time.monotonic(), True
+                if self.is_ranged is None:
+                    self.is_ranged = stretch.is_ranged
+                if not stretch.is_ranged:
+                    self._take_all(strand)
+            while wanted := strand.rest:
+                self.run.cancel.check()
+                count = stretch.readinto(buffer[:wanted])
+                if not count and strand.position < stretch.end:
+                    raise NetworkError(f"reading {self.origin.what}: the connection was closed early")
+                if not count or not self._may_write(strand):
+                    return
+                try:
+                    new = self.landing.write(strand.position, buffer[: min(count, strand.rest)])
+                finally:
+                    strand.is_writing = False
+                self._advance(strand, count, new)
+
+    def _open(self, strand: _Strand) -> Stretch:
+        if self.is_ranged is False:
+            return self.origin.open_whole()
+        return self.origin.open_range(strand.position, strand.end)
+
+    def _take_all(self, strand: _Strand) -> None:
+        """The registry sends the whole blob: this strand reads all of it, alone."""
+        self.is_ranged = False
+        self.pace.stop()
+        for other in tuple(self.strands):
+            if other is not strand and not other.is_writing:
+                self._give_up(other)
+        self.queue = []
+        strand.position, strand.end = 0, self.landing.desc.size
+
+    def _may_write(self, strand: _Strand) -> bool:
+        with self.changed:
+            strand.is_writing = not (strand.is_given_up or self.ended)
+            strand.is_reading = False
+            return strand.is_writing
+
+    def _advance(self, strand: _Strand, count: int, new: int) -> None:
+        with self.changed:
+            strand.position = min(strand.position + count, strand.end)
+            strand.last = time.monotonic()
+            strand.came += count
+            strand.is_reading = True
+            self.fresh += new
+            if new and self.stalls:
+                self.stalls = 0
+        if new:
+            self.moved(new)
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        with self.changed:
+            while (rest := end - time.monotonic()) > 0 and not self.ended:
+                self.changed.wait(min(rest, _TICK))
+                self.run.cancel.check()
+
+    # under the lock
+
+    def _note_break(self, error: NetworkError) -> float:
+        """Count a break; how long to pause."""
+        try:
+            pause = self.breaks.note(error, moved=self.fresh > 0)
+        except NetworkError:
+            if len(self.strands) <= 1:
+                raise
+            pause = self.origin.patience.longest_pause
+        if self.fresh or self.breaks.count == 1:
+            self.run.observer(Message("info", f"{error.message}; going on from there"))
+        self.fresh = 0
+        return pause
+
+    def _give_back(self, span: Span) -> None:
+        self.queue.append(span)
+        self.queue.sort()
+
+    def _leave(self, strand: _Strand) -> None:
+        if strand in self.strands:
+            if strand.rest:
+                self._give_back(Span(strand.position, strand.end))
+            self.strands.remove(strand)
+            self.changed.notify_all()
+
+    def _fail(self, strand: _Strand, error: BaseException) -> None:
+        """An error ends the download, unless it is a registry that wants fewer connections."""
+        with self.changed:
+            if strand.is_given_up or self.ended:
+                return
+            others = len(self.strands) - 1
+            if isinstance(error, RegistryError) and others > 0:
+                self.pace.stop(others)
+                self.run.observer(Message("debug", f"{error.message}; going on with {others} connections"))
+            elif self.failure is None:
+                self.failure = error
+            self.changed.notify_all()

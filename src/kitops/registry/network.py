@@ -31,6 +31,7 @@ class Patience:
         attempts: tries of one request in all.
         pause: before the second try; doubled each time.
         longest_pause: what ``Retry-After`` may ask for at most; more is an error at once.
+        stall: for the next bytes of a part of a blob, before another connection is tried; doubled each time.
     """
 
     connect: float = 10.0
@@ -39,6 +40,7 @@ class Patience:
     attempts: int = 5
     pause: float = 0.25
     longest_pause: float = 60.0
+    stall: float = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

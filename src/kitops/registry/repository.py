@@ -17,11 +17,14 @@ from kitops.oci.digest import Digest
 from kitops.oci.manifest import MAX_MANIFEST_SIZE
 from kitops.oci.reference import check_tag
 from kitops.registry.auth import Scopes
-from kitops.registry.download import open_whole
+from kitops.registry.download import Origin, download
 from kitops.registry.headers import media_type
+from kitops.registry.pace import Spare
 from kitops.registry.pages import MAX_PAGE, read_pages
 from kitops.registry.referrers import Referrers
-from kitops.registry.session import Request, Session
+from kitops.registry.resume import ResumingReader
+from kitops.registry.session import EXTRA_CONNECTIONS, Request, Session
+from kitops.registry.stretch import RangeRefusedError, Stretch, open_stretch, open_whole
 from kitops.registry.upload import Strategy, UploadPlace, finish, upload_whole
 from kitops.registry.urls import api_repository, follow
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from kitops.content.protocols import Reader, Run
+    from kitops.content.protocols import Landing, Reader, Run
     from kitops.oci.reference import Reference
     from kitops.registry.blob_ranges import BlobRanges
     from kitops.registry.credentials import FindsCredential
@@ -75,6 +78,7 @@ class Repository:
         self._manifests: OrderedDict[Digest, bytes] = OrderedDict()
         self._referrers = Referrers(session, repository, locator)
         self._lock = threading.Lock()
+        self._spare = Spare(EXTRA_CONNECTIONS if session.run.concurrency > 1 else 0)
 
     def close(self) -> None:
         """Close the connections."""
@@ -152,17 +156,50 @@ class Repository:
 
     @contextmanager
     def stream(self, desc: Descriptor) -> Iterator[Reader]:
-        """The bytes of a blob or manifest as the registry sends them, for a sink, which verifies them itself."""
-        request = Request(
-            method="GET",
-            target=self._target(desc),
-            doing="reading",
-            what=self._what(desc),
-            scopes=self._pull,
-            headers={"Accept": desc.media_type} if desc.media_type in MANIFEST_TYPES else {},
-        )
-        with open_whole(self._session, request, desc) as reader:
+        """The bytes of a blob or manifest as the registry sends them, for a sink, which verifies them itself.
+
+        Where a connection breaks, the next goes on from there.
+        """
+        request = self._read_request(desc)
+
+        def open_at(position: int) -> Stretch:
+            if position:
+                with suppress(RangeRefusedError):
+                    return open_stretch(self._session, request, desc, position, desc.size)
+            return open_whole(self._session, request, desc)
+
+        with ResumingReader(open_at, desc.size, self._session.patience, self._session.run) as reader:
+            reader.open()
             yield reader
+
+    @contextmanager
+    def open_range(self, desc: Descriptor, start: int, end: int) -> Iterator[Reader]:
+        """The bytes of a blob from ``start`` to before ``end``, unverified: only the whole blob can be checked.
+
+        Raises:
+            RangeRefusedError: the registry sends no parts.
+        """
+        with open_stretch(self._session, self._read_request(desc), desc, start, end) as stretch:
+            if not stretch.is_ranged:
+                raise RangeRefusedError(f"reading {self._what(desc)}: {self.locator} does not send parts of it")
+            yield stretch
+
+    def deliver(self, desc: Descriptor, landing: Landing, moved: Callable[[int], None], run: Run) -> None:
+        """Fetch what ``landing`` misses of a large blob, over as many connections as help, and finish it.
+
+        Raises:
+            IntegrityError: the bytes were wrong twice.
+            NetworkError: the network failed for longer than patience lasts.
+        """
+        request = self._read_request(desc)
+        origin = Origin(
+            what=self._what(desc),
+            open_range=lambda start, end: open_stretch(self._session, request, desc, start, end),
+            open_whole=lambda: open_whole(self._session, request, desc),
+            patience=self._session.patience,
+            spare=self._spare,
+        )
+        download(origin, landing, moved, run)
 
     @contextmanager
     def ranges(self, desc: Descriptor, *, limit: int) -> Iterator[BlobRanges]:
@@ -383,6 +420,16 @@ class Repository:
         else:
             check_tag(pointer)
         return f"/v2/{self._repository}/manifests/{pointer}"
+
+    def _read_request(self, desc: Descriptor) -> Request:
+        return Request(
+            method="GET",
+            target=self._target(desc),
+            doing="reading",
+            what=self._what(desc),
+            scopes=self._pull,
+            headers={"Accept": desc.media_type} if desc.media_type in MANIFEST_TYPES else {},
+        )
 
     def _target(self, desc: Descriptor) -> str:
         kind = "manifests" if desc.media_type in MANIFEST_TYPES else "blobs"

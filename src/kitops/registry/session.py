@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from kitops.content.protocols import Run
     from kitops.registry.auth import Scopes
     from kitops.registry.credentials import FindsCredential
-    from kitops.registry.network import Network
+    from kitops.registry.network import Network, Patience
 
+EXTRA_CONNECTIONS: Final = 7
+"""How many connections more than blobs at a time may be open, all downloads together."""
 _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5
@@ -74,7 +76,7 @@ class Session:
         self.base = api_base(registry, plain_http=network.plain_http)
         self._home = origin(self.base)
         self._patience = network.patience
-        self._transport = Transport(network, run.cancel, run.concurrency + 2)
+        self._transport = Transport(network, run.cancel, run.concurrency + 2 + EXTRA_CONNECTIONS)
         self._authorizer = Authorizer(
             self.base,
             registry,
@@ -85,6 +87,11 @@ class Session:
         self._warned: set[str] = set()
         self._reached = False
         self._lock = threading.Lock()
+
+    @property
+    def patience(self) -> Patience:
+        """Timeouts and tries."""
+        return self._patience
 
     @property
     def commit_seconds(self) -> float:

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import make_headers, parse_url
 
 from kitops.errors import NetworkError, RegistryError
-from kitops.registry.dial import Line
+from kitops.registry.dial import Line, shut_down
 from kitops.registry.link_errors import explain
 from kitops.registry.network import Network
 from kitops.registry.tls import build_context
@@ -117,6 +117,12 @@ class Answer:
         except NetworkError:
             pass
         return bytes(view[:count])
+
+    def abort(self) -> None:
+        """Break the connection: whoever reads from it in another thread wakes with NetworkError. Never raises."""
+        sock = getattr(getattr(self._response, "connection", None), "sock", None)
+        if isinstance(sock, socket.socket):
+            shut_down(sock)
 
     def close(self) -> None:
         """Give the connection back if the body was read, else close it. May be called twice."""

@@ -31,6 +31,10 @@ FLUSH_EVERY: Final = 128 * 1024 * 1024
 _WAIT = 0.2
 
 
+def _note_nothing(size: int, digest: str) -> None:
+    """Nobody wants to know."""
+
+
 class GrowingDigest:
     """Hashes a file that another thread is still writing, up to what that thread says is there.
 
@@ -38,15 +42,30 @@ class GrowingDigest:
         descriptor: the open file; read with ``pread``, so its position does not move.
         hasher: takes the bytes.
         cancel: watched between two buffers.
+        start: how many bytes ``hasher`` has taken already.
+        every: bytes between two notes; 0 for none.
+        note: told, every so many bytes, how many were hashed and their digest so far, from the hashing thread.
     """
 
-    def __init__(self, descriptor: int, hasher: _Hash, cancel: CancelToken) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        hasher: _Hash,
+        cancel: CancelToken,
+        *,
+        start: int = 0,
+        every: int = 0,
+        note: Callable[[int, str], None] = _note_nothing,
+    ) -> None:
         self._descriptor = descriptor
         self._hasher = hasher
         self._cancel = cancel
-        self._written = 0
+        self._start = start
+        self._every = every
+        self._note = note
+        self._written = start
         self._ended = False
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="hash", daemon=True)
         self._thread.start()
@@ -65,8 +84,8 @@ class GrowingDigest:
             OSError: the file could not be read.
         """
         self._stop()
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         return self._hasher.hexdigest()
 
     def abandon(self) -> None:
@@ -85,11 +104,12 @@ class GrowingDigest:
         try:
             self._hash()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that asks for the digest
-            self._failure = error
+            self.failure = error
 
     def _hash(self) -> None:
         buffer = memoryview(bytearray(BUFFER))
-        done = 0
+        done = self._start
+        noted = done
         while True:
             with self._changed:
                 while self._written <= done and not self._ended:
@@ -105,6 +125,9 @@ class GrowingDigest:
                     raise OSError("the file became shorter while it was read")
                 self._hasher.update(buffer[:count])
                 done += count
+                if self._every and done - noted >= self._every:
+                    self._note(done, self._hasher.copy().hexdigest())
+                    noted = done
 
 
 def receive(

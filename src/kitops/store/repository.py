@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from kitops.content.protocols import Reader
+    from kitops.content.protocols import Landing, Reader
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.reference import Reference
     from kitops.store.blobs import Blobs
@@ -78,6 +78,12 @@ class StoreRepository:
 
     def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
         self.blobs.put(desc, reader, moved, self.lease)
+
+    def land(self, desc: Descriptor) -> AbstractContextManager[Landing]:
+        """A place for the pieces of a large blob, with those that an earlier attempt left."""
+        from kitops.store.landing import open_landing  # noqa: PLC0415 - only pulls need it
+
+        return open_landing(self.blobs, desc, self.lease)
 
     def tag(self, desc: Descriptor, tag: str) -> None:
         """Keep the manifest and point ``tag`` to it.
