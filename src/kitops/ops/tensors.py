@@ -177,14 +177,19 @@ def _compare_indexes(found: Sequence[Found]) -> Iterator[str]:
         base = f"{above}/" if above else ""
         absent = sorted(file for file in item.index.files if base + file not in names)
         if absent:
-            yield f"{item.path} names {len(absent)} files that are not here, first {absent[0]!r}"
+            yield f"{item.path}: not here is {_first(absent)}"
         wrong = [
             name
             for name, file in item.index.weight_map.items()
             if (known := names.get(base + file)) is not None and name not in known
         ]
         if wrong:
-            yield f"{item.path} has {len(wrong)} tensors that their files do not have, first {wrong[0]!r}"
+            yield f"{item.path}: not in its file is {_first(wrong)}"
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - 1
+    return repr(names[0]) + (f", and {more} more" if more else "")
 
 
 def _totals_json(totals: Totals) -> dict[str, Json]:
