@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, KitfileError, NotFoundError, Problem, printable
 from kitops.kitfile.check import find_problems, find_warnings
-from kitops.kitfile.nodes import compose, is_null
+from kitops.kitfile.nodes import Mapping, compose, is_null
 from kitops.kitfile.schema import MANIFEST_VERSION, Kitfile
 from kitops.kitfile.values import PROBLEM_LIMIT, Reader, TooManyProblems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
+
+    from kitops.kitfile.nodes import Node
 
 NAMES: Final = ("Kitfile", "kitfile", ".kitfile")
 """The names that a Kitfile is looked for under, in this order."""
@@ -32,7 +34,7 @@ def parse(text: str | bytes, path: str = "Kitfile", *, warn: Callable[[Problem],
     Args:
         text: the YAML; bytes are UTF-8, or UTF-16 with a byte order mark.
         path: what errors call it.
-        warn: told what is probably not meant, only for a Kitfile without problems.
+        warn: told what is probably not meant, also before a KitfileError (unless what is wrong is the YAML itself).
 
     Raises:
         KitfileError: with every problem, each with its line, column and field.
@@ -46,18 +48,26 @@ def parse(text: str | bytes, path: str = "Kitfile", *, warn: Callable[[Problem],
     except TooManyProblems:
         raise KitfileError(path, reader.problems, hint=f"only the first {PROBLEM_LIMIT} problems are shown") from None
     broken = {field for problem in reader.problems for field in (problem.field, problem.field.rpartition(".")[0])}
+    for warning in _list_warnings(kitfile, reader, root, broken):
+        warn(warning)
     problems = reader.problems + find_problems(kitfile, reader.places, broken)
     if len(problems) > PROBLEM_LIMIT:
         shown = sorted(problems, key=lambda problem: (problem.line, problem.column))[:PROBLEM_LIMIT]
         raise KitfileError(path, shown, hint=f"only the first {PROBLEM_LIMIT} problems are shown")
     if problems:
         raise KitfileError(path, problems)
-    if "manifestVersion" not in reader.places:
-        hint = f"add the line manifestVersion: {MANIFEST_VERSION}"
-        warn(Problem(root.line, root.column, "manifestVersion", f"is missing, read as {MANIFEST_VERSION}", hint))
-    for warning in find_warnings(kitfile, reader.places):
-        warn(warning)
     return kitfile
+
+
+def _list_warnings(kitfile: Kitfile, reader: Reader, root: Node, broken: Collection[str]) -> Iterator[Problem]:
+    """What is probably not meant; nothing about entries of which something could not be read."""
+    if isinstance(root, Mapping) and "manifestVersion" not in reader.places:
+        hint = f"add the line manifestVersion: {MANIFEST_VERSION}"
+        yield Problem(root.line, root.column, "manifestVersion", f"is missing, read as {MANIFEST_VERSION}", hint)
+    for warning in find_warnings(kitfile, reader.places):
+        entry = warning.field.rpartition(".")[0]
+        if warning.field not in broken and not (entry and entry in broken):
+            yield warning
 
 
 def find(context: Path) -> Path:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """What is wrong with a Kitfile (``problems``), and what only seems so (``warnings``)."""
+    """What is wrong with a Kitfile (``problems``), what only seems so (``warnings``), and whether that is not all."""
 
     path: str
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
+    hint: str | None = None
 
 
 def lint(path: Path, text: bytes | None = None) -> Linted:
@@ -37,9 +38,8 @@ def lint(path: Path, text: bytes | None = None) -> Linted:
         except OSError as error:
             raise FileSystemError.wrap(error, "reading", path) from error
     warnings: list[Problem] = []
-    problems: tuple[Problem, ...] = ()
     try:
         parse(text, str(path), warn=warnings.append)
     except KitfileError as error:
-        problems = error.problems
-    return Linted(str(path), problems, tuple(warnings))
+        return Linted(str(path), error.problems, tuple(warnings), error.hint)
+    return Linted(str(path), (), tuple(warnings))

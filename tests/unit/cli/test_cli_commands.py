@@ -436,6 +436,28 @@ def test_lint(kit: Kit, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(row["level"], row["line"], row["field"]) for row in found.json["problems"]] == [("error", 2, "modle")]
 
 
+def test_lint_shows_warnings_beside_problems(kit: Kit, project: Path) -> None:
+    (project / "Kitfile").write_text("manifestVersion: v9\ncode: [{path: /x}]\n")
+    where = project / "Kitfile"
+    found = kit("kitfile", "lint", str(project))
+    assert (found.code, found.out.splitlines()) == (
+        2,
+        [
+            f"{where}:1:18: warning: manifestVersion: 'v9' is not known, read as 1.0.0 (write 1.0.0)",
+            f"{where}:2:15: error: code[0].path: /x is an absolute path (write it relative to the Kitfile's directory)",
+        ],
+    )
+    found = kit("kitfile", "lint", str(project), "--format", "json")
+    assert [(row["level"], row["field"]) for row in found.json["problems"]] == [
+        ("warning", "manifestVersion"),
+        ("error", "code[0].path"),
+    ]
+    (project / "Kitfile").write_text("")
+    assert kit("kitfile", "lint", str(project)).out.startswith(f"{where}:1:1: error: is empty (")
+    (project / "Kitfile").write_text("docs:\n" + "- {path: /x}\n" * 200)
+    assert kit("kitfile", "lint", str(project)).out.splitlines()[-1] == "only the first 100 problems are shown"
+
+
 def test_schema(kit: Kit) -> None:
     assert kit("kitfile", "schema").json["title"] == "Kitfile"
 
@@ -470,3 +492,7 @@ def test_adopting_the_go_tools_storage(kit: Kit, tmp_path: Path) -> None:
 def test_adopting_what_is_not_there(kit: Kit, tmp_path: Path) -> None:
     assert kit("cache", "adopt").code == 4
     assert kit("cache", "adopt", str(tmp_path / "none")).code == 4
+    (tmp_path / "other").mkdir()
+    ended = kit("cache", "adopt", str(tmp_path / "other"))
+    assert (ended.code, ended.err.splitlines()[0]) == (4, f"Error: {tmp_path / 'other'} is no storage of the Go tool")
+    assert "*-index.json" in ended.err

@@ -23,9 +23,12 @@ def load(name):
 
 @pytest.mark.parametrize("case", load("kitfile-problems.yaml"))
 def test_problems(case):
+    warnings = []
     with pytest.raises(KitfileError) as caught:
-        parse(case["kitfile"])
+        parse(case["kitfile"], warn=warnings.append)
     assert list(caught.value.problems) == [Problem(*problem) for problem in case["problems"]]
+    if "warnings" in case:
+        assert warnings == [Problem(*warning) for warning in case["warnings"]]
 
 
 @pytest.mark.parametrize("loader", LOADERS, ids=["C", "pure"])

@@ -14,6 +14,7 @@ from kitops.cli._values import read_stdin
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
+    from kitops.errors import Problem
 
 
 @kit_group("kitfile")
@@ -38,13 +39,18 @@ def schema() -> None:
 @click.pass_obj
 @click.pass_context
 def lint(ctx: click.Context, session: Session, /, *, path: str) -> None:
-    """Report every problem of the Kitfile PATH (a file, a directory, or - for stdin); exit 2 when there is one."""
+    """Report every problem of the Kitfile PATH (a file, a directory, or - for stdin), and what it warns of.
+
+    Exits 2 when there is a problem, 0 when there are only warnings.
+    """
     from kitops.ops.kitfile import lint as lint_kitfile
 
     found = lint_kitfile(Path(path), read_stdin() if path == "-" else None)
     rows = [("error", problem) for problem in found.problems] + [("warning", problem) for problem in found.warnings]
     rows.sort(key=lambda row: (row[1].line, row[1].column))
-    lines = [f"{found.path}:{one.line}:{one.column}: {level}: {one.field}: {one.message}" for level, one in rows]
+    lines = [_line(found.path, level, problem) for level, problem in rows]
+    if found.hint:
+        lines.append(found.hint)
     value = {
         "path": found.path,
         "problems": [
@@ -55,6 +61,13 @@ def lint(ctx: click.Context, session: Session, /, *, path: str) -> None:
     }  # fmt: skip
     session.result("\n".join(lines) or f"{found.path}: no problems", value)
     ctx.exit(2 if found.problems else 0)
+
+
+def _line(path: str, level: str, problem: Problem) -> str:
+    """One problem as compilers write theirs: editors find the place."""
+    field = f"{problem.field}: " if problem.field else ""
+    hint = f" ({problem.hint})" if problem.hint else ""
+    return f"{path}:{problem.line}:{problem.column}: {level}: {field}{problem.message}{hint}"
 
 
 command.add_command(schema)
