@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from store_kits import files_below, ref, tag_kit
 
+from kitops.content import reflink
 from kitops.content.events import Message
 from kitops.content.protocols import Run
 from kitops.errors import FileSystemError, InvalidValueError, NotFoundError
@@ -129,7 +130,7 @@ def refuse_links(monkeypatch):
 
 def test_blobs_are_copied_where_they_cannot_be_linked(tmp_path, storage, told, monkeypatch):
     refuse_links(monkeypatch)
-    monkeypatch.setattr(adoption, "_FICLONE", 0)  # as on a file system without reflinks
+    monkeypatch.setattr(reflink, "_FICLONE", 0)  # as on a file system without reflinks
     store = open_store(tmp_path / "store")
     found = adopt(store, storage, Run(observer=told))
     assert found.linked == 0
@@ -263,3 +264,46 @@ def test_a_place_that_can_be_no_store_is_an_error(tmp_path, storage, told):
     (tmp_path / "parent").write_bytes(b"")  # a file where a directory should be
     with pytest.raises(FileSystemError, match="not a directory"):
         open_store(tmp_path / "parent" / "store", go_storage=storage, run=Run(observer=told))
+
+
+def test_what_is_no_storage_is_refused_and_nothing_is_made(tmp_path, told):
+    other = tmp_path / "other"
+    (other / "blobs").mkdir(parents=True)
+    (other / "notes.txt").write_text("x")
+    store = open_store(tmp_path / "store")
+    for directory, hint in (
+        (other, "one file *-index.json for each repository"),
+        (tmp_path / "none", "one file *-index.json for each repository"),
+        (other / "notes.txt", "one file *-index.json for each repository"),
+    ):
+        with pytest.raises(NotFoundError) as caught:
+            adopt(store, directory, Run(observer=told))
+        assert hint in caught.value.hint
+    assert not store.layout.is_there
+    assert not os.path.exists(store.layout.adopting_file)
+
+
+@pytest.mark.parametrize("index", ['{"manifests": [{"digest": "sha256:x"}]}', "[]", "{", '{"manifests": 1}'])
+def test_an_image_layout_of_another_tool_is_no_storage(tmp_path, told, index):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "oci-layout").write_text("{}")
+    (other / "index.json").write_text(index)
+    with pytest.raises(NotFoundError, match="is no storage of the Go tool"):
+        adopt(open_store(tmp_path / "store"), other, Run(observer=told))
+
+
+def test_a_storage_of_nothing_is_adopted(tmp_path, told):
+    storage = tmp_path / "storage"
+    (storage / "blobs").mkdir(parents=True)
+    (storage / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    (storage / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
+    assert adopt(open_store(tmp_path / "store"), storage, Run(observer=told)).manifests == 0
+
+
+def test_a_store_of_this_kit_is_told_from_a_storage(tmp_path, storage, told):
+    first = open_store(tmp_path / "store")
+    adopt(first, storage, Run(observer=told))
+    with pytest.raises(NotFoundError) as caught:
+        adopt(open_store(tmp_path / "second"), tmp_path / "store", Run(observer=told))
+    assert "KITOPS_HOME" in caught.value.hint

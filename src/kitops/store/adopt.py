@@ -17,13 +17,13 @@ import base64
 import binascii
 import errno
 import os
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Message
-from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, KitError, NotFoundError
+from kitops.content.reflink import share
+from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, KitError, NotFoundError, printable
 from kitops.oci import gojson
 from kitops.oci.descriptor import Descriptor, expect_list, expect_map
 from kitops.oci.reference import LOCAL_REGISTRY, UNNAMED, Reference, check_tag
@@ -32,7 +32,7 @@ from kitops.store.atomic import READ_FILE, READ_ONLY, entries, read_small, remov
 from kitops.store.names import UNNAMED as UNNAMED_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from kitops.content.protocols import Run
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 _INDEX: Final = "-index.json"
 _TAGS: Final = "-tags.json"
-_FICLONE: Final = 0x40049409
-"""ioctl_ficlone(2): make one file share another's blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +108,10 @@ def adopt(store: Store, go_storage: Path, run: Run) -> Adopted:
     A ModelKit that is damaged or incomplete there is left out, which is told.
 
     Raises:
-        NotFoundError: there is no such storage.
+        NotFoundError: there is no such storage, or that directory is not one.
         FileSystemError: the store cannot be written.
     """
-    if not go_storage.is_dir():
-        raise NotFoundError(f"there is no storage of the Go tool at {go_storage}")
+    check_storage(go_storage)
     _mark_begun(store)
     count = _Count()
     with store.lease("adopt") as lease, store.refs.batch() as refs:
@@ -133,6 +130,36 @@ def adopt(store: Store, go_storage: Path, run: Run) -> Adopted:
     if count.manifests:
         run.observer(Message("info", f"Adopted {count.manifests} ModelKits with {count.tags} tags from {go_storage}"))
     return Adopted(count.manifests, count.tags, count.linked, count.copied, tuple(count.skipped))
+
+
+def check_storage(go_storage: Path) -> None:
+    """Make sure that the directory is a storage of the Go tool; one that holds nothing yet is one too.
+
+    Raises:
+        NotFoundError: it is not there, or is something else.
+        FileSystemError: it cannot be read.
+    """
+    hint = f"name the directory that holds blobs/ and one file *{_INDEX} for each repository, as <root>/storage does"
+    if not go_storage.is_dir():
+        raise NotFoundError(f"there is no storage of the Go tool at {printable(go_storage)}", hint=hint)
+    with told("reading", str(go_storage)):
+        names = set(os.listdir(go_storage))
+    if any(name.endswith(_INDEX) for name in names) or _is_empty_layout(go_storage, names):
+        return
+    if {"oci-layout", "refs"} <= names:
+        hint = "it is a store of this kit: set KITOPS_HOME to the directory above to use it"
+    raise NotFoundError(f"{printable(go_storage)} is no storage of the Go tool", hint=hint)
+
+
+def _is_empty_layout(go_storage: Path, names: Collection[str]) -> bool:
+    """Whether it is what the Go tool leaves before its first, or after its last ModelKit."""
+    if "oci-layout" not in names or "refs" in names:
+        return False
+    try:
+        index = gojson.loads(read_small(str(go_storage / "index.json")) or b"{}", "index.json")
+    except (KitError, OSError):
+        return False
+    return isinstance(index, dict) and not index.get("manifests")
 
 
 def read_repositories(go_storage: str, run: Run) -> Iterator[_Repository]:
@@ -298,15 +325,10 @@ def _read_tags(content: bytes, path: str) -> tuple[tuple[str, Descriptor], ...]:
 
 def _reflink(source: str, target: int) -> bool:
     """Make the empty file ``target`` share the bytes of ``source``; False where the file system cannot."""
-    if sys.platform != "linux":
-        return False
-    import fcntl  # noqa: PLC0415 - not on every platform
-
     with suppress(OSError):
         descriptor = os.open(source, READ_FILE)
         try:
-            fcntl.ioctl(target, _FICLONE, descriptor)
-            return True
+            return share(descriptor, target)
         finally:
             os.close(descriptor)
     return False
