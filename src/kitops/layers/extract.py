@@ -10,7 +10,6 @@ unpack again.
 from __future__ import annotations
 
 import errno
-import fcntl
 import filecmp
 import json
 import os
@@ -18,6 +17,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from kitops.content.reflink import share
 from kitops.errors import FileSystemError, IntegrityError, TrustError
 from kitops.layers.codec import PIECE, Codec, decompress
 from kitops.layers.ring import Ring
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Existing", "Extracted", "Extraction", "LayerContent"]
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FICLONE: Final = 0x40049409
 _LARGE: Final = 1 << 20
 """Files from here on get their space before they are written: a full disk is told early."""
 
@@ -278,16 +277,20 @@ class Extraction:
         full = f"{self._staging.path}/{path}"
         if os.path.lexists(full):
             return False
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        descriptor = os.open(full, _NEW_FILE, _raw_mode(layer.desc))
         try:
-            fcntl.ioctl(descriptor, _FICLONE, blob)
-        except OSError:
-            os.unlink(full)
-            return False
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            descriptor = os.open(full, _NEW_FILE, _raw_mode(layer.desc))
+        except OSError as error:
+            raise self._explain(error, path, layer.desc.size) from error
+        try:
+            is_shared = share(blob, descriptor)
         finally:
             os.close(descriptor)
+        if not is_shared:
+            os.unlink(full)
+            return False
         self._ledger.claim(path, is_dir=False, layer=layer.what)
+        self._size += layer.desc.size
         return True
 
     def _explain(self, error: OSError, path: str, size: int) -> FileSystemError:

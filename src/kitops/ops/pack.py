@@ -104,7 +104,7 @@ class _Job:
     def as_packed(self, record: LayerRecord) -> PackedLayer:
         if self.planned.form is Format.TAR:
             return PackedLayer(self.planned, record)
-        file = self.scan.entries[0]
+        file = self.scan.entries[-1]
         return PackedLayer(self.planned, record, mode=file.mode & 0o777, file_size=file.size)
 
 
@@ -197,7 +197,8 @@ def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, symlinks:
         run.observer(Message("info", f"{layer.part.field}: followed {link} to {target}"))
     for link in found.skipped:
         run.observer(Message("warning", f"{layer.part.field}: left out {link}, a symbolic link"))
-    if layer.form is Format.RAW and [entry.name for entry in found.entries] != [layer.part.path.encode()]:
+    files = [entry.name for entry in found.entries if not entry.is_dir]
+    if layer.form is Format.RAW and files != [layer.part.path.encode()]:
         raise PackError(
             f"{layer.part.field}: {layer.part.path} is not one file, as a raw layer is",
             hint="use --layer-format tar, or name each file in the Kitfile",
