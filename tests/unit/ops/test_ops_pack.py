@@ -22,6 +22,7 @@ from kitops.ops.list import list_
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.remove import remove, remove_all
 from kitops.ops.tag import tag
+from kitops.store import refs as store_refs
 
 
 def make_project(context: Path, kitfile: str = "manifestVersion: 1.0.0\nmodel: {path: model.bin}\n") -> Path:
@@ -249,6 +250,35 @@ def test_remove_all_takes_the_untagged_and_with_force_everything(tmp_path: Path)
     assert [row.repo for row in list_(place)] == ["x"]
     assert len(remove_all(place, force=True).deleted) == 1
     assert list_(place) == []
+
+
+def test_a_raw_layer_may_lie_in_a_directory(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    context = make_project(tmp_path / "p", "manifestVersion: 1.0.0\nmodel: {path: deep/er/model.bin}\n")
+    (context / "deep/er").mkdir(parents=True)
+    (context / "model.bin").rename(context / "deep/er/model.bin")
+    (context / "deep/er/model.bin").chmod(0o640)
+    packed = pack(place, context, PackOptions(references=refs("x:v1"), layer_format="raw"))
+    (layer,) = Manifest.parse(place.store.blobs.fetch(packed.desc)).layers
+    assert layer.annotations[FILE_PATH] == "deep/er/model.bin"
+    assert '"mode":416' in layer.annotations[FILE_METADATA]
+    assert place.store.blobs.fetch(layer) == b"weights"
+
+
+def test_removing_many_writes_the_index_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = open_test_place(tmp_path / "home")
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=refs(*(f"x{number}:v1" for number in range(9)))))
+    written: list[str] = []
+    refresh = store_refs.refresh_index
+
+    def count(all_refs: store_refs.Refs, owner: str, *, removal: bool = False) -> None:
+        written.append(owner)
+        refresh(all_refs, owner, removal=removal)
+
+    monkeypatch.setattr(store_refs, "refresh_index", count)
+    assert len(remove_all(place, force=True).deleted) == 9
+    assert written == ["batch"]
+    assert '"manifests":[]' in Path(place.store.layout.root, "index.json").read_text()
 
 
 @pytest.mark.parametrize("text", ["x", "y:v1"])
