@@ -64,30 +64,25 @@ class Settings:
 def read_connection(
     home: Path, network: Network | None, environ: Mapping[str, str], warn: Callable[[str], None] = lambda _: None
 ) -> Connection:
-    """How registries are reached from here: proxies of the environment, credentials of ``home``, docker and podman.
+    """How registries are reached from here.
+
+    Proxies and certificate authorities of the environment; credentials of ``home``, docker and podman; mirrors.
 
     Args:
         home: the root of storage.
-        network: options that were chosen; the environment's proxies are added to them.
+        network: options that were chosen; the environment's proxies and authorities are added to them.
         environ: environment variables.
         warn: told about a credential file of another tool that cannot be used.
     """
     from kitops.registry.credentials import CredentialStore, default_config_paths  # noqa: PLC0415 - costs urllib3
+    from kitops.registry.environment import complete_network, read_mirrors  # noqa: PLC0415 - as above
     from kitops.registry.network import Network  # noqa: PLC0415 - as above
 
-    def read(name: str) -> str | None:
-        return environ.get(name.lower()) or environ.get(name) or None
-
-    chosen = network or Network()
-    chosen = replace(
-        chosen,
-        http_proxy=chosen.http_proxy or read("HTTP_PROXY"),
-        https_proxy=chosen.https_proxy or read("HTTPS_PROXY"),
-        no_proxy=chosen.no_proxy or read("NO_PROXY") or "",
-    )
+    chosen = complete_network(network or Network(), environ)
+    mirrors = read_mirrors(home / "settings.toml", environ)
     user = Path(environ.get("HOME") or Path.home())
     files = default_config_paths(environ, user)
-    return Connection(chosen, CredentialStore(home / "credentials.json", files, warn=warn))
+    return Connection(chosen, CredentialStore(home / "credentials.json", files, warn=warn), mirrors)
 
 
 def make_place(settings: Settings | None = None) -> Place:

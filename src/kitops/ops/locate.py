@@ -57,7 +57,7 @@ def locate(place: Place, ref: Reference, where: Where = "local-first") -> Iterat
                 yield Located(ref, desc, place.store.repository(ref, lease), is_local=True)
             return
     check_remote(ref)
-    with place.registry(ref) as repository:
+    with place.registry(ref, mirrored=True) as repository:
         yield Located(ref, repository.resolve(ref.pointer), repository, is_local=False)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kitops.oci.reference import Reference
     from kitops.registry.credentials import CredentialStore
+    from kitops.registry.mirror import Mirror
     from kitops.registry.repository import Repository
     from kitops.registry.transport import Network
     from kitops.store import Store
@@ -41,21 +42,28 @@ class Place:
     run: Run
 
     @contextmanager
-    def registry(self, ref: Reference) -> Iterator[Repository]:
-        """The repository of ``ref`` in its registry, connected while the block runs."""
+    def registry(self, ref: Reference, *, mirrored: bool = False) -> Iterator[Repository]:
+        """The repository of ``ref`` in its registry, connected while the block runs.
+
+        Args:
+            ref: names it.
+            mirrored: ask the mirrors of the registry first; for verbs that only read.
+        """
         from kitops.registry.repository import open_repository  # noqa: PLC0415 - local verbs do not pay for urllib3
 
         connection = self.connection()
-        with open_repository(ref, connection.network, connection.credentials, self.run) as repository:
+        mirrors = connection.mirrors if mirrored else ()
+        with open_repository(ref, connection.network, connection.credentials, self.run, mirrors) as repository:
             yield repository
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How registries are reached: network options, and where credentials are."""
+    """How registries are reached: network options, where credentials are, and which mirrors stand before them."""
 
     network: Network
     credentials: CredentialStore
+    mirrors: tuple[Mirror, ...] = ()
 
 
 def open_place(home: Path, *, connection: Callable[[], Connection], run: Run | None = None) -> Place:

@@ -65,7 +65,7 @@ def pull_one(place: Place, ref: Reference) -> tuple[Pulled, ModelKit]:
         KitError: as :func:`pull`.
     """
     check_remote(ref)
-    with place.registry(ref) as source, place.store.lease("pull") as lease:
+    with place.registry(ref, mirrored=True) as source, place.store.lease("pull") as lease:
         desc = source.resolve(ref.pointer)
         lease.add(desc.digest)
         sink = place.store.repository(ref, lease)

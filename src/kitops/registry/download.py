@@ -50,6 +50,7 @@ class Origin:
         what: names it for people, with its registry.
         open_range: opens a span.
         open_whole: opens all of it by a plain request.
+        doubt: told that what came was wrong, so that another host is asked where there is one.
         patience: of the network.
         spare: connections that may be opened beside the first.
     """
@@ -57,6 +58,7 @@ class Origin:
     what: str
     open_range: Callable[[int, int], Stretch]
     open_whole: Callable[[], Stretch]
+    doubt: Callable[[], object]
     patience: Patience
     spare: Spare
 
@@ -91,6 +93,7 @@ def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run
                 ) from error
             run.observer(Message("warning", f"{origin.what} came damaged; fetching it once more"))
             moved(-size)
+            origin.doubt()
             landing.restart()
         else:
             return

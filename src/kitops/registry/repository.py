@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from kitops.content.verify import VerifyingReader, check_bytes
-from kitops.errors import IntegrityError, InvalidValueError, KitError, NotFoundError, RegistryError
+from kitops.errors import IntegrityError, InvalidValueError, KitError, NetworkError, NotFoundError, RegistryError
 from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
@@ -19,6 +19,7 @@ from kitops.oci.reference import check_tag
 from kitops.registry.auth import Scopes
 from kitops.registry.download import Origin, download
 from kitops.registry.headers import media_type
+from kitops.registry.mirror import MirroredSession, mirrors_of
 from kitops.registry.pace import Spare
 from kitops.registry.pages import MAX_PAGE, read_pages
 from kitops.registry.referrers import Referrers
@@ -29,7 +30,7 @@ from kitops.registry.upload import Strategy, UploadPlace, finish, upload_whole
 from kitops.registry.urls import api_repository, follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from kitops.oci.reference import Reference
     from kitops.registry.blob_ranges import BlobRanges
     from kitops.registry.credentials import FindsCredential
+    from kitops.registry.mirror import Mirror
     from kitops.registry.network import Network
     from kitops.registry.transport import Answer
 
@@ -45,8 +47,17 @@ _ACCEPT: Final = ", ".join(sorted(MANIFEST_TYPES, reverse=True))
 _KEPT_MANIFESTS: Final = 8
 
 
-def open_repository(ref: Reference, network: Network, credentials: FindsCredential, run: Run) -> Repository:
+def open_repository(
+    ref: Reference, network: Network, credentials: FindsCredential, run: Run, mirrors: Iterable[Mirror] = ()
+) -> Repository:
     """The repository of ``ref`` in its registry; close it, or use it as a context manager. Sends nothing yet.
+
+    Args:
+        ref: names registry and repository.
+        network: how they are reached.
+        credentials: asked when the registry wants to know who we are.
+        run: told of warnings and waits; its token ends everything.
+        mirrors: those that serve the registry are asked first; only for reading.
 
     Raises:
         InvalidValueError: ``ref`` names no registry, or the network's files are not usable.
@@ -54,7 +65,12 @@ def open_repository(ref: Reference, network: Network, credentials: FindsCredenti
     if not ref.repository:
         raise InvalidValueError(f"{ref} names no repository of a registry")
     repository = api_repository(ref.registry, ref.repository)
-    session = Session(ref.registry, repository, network, credentials, run)
+    nearby = mirrors_of(ref.registry, mirrors)
+    session = (
+        MirroredSession(ref.registry, repository, network, credentials, run, mirrors=nearby)
+        if nearby
+        else Session(ref.registry, repository, network, credentials, run)
+    )
     return Repository(session, repository, f"{ref.registry}/{ref.repository}")
 
 
@@ -139,14 +155,12 @@ class Repository:
             return kept
         if desc.size > MAX_MANIFEST_SIZE:
             raise RegistryError(f"reading {what}: {desc.size} bytes are too many to hold in memory")
-        with self.stream(desc) as reader:
-            found = bytearray(desc.size + 1)
-            count = _read_full(reader, memoryview(found))
-        data = bytes(memoryview(found)[:count])
-        if count > desc.size:
-            raise IntegrityError(what, f"{desc.size} bytes", "more")
-        check_bytes(data, desc, what)
-        return data
+        try:
+            return self._fetch_once(desc)
+        except (IntegrityError, NetworkError):
+            if not self._session.doubt(desc.digest):
+                raise
+        return self._fetch_once(desc)
 
     @contextmanager
     def open(self, desc: Descriptor) -> Iterator[Reader]:
@@ -168,9 +182,13 @@ class Repository:
                     return open_stretch(self._session, request, desc, position, desc.size)
             return open_whole(self._session, request, desc)
 
-        with ResumingReader(open_at, desc.size, self._session.patience, self._session.run) as reader:
-            reader.open()
-            yield reader
+        try:
+            with ResumingReader(open_at, desc.size, self._session.patience, self._session.run) as reader:
+                reader.open()
+                yield reader
+        except IntegrityError:
+            self._session.doubt(desc.digest)  # whoever tries again asks another
+            raise
 
     @contextmanager
     def open_range(self, desc: Descriptor, start: int, end: int) -> Iterator[Reader]:
@@ -196,6 +214,7 @@ class Repository:
             what=self._what(desc),
             open_range=lambda start, end: open_stretch(self._session, request, desc, start, end),
             open_whole=lambda: open_whole(self._session, request, desc),
+            doubt=lambda: self._session.doubt(desc.digest),
             patience=self._session.patience,
             spare=self._spare,
         )
@@ -388,6 +407,16 @@ class Repository:
             self._referrers.add(desc, data)
         else:
             self._referrers.note_api()
+
+    def _fetch_once(self, desc: Descriptor) -> bytes:
+        with self.stream(desc) as reader:
+            found = bytearray(desc.size + 1)
+            count = _read_full(reader, memoryview(found))
+        data = bytes(memoryview(found)[:count])
+        if count > desc.size:
+            raise IntegrityError(self._what(desc), f"{desc.size} bytes", "more")
+        check_bytes(data, desc, self._what(desc))
+        return data
 
     def _kept(self, digest: Digest) -> bytes | None:
         with self._lock:

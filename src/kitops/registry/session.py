@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from kitops.content.protocols import Run
+    from kitops.oci.digest import Digest
     from kitops.registry.auth import Scopes
     from kitops.registry.credentials import FindsCredential
     from kitops.registry.network import Network, Patience
@@ -101,6 +102,10 @@ class Session:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
+
+    def doubt(self, digest: Digest) -> bool:  # noqa: ARG002 - a registry has no other place to ask
+        """Tell that the bytes which came for ``digest`` were not it; whether asking again may give others."""
+        return False
 
     def send(self, request: Request) -> Answer:
         """Send ``request``, again where that can help, and give its successful answer, which the caller closes.

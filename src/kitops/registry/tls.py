@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, InvalidValueError, printable
 
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
     from kitops.registry.network import Network
 
 _MARK = b"-----BEGIN "
+_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS, BSD
+)
+"""Where systems keep their authorities: a Python that was built elsewhere looks in another place."""
 
 
 def build_context(network: Network) -> ssl.SSLContext:
@@ -25,8 +34,12 @@ def build_context(network: Network) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    _trust_system(context)
     for path in network.tls_certs:
-        _trust(context, path)
+        if os.path.isdir(path):
+            _trust_directory(context, path)
+        else:
+            _trust(context, path)
     if not network.tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -37,8 +50,35 @@ def build_context(network: Network) -> ssl.SSLContext:
     return context
 
 
+def _trust_system(context: ssl.SSLContext) -> None:
+    """Trust the system's authorities also where OpenSSL did not look: variables of its own divert it, or its build."""
+    places = ssl.get_default_verify_paths()
+    own = [path for path in (places.openssl_cafile, places.openssl_capath) if os.path.exists(path)]
+    diverted = [path for path in own if path not in (places.cafile, places.capath)]
+    bundles = [path for path in _BUNDLES if os.path.exists(path)][:1] if not own else []
+    with suppress(OSError):  # what is broken there is not the user's doing: what they name themselves is told
+        for path in (*diverted, *bundles):
+            is_directory = os.path.isdir(path)
+            context.load_verify_locations(None if is_directory else path, path if is_directory else None)
+
+
+def _trust_directory(context: ssl.SSLContext, directory: Path) -> None:
+    """Trust what OpenSSL finds there by its hashed names, and every other file that holds certificates."""
+    try:
+        names = sorted(os.listdir(directory))
+        context.load_verify_locations(capath=directory)
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading certificate authorities from", directory) from error
+    for name in names:
+        if name.endswith((".pem", ".crt", ".cer")):
+            with suppress(InvalidValueError, FileSystemError):  # a directory may hold keys and dangling links as well
+                _trust(context, directory / name)
+
+
 def _trust(context: ssl.SSLContext, path: Path) -> None:
     pem = _read_pem(path, "certificate authorities")
+    if str(path) == ssl.get_default_verify_paths().cafile:
+        return  # SSL_CERT_FILE: OpenSSL has read it, and it may be large
     try:
         context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError) as error:

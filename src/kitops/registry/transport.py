@@ -27,7 +27,7 @@ from kitops.registry.urls import origin, safe_url
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -64,6 +64,8 @@ class Answer:
         self.size = _content_length(response, method)
         self._count = 0
         self._ended = False
+        self.on_break: Callable[[], None] | None = None
+        """Called when the body breaks off."""
 
     def header(self, key: str) -> str | None:
         """The value of a header, several joined by commas, or None."""
@@ -79,18 +81,24 @@ class Answer:
             count = (self._raw or self._response).readinto(buffer)
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             self._cancel.check()
-            raise explain(error, f"reading {safe_url(self.url)}") from error
+            raise self._broken(explain(error, f"reading {safe_url(self.url)}")) from error
         self._cancel.check()
         if count:
             self._count += count
             return count
-        self._ended = True
         if self.size is not None and self._count < self.size:
-            self._ended = False
-            raise NetworkError(
-                f"reading {safe_url(self.url)}: the connection ended after {self._count} of {self.size} bytes"
+            raise self._broken(
+                NetworkError(
+                    f"reading {safe_url(self.url)}: the connection ended after {self._count} of {self.size} bytes"
+                )
             )
+        self._ended = True
         return 0
+
+    def _broken(self, error: NetworkError) -> NetworkError:
+        if self.on_break is not None:
+            self.on_break()
+        return error
 
     def read(self, limit: int) -> bytes:
         """The whole body.

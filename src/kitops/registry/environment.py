@@ -1,0 +1,76 @@
+"""What a machine says about the way to registries: variables of its environment, given as a mapping, and settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kitops.errors import FileSystemError, InvalidValueError, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kitops.registry.mirror import Mirror
+    from kitops.registry.network import Network
+
+_AUTHORITIES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+
+
+def complete_network(network: Network, environ: Mapping[str, str]) -> Network:
+    """``network`` with the environment's proxies where it names none, and its certificate authorities besides.
+
+    Read are ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``, small letters first, and ``SSL_CERT_FILE``,
+    ``SSL_CERT_DIR`` (several, as in ``PATH``) and ``REQUESTS_CA_BUNDLE``: files and directories of PEM certificates
+    that are trusted besides the system's.
+    """
+
+    def read(name: str) -> str | None:
+        return environ.get(name.lower()) or environ.get(name) or None
+
+    separator = ";" if environ.get("OS") == "Windows_NT" else ":"
+    paths = [
+        Path(path)
+        for name in _AUTHORITIES
+        for path in (environ.get(name, "").split(separator) if name.endswith("_DIR") else [environ.get(name, "")])
+        if path
+    ]
+    return replace(
+        network,
+        tls_certs=tuple(dict.fromkeys((*network.tls_certs, *paths))),
+        http_proxy=network.http_proxy or read("HTTP_PROXY"),
+        https_proxy=network.https_proxy or read("HTTPS_PROXY"),
+        no_proxy=network.no_proxy or read("NO_PROXY") or "",
+    )
+
+
+def read_mirrors(settings: Path, environ: Mapping[str, str]) -> tuple[Mirror, ...]:
+    """The mirrors of ``$KITOPS_MIRRORS``, which may be empty for none, else those in the file ``settings`` (TOML).
+
+    Raises:
+        InvalidValueError: they do not parse.
+        FileSystemError: the file cannot be read.
+    """
+    text = environ.get("KITOPS_MIRRORS")
+    if text is not None:
+        from kitops.registry.mirror import parse_mirrors  # noqa: PLC0415 - costs urllib3, and few have mirrors
+
+        return parse_mirrors(text)
+    try:
+        with open(settings, "rb") as file:
+            raw = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading settings from", settings) from error
+    import tomllib  # noqa: PLC0415 - few have the file
+
+    try:
+        table = tomllib.loads(raw.decode())
+    except ValueError as error:
+        raise InvalidValueError(f"settings file {printable(settings)} is not valid TOML: {error}") from error
+    if "mirror" not in table:
+        return ()
+    from kitops.registry.mirror import read_mirror_tables  # noqa: PLC0415 - as above
+
+    return read_mirror_tables(table["mirror"])
