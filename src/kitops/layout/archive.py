@@ -111,7 +111,7 @@ def receive_stream(descriptor: int, what: str, put: Callable[[Descriptor, Reader
     reader = PieceReader(_chain(first, pieces), what)
     found: dict[str, bytes] = {}
     for member in list_files(reader):
-        digest = _blob_digest(member.path)
+        digest = blob_digest(member.path)
         content = _MemberReader(reader, member.size)
         if digest is not None:
             put(Descriptor(mediatype.OCTET_STREAM, digest, member.size), content)
@@ -229,7 +229,7 @@ def _chain(first: memoryview, rest: Iterator[memoryview]) -> Iterator[memoryview
     yield from rest
 
 
-def _blob_digest(name: str) -> Digest | None:
+def blob_digest(name: str) -> Digest | None:
     """The digest of a blob by its file's name; None for other files."""
     parts = name.split("/")
     if len(parts) != 3 or parts[0] != "blobs":
