@@ -120,7 +120,7 @@ def open_origin(place: Place, location: Location) -> Iterator[Origin]:
     """
     if location.kind == "registry":
         with place.registry(location.references[0]) as repository:
-            yield _registry_origin(repository, location.references[0])
+            yield repository_origin(repository, location.references[0])
     elif location.kind == "store":
         with _open_store_origin(place, location) as origin:
             yield origin
@@ -131,7 +131,8 @@ def open_origin(place: Place, location: Location) -> Iterator[Origin]:
             yield _layout_origin(contents)
 
 
-def _registry_origin(repository: Repository, ref: Reference) -> Origin:
+def repository_origin(repository: Repository, ref: Reference) -> Origin:
+    """An open repository of a registry as an origin; ``ref`` names it."""
     from kitops.registry.referrers import is_fallback_tag  # noqa: PLC0415 - local copies need no network code
 
     def resolve(location: Location) -> Root:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from kitops.content.events import Message
 from kitops.content.parallel import run_all
-from kitops.errors import InvalidValueError, NotFoundError
+from kitops.errors import AuthenticationError, InvalidValueError, NotFoundError
+from kitops.oci import mediatype
+from kitops.oci.manifest import Manifest
+from kitops.oci.reference import LOCAL_REGISTRY, UNNAMED, Reference
+from kitops.ops.list_filter import EVERYTHING
 from kitops.ops.locate import check_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from kitops.content.protocols import Run
+    from kitops.content.protocols import Run, Source
+    from kitops.formats.modelkit import ModelKit
+    from kitops.oci.descriptor import Descriptor
     from kitops.oci.gojson import Json
-    from kitops.oci.reference import Reference
+    from kitops.ops.list_filter import ListFilter
     from kitops.ops.place import Place
     from kitops.registry.repository import Repository
     from kitops.store import RefDetails
+
+_OPEN: Final = 16
+"""Repositories of a catalog that are open at a time: each has connections of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +64,146 @@ class Listed:
         }
 
 
-def list_(place: Place, repository: Reference | None = None) -> list[Listed]:
+def list_(place: Place, repository: Reference | None = None, *, wanted: ListFilter = EVERYTHING) -> list[Listed]:
     """The ModelKits of the store, or with ``repository`` of that repository in its registry; sorted.
+
+    What only refers to a ModelKit, as a signature does, is not one: see :func:`kitops.ops.referrers.referrers`.
+
+    Args:
+        place: where to look.
+        repository: in a registry; its tag, if it has one, is the only one that is looked at.
+        wanted: shows only some of them.
 
     Raises:
         InvalidValueError: ``repository`` names no registry.
         NotFoundError: the registry has no such repository.
     """
     if repository is None:
-        return _group(
-            (listing.reference.locator, str(listing.desc.digest), listing.reference.tag, listing.row)
-            for listing in place.store.refs.list()
-        )
-    return _list_remote(place, repository)
-
-
-def _list_remote(place: Place, repository: Reference) -> list[Listed]:
+        return _list_local(place, wanted)
     check_remote(repository)
     with place.registry(repository) as source:
         tags = [repository.tag] if repository.tag else source.tags()
-        jobs = [partial(_describe_remote, source, tag) for tag in tags]
-        found = run_all(jobs, place.run, workers=place.run.concurrency) if jobs else []
-    return _group(
-        (repository.repository, digest, tag, details) for row in found if row for digest, tag, details in [row]
-    )
+        return _describe([(repository.repository, source, tag) for tag in tags], place.run, wanted)
 
 
-def _describe_remote(source: Repository, tag: str, run: Run) -> tuple[str, str, RefDetails] | None:
-    """One row; None where the tag is gone meanwhile, or points to something that is no ModelKit."""
-    from kitops.ops.details import describe  # noqa: PLC0415 - local listings open no manifest
+def list_catalog(place: Place, registry: str, *, wanted: ListFilter = EVERYTHING) -> list[Listed]:
+    """The ModelKits of every repository that ``registry`` tells of and lets us read.
+
+    Raises:
+        RegistryError: it does not tell its repositories.
+    """
+    from kitops.registry.catalog import list_repositories  # noqa: PLC0415 - local listings need no network code
+
+    connection = place.connection()
+    names = list_repositories(registry, connection.network, connection.credentials, place.run)
+    names = [name for name in names if wanted.is_match(repo=name)]
+    rows: list[Listed] = []
+    for start in range(0, len(names), _OPEN):
+        with ExitStack() as stack:
+            sources = [
+                (name, stack.enter_context(place.registry(Reference(registry, name))))
+                for name in names[start : start + _OPEN]
+            ]
+            jobs = [partial(_list_tags, name, source) for name, source in sources]
+            tags = run_all(jobs, place.run, workers=place.run.concurrency)
+            rows += _describe([row for found in tags for row in found], place.run, wanted)
+    return rows
+
+
+def parse_host(text: str) -> str | None:
+    """The registry that ``text`` names if it names no repository of it: ``registry.example.com``, ``localhost:5000/``.
+
+    Raises:
+        InvalidValueError: it is a host followed by a slash, but not a host.
+    """
+    host = text.removesuffix("/")
+    if "/" in host or not (text.endswith("/") or "." in host or ":" in host or host == LOCAL_REGISTRY):
+        return None
+    return Reference.parse(f"{host}/x").registry
+
+
+def _list_local(place: Place, wanted: ListFilter) -> list[Listed]:
+    store = place.store
+    rows = [
+        row
+        for row in store.refs.list()
+        if (row.row.subject is None or row.reference.tag is not None)
+        and wanted.is_match(
+            repo=row.reference.locator, tag=row.reference.tag or "", name=row.row.name, author=row.row.author
+        )
+    ]
+    if wanted.parts:
+        with store.lease("read", optional=True) as lease:
+            source = store.repository(UNNAMED, lease)
+            unique = {row.desc.digest: row.desc for row in rows}
+            having = {digest for digest, desc in unique.items() if _has_part(source, desc, wanted)}
+        rows = [row for row in rows if row.desc.digest in having]
+    return _group((row.reference.locator, str(row.desc.digest), row.reference.tag, row.row) for row in rows)
+
+
+def _has_part(source: Source, desc: Descriptor, wanted: ListFilter) -> bool:
+    from kitops.formats.modelkit import read_modelkit  # noqa: PLC0415 - listings without filters open no manifest
+
+    try:
+        return wanted.has_part(read_modelkit(source, desc))
+    except (InvalidValueError, NotFoundError):
+        return False
+
+
+def _list_tags(name: str, source: Repository, run: Run) -> list[tuple[str, Repository, str]]:
+    """The tags of one repository of a catalog; none where it is empty by now, or not ours to see."""
+    run.cancel.check()
+    try:
+        return [(name, source, tag) for tag in source.tags()]
+    except NotFoundError:
+        return []
+    except AuthenticationError as error:
+        run.observer(Message("warning", f"{name} is left out: {error.message}"))
+        return []
+
+
+def _describe(tags: Sequence[tuple[str, Repository, str]], run: Run, wanted: ListFilter) -> list[Listed]:
+    """The ModelKits at these tags: a request a tag, and one more for each ModelKit, several at a time."""
+    from kitops.ops.details import details_of  # noqa: PLC0415 - as above
+    from kitops.registry.referrers import is_fallback_tag  # noqa: PLC0415 - as above
+
+    asked = [row for row in tags if not is_fallback_tag(row[2]) and wanted.is_match(repo=row[0], tag=row[2])]
+    manifests = run_all([partial(_fetch, source, tag) for _, source, tag in asked], run, workers=run.concurrency)
+    found = [(repo, source, tag, one) for (repo, source, tag), one in zip(asked, manifests, strict=True) if one]
+    unique = {(repo, manifest.descriptor.digest): (source, manifest) for repo, source, _, manifest in found}
+    kits = run_all([partial(_understand, *pair) for pair in unique.values()], run, workers=run.concurrency)
+    known = dict(zip(unique, kits, strict=True))
+    rows = []
+    for repo, _, tag, manifest in found:
+        kit = known[repo, manifest.descriptor.digest]
+        if kit is not None and wanted.has_part(kit):
+            details = details_of(kit)
+            if wanted.is_match(name=details.name, author=details.author):
+                rows.append((repo, str(kit.desc.digest), tag, details))
+    return _group(rows)
+
+
+def _fetch(source: Repository, tag: str, run: Run) -> Manifest | None:
+    """The manifest of a model at ``tag``; None where the tag is gone meanwhile, or points to something else."""
+    from kitops.formats.modelkit import is_model_artifact  # noqa: PLC0415 - as above
 
     run.cancel.check()
     try:
-        desc = source.resolve(tag)
-        return str(desc.digest), tag, describe(source, desc)
+        desc, raw = source.fetch_manifest(tag)
+        if desc.media_type not in mediatype.MANIFESTS:
+            return None
+        manifest = Manifest.parse(raw, f"manifest {desc.digest}")
+    except (InvalidValueError, NotFoundError):
+        return None
+    return manifest if is_model_artifact(manifest) else None
+
+
+def _understand(source: Repository, manifest: Manifest, run: Run) -> ModelKit | None:
+    from kitops.formats.modelkit import understand  # noqa: PLC0415 - as above
+
+    run.cancel.check()
+    try:
+        return understand(manifest.descriptor, manifest, source.fetch(manifest.config))
     except (InvalidValueError, NotFoundError):
         return None
 

@@ -6,17 +6,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.errors import NotFoundError
+from kitops.content.events import Message
+from kitops.errors import InvalidValueError, NotFoundError, RegistryError
+from kitops.ops.ends import repository_origin
 from kitops.ops.locate import check_pointer, check_remote
+from kitops.ops.referrers import collect_referrers
 from kitops.store.gc import free
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
     from kitops.oci.reference import Reference
     from kitops.ops.place import Place
+    from kitops.registry.repository import Repository
+    from kitops.store.refs import Refs
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ def remove(place: Place, references: Sequence[Reference], *, force: bool = False
     """Remove ModelKits from the local store.
 
     A tag is taken away, and the ModelKit with its last one; a digest, or ``force``, deletes the ModelKit with all its
-    tags in that repository.
+    tags in that repository. What refers to a ModelKit there, and has no tag, goes with it.
 
     Raises:
         InvalidValueError: a reference has neither tag nor digest.
@@ -45,11 +50,14 @@ def remove(place: Place, references: Sequence[Reference], *, force: bool = False
 
 
 def remove_all(place: Place, *, force: bool = False) -> Removed:
-    """Remove every untagged ModelKit of the store; with ``force`` every ModelKit."""
+    """Remove every untagged ModelKit of the store but what refers to one that stays; with ``force`` every ModelKit."""
+    rows = place.store.refs.list()
+    subjects = {row.desc.digest: row.row.subject for row in rows}
+    staying = {row.desc.digest for row in rows if row.reference.tag is not None}
     doomed = dict.fromkeys(
         (row.reference.with_digest(row.desc.digest), row.desc)
-        for row in place.store.refs.list()
-        if force or row.reference.tag is None
+        for row in rows
+        if force or (row.reference.tag is None and _last_subject(row.desc.digest, subjects) not in staying)
     )
     return _remove(place, list(doomed), force=True)
 
@@ -58,7 +66,6 @@ def _remove(place: Place, doomed: Sequence[tuple[Reference, Descriptor]], *, for
     """Remove what was found under these references; what another process removes first is not counted."""
     untagged: list[Reference] = []
     deleted: list[Reference] = []
-    gone: list[Digest] = []
     with place.store.refs.batch() as refs:
         for ref, desc in doomed:
             place.run.cancel.check()
@@ -69,17 +76,49 @@ def _remove(place: Place, doomed: Sequence[tuple[Reference, Descriptor]], *, for
                 with suppress(NotFoundError):
                     untagged += [ref.with_tag(tag) for tag in refs.remove_root(by_digest)]
                     deleted.append(by_digest)
-                    gone.append(desc.digest)
             elif refs.untag(ref, desc):
                 untagged.append(ref)
                 if refs.release(by_digest, desc.digest):
                     deleted.append(by_digest)
-                    gone.append(desc.digest)
+        deleted += _release_referrers(refs, deleted)
+    gone = [ref.digest for ref in deleted if ref.digest is not None]
     return Removed(tuple(untagged), tuple(deleted), free(place.store, gone, place.run))
 
 
-def remove_remote(place: Place, references: Sequence[Reference], *, force: bool = False) -> Removed:
+def _release_referrers(refs: Refs, deleted: Sequence[Reference]) -> list[Reference]:
+    """Give up what has no tag and refers, in the end, to what was deleted from the same repository."""
+    released: list[Reference] = []
+    for locator in {ref.locator for ref in deleted}:
+        gone = {ref.digest for ref in deleted if ref.locator == locator}
+        repository = next(ref for ref in deleted if ref.locator == locator)
+        rows = refs.list(repository)
+        subjects = {row.desc.digest: row.row.subject for row in rows}
+        for row in rows:
+            is_referrer = row.reference.tag is None and row.row.subject is not None
+            if is_referrer and _last_subject(row.desc.digest, subjects) in gone:
+                by_digest = repository.with_digest(row.desc.digest)
+                if refs.release(by_digest, row.desc.digest):
+                    released.append(by_digest)
+    return released
+
+
+def _last_subject(digest: Digest, subjects: Mapping[Digest, Digest | None]) -> Digest:
+    """What a manifest refers to in the end; itself where it refers to nothing."""
+    while (subject := subjects.get(digest)) is not None:
+        digest = subject
+    return digest
+
+
+def remove_remote(
+    place: Place, references: Sequence[Reference], *, force: bool = False, referrers: bool = False
+) -> Removed:
     """Remove ModelKits from their registry: a tag is taken away; a digest, or ``force``, deletes the manifest.
+
+    Args:
+        place: the way to registries.
+        references: each with a tag or digest.
+        force: delete the manifest, and with it every tag that points to it.
+        referrers: delete what refers to a deleted manifest too; else it stays, and it is told.
 
     Raises:
         InvalidValueError: a reference names no registry, or has neither tag nor digest.
@@ -94,10 +133,53 @@ def remove_remote(place: Place, references: Sequence[Reference], *, force: bool 
     for ref in references:
         with place.registry(ref) as repository:
             desc = repository.resolve(ref.pointer)
+            if ref.with_digest(desc.digest) in deleted:  # another of its tags was named before
+                continue
             if force or ref.digest is not None:
-                repository.delete(str(desc.digest))
-                deleted.append(ref.with_digest(desc.digest))
+                deleted += _delete(place, repository, ref, desc, referrers=referrers)
             else:
-                repository.delete(ref.pointer)
+                _untag(repository, ref)
                 untagged.append(ref)
     return Removed(tuple(untagged), tuple(deleted), 0)
+
+
+def _delete(
+    place: Place, repository: Repository, ref: Reference, desc: Descriptor, *, referrers: bool
+) -> list[Reference]:
+    """Delete a manifest, after what refers to it: killed in between, nothing refers to what is gone."""
+    doomed = [desc.digest]
+    if referrers:
+        origin = repository_origin(repository, ref)
+        doomed += [one.desc.digest for one in collect_referrers(origin, desc, place.run)]
+    else:
+        _tell_referrers(place, repository, ref, desc)
+    for digest in reversed(doomed):
+        repository.delete(str(digest))
+    return [ref.with_digest(digest) for digest in doomed]
+
+
+def _tell_referrers(place: Place, repository: Repository, ref: Reference, desc: Descriptor) -> None:
+    try:
+        found = repository.referrers(desc.digest)
+    except (RegistryError, InvalidValueError) as error:
+        place.run.observer(Message("debug", f"what refers to {ref} is not known: {error.message}"))
+        return
+    if found:
+        kinds = ", ".join(sorted({one.artifact_type or one.media_type for one in found}))
+        text = f"{len(found)} manifests that refer to {ref} stay ({kinds}); --referrers deletes them too"
+        place.run.observer(Message("warning", text))
+
+
+def _untag(repository: Repository, ref: Reference) -> None:
+    try:
+        repository.delete(ref.pointer)
+    except RegistryError as error:
+        if error.status not in (400, 405, 501):
+            raise
+        raise RegistryError(
+            f"taking the tag from {ref}: the registry does not do that",
+            status=error.status,
+            codes=error.codes,
+            request=error.request,
+            hint=f"`kit remove --remote --force {ref}` deletes the ModelKit with all its tags",
+        ) from error

@@ -1,4 +1,4 @@
-"""``kit tag``: another name for a ModelKit of the local store."""
+"""``kit tag``: another name for a ModelKit of the local store, or for anything in a registry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitops.errors import InvalidValueError, NotFoundError
-from kitops.ops.locate import check_pointer
+from kitops.ops.locate import check_pointer, check_remote
+from kitops.ops.location import Location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +32,7 @@ def tag(place: Place, source: Reference, destinations: Sequence[Reference]) -> T
         InvalidValueError: ``source`` has neither tag nor digest, or a destination has no tag.
         NotFoundError: there is no such ModelKit.
     """
-    check_pointer(source)
-    for destination in destinations:
-        if destination.tag is None or destination.digest is not None:
-            raise InvalidValueError(f"{destination} is not a name with a tag", hint="name it like team/model:v2")
+    _check(source, destinations)
     with place.store.lease("tag") as lease:
         desc = place.store.refs.resolve(source)
         details = place.store.refs.details(source)
@@ -43,3 +41,32 @@ def tag(place: Place, source: Reference, destinations: Sequence[Reference]) -> T
         for destination in destinations:
             place.store.refs.tag(destination, desc, details, lease)
     return Tagged(desc, tuple(destinations))
+
+
+def tag_remote(place: Place, source: Reference, destinations: Sequence[Reference]) -> Tagged:
+    """Give what ``source`` is in its registry the names ``destinations`` in the same registry.
+
+    In the same repository only the manifest is put again; to another one its blobs are mounted.
+
+    Raises:
+        InvalidValueError: a name lacks a tag, or is in another registry.
+        NotFoundError: there is no such artifact.
+        RegistryError: the registry does not allow it.
+    """
+    from kitops.ops.copy import copy  # noqa: PLC0415 - local tags need none of it
+
+    _check(source, destinations)
+    for ref in (source, *destinations):
+        check_remote(ref)
+        if ref.registry != source.registry:
+            raise InvalidValueError(f"{ref} is not in the registry of {source}", hint=f"kit copy {source} {ref}")
+    start = Location("registry", (source,))
+    done = [copy(place, start, Location("registry", (destination,))) for destination in destinations]
+    return Tagged(done[0].desc, tuple(destinations))
+
+
+def _check(source: Reference, destinations: Sequence[Reference]) -> None:
+    check_pointer(source)
+    for destination in destinations:
+        if destination.tag is None or destination.digest is not None:
+            raise InvalidValueError(f"{destination} is not a name with a tag", hint="name it like team/model:v2")
