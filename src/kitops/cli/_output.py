@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kitops.errors import FileSystemError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import TextIO
 
 NONE = "<none>"
@@ -34,11 +35,28 @@ def to_stdout(text: str) -> None:
         OutputClosed: the pipe's reader is gone.
         FileSystemError: the disk that stdout leads to is full.
     """
+    with _writing_stdout():
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def bytes_to_stdout(content: bytes | memoryview) -> None:
+    """Write a part of a result that is no text.
+
+    Raises:
+        OutputClosed, FileSystemError: as :func:`to_stdout`.
+    """
+    with _writing_stdout():
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _writing_stdout() -> Iterator[None]:
     if sys.stdout is None:
         raise FileSystemError("writing standard output: it is closed")
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        yield
     except BrokenPipeError as error:
         raise OutputClosed from error
     except OSError as error:

@@ -24,27 +24,37 @@ _FIELDS = ("Repo", "Digest", "Tags", "ModelName", "Size", "Author")
     "list",
     examples=[
         ("kit list", "what is in the local store"),
-        ("kit list registry.example.com/team/model", "the tags of a repository in its registry"),
+        ("kit list registry.example.com/team/model -f tag='v2*'", "tags of a repository in its registry"),
+        ("kit list registry.example.com", "every repository, where the registry tells them"),
+        ("kit list -f datasets -f name='digits*'", "those that have a dataset, and such a name"),
         ("kit list --format '{{.Repo}} {{join .Tags \",\"}}'", "one line a ModelKit, for scripts"),
     ],
 )
-@reference("repository", "[REPOSITORY]", required=False)
+@reference("repository", "[REPOSITORY|HOST]", required=False)
 @option("--format", "output", default="table", metavar="table|json|TEMPLATE", show_default=True,
         help="TEMPLATE: Go's, with .Repo .Tags .Digest .ModelName .Size .Author, index, join and json.")  # fmt: skip
+@option("-f", "--filter", "filters", multiple=True, metavar="FILTER",
+        help="repo=GLOB, tag=GLOB, name=GLOB, author=GLOB, or a part: model, datasets:train.")  # fmt: skip
 @network_options
 @click.pass_obj
-def command(session: Session, /, *, repository: str | None, output: str, network: NetworkFlags) -> None:
-    """List the ModelKits of the local store, or of a REPOSITORY in its registry."""
+def command(
+    session: Session, /, *, repository: str | None, output: str, filters: tuple[str, ...], network: NetworkFlags
+) -> None:
+    """List the ModelKits of the local store, or of a REPOSITORY in its registry, or of a whole registry."""
     from kitops.oci.reference import Reference
-    from kitops.ops.list import list_
+    from kitops.ops.list import list_, list_catalog, parse_host
+    from kitops.ops.list_filter import ListFilter
 
     template = None
     if output not in ("table", "json"):
         from kitops.cli._template import Template
 
         template = Template(output, _FIELDS)
+    wanted = ListFilter.parse(filters)
+    host = parse_host(repository) if repository else None
+    ref = Reference.parse(repository) if repository and not host else None
     with session.place(network) as place:
-        rows = list_(place, Reference.parse(repository) if repository else None)
+        rows = list_catalog(place, host, wanted=wanted) if host else list_(place, ref, wanted=wanted)
     if output == "json":
         print_json([row.to_json() | {"size": format_size(row.size)} for row in rows])
     elif template is None:

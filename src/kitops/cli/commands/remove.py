@@ -27,11 +27,20 @@ if TYPE_CHECKING:
 @switch("-f", "--force", help="Delete the ModelKit with all its tags; with --all: everything.")
 @switch("-a", "--all", "every", help="All untagged ModelKits.")
 @switch("-r", "--remote", help="In the registry, not in the local store.")
+@switch("--referrers", help="With --remote: what refers to a deleted ModelKit too (signatures, attestations).")
 @network_options
 @result_format
 @click.pass_obj
 def command(
-    session: Session, /, *, ref: str | None, force: bool, every: bool, remote: bool, network: NetworkFlags
+    session: Session,
+    /,
+    *,
+    ref: str | None,
+    force: bool,
+    every: bool,
+    remote: bool,
+    referrers: bool,
+    network: NetworkFlags,
 ) -> None:
     """Remove the ModelKit REF, or tags of it (REF may name several: repository:a,b)."""
     from kitops.oci.reference import Reference
@@ -43,8 +52,10 @@ def command(
     with session.place(network) as place:
         if every:
             done = remove_all(place, force=force)
+        elif remote:
+            done = remove_remote(place, references, force=force, referrers=referrers)
         else:
-            done = (remove_remote if remote else remove)(place, references, force=force)
+            done = remove(place, references, force=force)
     value = {"untagged": [str(one) for one in done.untagged], "deleted": [str(one) for one in done.deleted],
              "freed": done.freed}  # fmt: skip
     if done.freed:

@@ -1,0 +1,44 @@
+"""``kit load``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from kitops.cli._options import kit_command, option, result_format
+from kitops.cli._output import format_size
+
+if TYPE_CHECKING:
+    from kitops.cli._session import Session
+
+
+@kit_command(
+    "load",
+    examples=[
+        ("kit load -i models.tar", "what `kit save` wrote"),
+        ("kit load -i m.tar -t team/m", "what skopeo wrote: its tags become tags of team/m"),
+        ("zstd -dc models.tar.zst | kit load -i -", "from a pipe"),
+    ],
+)
+@option("-i", "--input", "source", required=True, metavar="FILE", help="A tar, or a layout's directory; - is stdin.")
+@option("-t", "--tag", metavar="REPOSITORY[:TAG]", help="Where to put what has a bare tag, or no name at all.")
+@result_format
+@click.pass_obj
+def command(session: Session, /, *, source: str, tag: str | None) -> None:
+    """Load the ModelKits of FILE, an OCI image layout, into the local store, verified."""
+    from kitops.oci.reference import Reference
+    from kitops.ops.load import load
+
+    if source == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise click.UsageError("an archive is not typed: name a file or a pipe", click.get_current_context())
+    repository = Reference.parse(tag) if tag else None
+    with session.place() as place:
+        loaded = load(place, sys.stdin.fileno() if source == "-" else source, repository=repository)
+    kits = [{"reference": str(ref), "digest": str(desc.digest)} for ref, desc in loaded.kits]
+    value = {"kits": kits, "referrers": [str(desc.digest) for desc in loaded.referrers],
+             "moved": loaded.copied.moved_size}  # fmt: skip
+    session.say(f"Loaded {len(kits)} ModelKits and {len(loaded.referrers)} referrers, "
+                f"{format_size(loaded.copied.moved_size)} new")  # fmt: skip
+    session.result("\n".join(f"Loaded {ref}" for ref, _ in loaded.kits), value)
