@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kitops.cli._settings import NetworkFlags
     from kitops.ops.tensor_diff import TensorDifference
     from kitops.ops.tensors import TensorFile, Tensors
+    from kitops.weights.facts import Facts
     from kitops.weights.tensors import Tensor, Totals
 
 FIELDS = ("File", "Name", "DType", "Shape", "Size", "Bytes", "Offset")
@@ -57,7 +58,9 @@ def draw_tensors(found: Tensors) -> str:
         for file in found.files
         for tensor in file.header.tensors
     ]
-    lines = [*(f"{file.path}: {_totals(file.totals)}" for file in found.files), *found.notes]
+    known = ", ".join(_words(found.facts))
+    lines = [f"model: {known}"] if known else []
+    lines += [*(f"{file.path}: {_totals(file.totals)}" for file in found.files), *found.notes]
     if len(found.files) > 1:
         lines.append(f"{len(found.files)} files: {_totals(found.totals)}")
     if found.is_remote:
@@ -96,6 +99,16 @@ def format_count(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f}{unit}"
     return str(count)
+
+
+def _words(facts: Facts) -> Iterator[str]:
+    yield from dict.fromkeys(
+        word for word in (facts.architecture, facts.family, facts.format, facts.precision, facts.quantization) if word
+    )
+    if facts.parameters:
+        yield f"{format_count(facts.parameters)} parameters"
+    if facts.context_length:
+        yield f"context of {facts.context_length} tokens"
 
 
 def _totals(totals: Totals) -> str:

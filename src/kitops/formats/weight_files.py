@@ -15,6 +15,7 @@ from kitops.layers.codec import PIECE, Codec, decompress
 from kitops.layers.untar import PieceReader, read_members
 from kitops.layers.write import Format
 from kitops.weights.header import INDEX_SUFFIX, has_header, read_header
+from kitops.weights.model_config import CONFIG_NAME, MAX_CONFIG, ModelConfig, parse_model_config
 from kitops.weights.ranges import Ahead, StreamRanges, TooFarError, Window
 from kitops.weights.safetensors import MAX_INDEX, ShardIndex, parse_index
 
@@ -47,6 +48,14 @@ class IndexFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A ``config.json`` in a layer."""
+
+    path: str
+    config: ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
 class Unread:
     """A layer that was not read to its end: its limit in bytes."""
 
@@ -54,7 +63,7 @@ class Unread:
     limit: int
 
 
-Found = WeightFile | IndexFile | Unread
+Found = WeightFile | IndexFile | ConfigFile | Unread
 
 
 def may_have_weights(layer: KitLayer) -> bool:
@@ -98,7 +107,7 @@ def find_weights(layer: KitLayer, blob: Ranges, what: str, run: Run, *, limit: i
 
 
 def _is_wanted(path: str) -> bool:
-    return has_header(path) or path.lower().endswith(INDEX_SUFFIX)
+    return has_header(path) or path.lower().endswith(INDEX_SUFFIX) or path.rpartition("/")[2] == CONFIG_NAME
 
 
 def _look(layer: KitLayer, path: str, content: Ranges, what: str) -> Iterator[Found]:
@@ -107,6 +116,8 @@ def _look(layer: KitLayer, path: str, content: Ranges, what: str) -> Iterator[Fo
         yield WeightFile(path, layer, read_header(content, named))
     elif path.lower().endswith(INDEX_SUFFIX):
         yield IndexFile(path, parse_index(content.read_at(0, MAX_INDEX + 1), named))
+    else:
+        yield ConfigFile(path, parse_model_config(content.read_at(0, MAX_CONFIG + 1)))
 
 
 def _pieces(blob: Ranges, run: Run) -> Iterator[memoryview]:

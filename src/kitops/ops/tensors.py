@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.parallel import run_all
 from kitops.errors import NotFoundError
 from kitops.formats.modelkit import read_modelkit
-from kitops.formats.weight_files import IndexFile, Unread, WeightFile, find_weights, may_have_weights
+from kitops.formats.weight_files import ConfigFile, IndexFile, Unread, WeightFile, find_weights, may_have_weights
+from kitops.kitfile.schema import clean_path
 from kitops.layers.codec import Codec
 from kitops.ops.locate import check_pointer, locate
+from kitops.weights.facts import Facts, gather_facts
 from kitops.weights.header import SUFFIXES, read_header
+from kitops.weights.model_config import ModelConfig, find_config
 from kitops.weights.ranges import RangedSource, open_file
 from kitops.weights.tensors import sum_up
 
@@ -71,12 +74,14 @@ class Tensors:
         files: in the order of their layers.
         notes: what could not be read, and what an index says that is not so.
         kit: the ModelKit; None for a file.
+        facts: what they and a ``config.json`` say of the model.
         is_remote: whether they were read from a registry: then nothing was verified, as no whole blob was read.
     """
 
     files: tuple[TensorFile, ...]
     notes: tuple[str, ...] = ()
     kit: ModelKit | None = None
+    facts: Facts = field(default_factory=Facts)
     is_remote: bool = False
 
     @property
@@ -84,10 +89,11 @@ class Tensors:
         return sum_up(tensor for file in self.files for tensor in file.header.tensors)
 
     def to_json(self) -> dict[str, Json]:
-        """``digest, remote, notes, files`` and the totals."""
+        """``digest, remote, model, notes, files`` and the totals."""
         return {
             "digest": str(self.kit.desc.digest) if self.kit else None,
             "remote": self.is_remote,
+            "model": self.facts.to_json(),
             "notes": list(self.notes),
             **_totals_json(self.totals),
             "files": [file.to_json() for file in self.files],
@@ -119,7 +125,7 @@ def read_tensors(place: Place, ref: Reference, where: Where) -> Tensors:
         raise NotFoundError(
             f"{ref} has no file of weights whose header can be read", hint=f"those are called *{', *'.join(SUFFIXES)}"
         )
-    return Tensors(files, notes, kit, is_remote=not located.is_local)
+    return Tensors(files, notes, kit, _facts(kit, found), is_remote=not located.is_local)
 
 
 def file_tensors(path: Path) -> Tensors:
@@ -129,8 +135,10 @@ def file_tensors(path: Path) -> Tensors:
         HeaderError: its header is malformed.
         FileSystemError: it cannot be read.
     """
+    name = str(path)
     with open_file(path) as content:
-        return Tensors((TensorFile(str(path), read_header(content, str(path))),))
+        header = read_header(content, name)
+    return Tensors((TensorFile(name, header),), facts=gather_facts([(name, header)], name, ModelConfig()))
 
 
 def tensor_json(tensor: Tensor) -> dict[str, Json]:
@@ -155,6 +163,13 @@ def _read_layer(place: Place, located: Located, layer: KitLayer, run: Run) -> li
         else:
             raise AssertionError("a registry gives ranges")
         return list(find_weights(layer, blob, what, run, limit=LOCAL_LIMIT if located.is_local else REMOTE_LIMIT))
+
+
+def _facts(kit: ModelKit, found: Sequence[Found]) -> Facts:
+    files = [(item.path, item.header) for item in found if isinstance(item, WeightFile)]
+    configs = {item.path: item.config for item in found if isinstance(item, ConfigFile)}
+    path = clean_path(kit.kitfile.model.path) if kit.kitfile.model else ""
+    return gather_facts(files, path, find_config(configs, path))
 
 
 def _tell_unread(found: Sequence[Found], *, is_local: bool) -> Iterator[str]:

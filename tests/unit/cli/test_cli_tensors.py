@@ -33,10 +33,11 @@ def test_a_table_with_sums(kit: Kit, weights: Path) -> None:
         "m.safetensors   wte.weight   F32     512 x 4   8.0 KiB\n"
         "m.safetensors   bias         F32     4         16 B\n"
         "\n"
+        "model: safetensors, float32, 2.1K parameters\n"
         "m.safetensors: 2 tensors, 2.1K parameters (F32 2.1K), 8.0 KiB\n"
     )
     assert kit("inspect", "--tensors", "tiny:v2").out.splitlines()[-4:] == [
-        "",
+        "model: safetensors, float32, 4.1K parameters",
         "m.safetensors: 2 tensors, 4.1K parameters (F32 4.1K), 16.0 KiB",
         "lora.safetensors: 1 tensor, 1 parameters (F32 1), 4 B",
         "2 files: 3 tensors, 4.1K parameters (F32 4.1K), 16.0 KiB",
