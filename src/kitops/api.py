@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from kitops.content.events import Observer
     from kitops.kitfile.schema import Kitfile
     from kitops.oci.gojson import Json
+    from kitops.ops.copy import Transferred
     from kitops.ops.diff import Difference
     from kitops.ops.init import Initialised
     from kitops.ops.inspect import Inspected
     from kitops.ops.list import Listed
+    from kitops.ops.load import Loaded
     from kitops.ops.pack import Packed
     from kitops.ops.pull import Pulled
     from kitops.ops.push import Pushed
+    from kitops.ops.referrers import Referrer
     from kitops.ops.remove import Removed
+    from kitops.ops.save import Saved
     from kitops.ops.tag import Tagged
     from kitops.ops.tensor_diff import TensorDifference
     from kitops.ops.tensors import Tensors
@@ -187,11 +191,24 @@ def pull(ref: str, *, settings: Settings | None = None) -> Pulled:
     return work(make_place(settings), Reference.parse_tags(ref))[0]
 
 
-def list(repository: str | None = None, *, settings: Settings | None = None) -> Sequence[Listed]:  # noqa: A001 - kitops.list is its name
-    """The ModelKits of the store, or of a repository in its registry."""
-    from kitops.ops.list import list_ as work  # noqa: PLC0415 - as above
+def list(  # noqa: A001 - kitops.list is its name
+    repository: str | None = None, *, filters: Sequence[str] = (), settings: Settings | None = None
+) -> Sequence[Listed]:
+    """The ModelKits of the store, of a repository in its registry, or of every repository of a registry.
 
-    return work(make_place(settings), None if repository is None else Reference.parse(repository))
+    Args:
+        repository: ``"registry.example.com/team/model"``, or a host alone.
+        filters: ``"tag=v2*"``, ``"repo=…"``, ``"name=…"``, ``"author=…"``, or a part: ``"datasets:train"``.
+        settings: where and how.
+    """
+    from kitops.ops.list import list_ as work  # noqa: PLC0415 - as above
+    from kitops.ops.list import list_catalog, parse_host  # noqa: PLC0415 - as above
+    from kitops.ops.list_filter import ListFilter  # noqa: PLC0415 - as above
+
+    place, wanted = make_place(settings), ListFilter.parse(filters)
+    if repository is not None and (host := parse_host(repository)) is not None:
+        return list_catalog(place, host, wanted=wanted)
+    return work(place, None if repository is None else Reference.parse(repository), wanted=wanted)
 
 
 def inspect(ref: str, *, remote: bool = False, settings: Settings | None = None) -> Inspected:
@@ -215,10 +232,14 @@ def select_field(kitfile: Kitfile, field: str) -> Json:
     return work(kitfile, field)
 
 
-def tag(source: str, destination: str | Sequence[str], *, settings: Settings | None = None) -> Tagged:
-    """Give a ModelKit of the local store other names."""
-    from kitops.ops.tag import tag as work  # noqa: PLC0415 - as above
+def tag(
+    source: str, destination: str | Sequence[str], *, remote: bool = False, settings: Settings | None = None
+) -> Tagged:
+    """Give a ModelKit of the local store, or with ``remote`` anything in a registry, other names."""
+    from kitops.ops.tag import tag as local  # noqa: PLC0415 - as above
+    from kitops.ops.tag import tag_remote  # noqa: PLC0415 - as above
 
+    work = tag_remote if remote else local
     return work(make_place(settings), Reference.parse(source), _parse_all(destination))
 
 
@@ -229,6 +250,62 @@ def remove(ref: str, *, force: bool = False, remote: bool = False, settings: Set
 
     work = remove_remote if remote else local
     return work(make_place(settings), Reference.parse_tags(ref), force=force)
+
+
+def copy(source: str, destination: str, *, recursive: bool = False, settings: Settings | None = None) -> Transferred:
+    """Copy an artifact of any type, digests unchanged.
+
+    Args:
+        source: a reference in a registry, ``store:REF``, ``oci:DIRECTORY[:NAME]`` or ``oci-archive:FILE[:NAME]``.
+        destination: the same; without a tag it gets that of the source.
+        recursive: with what refers to it: signatures, attestations, and what refers to those.
+        settings: where and how.
+    """
+    from kitops.ops.copy import copy as work  # noqa: PLC0415 - as above
+    from kitops.ops.location import Location  # noqa: PLC0415 - as above
+
+    ends = Location.parse(source), Location.parse(destination)
+    return work(make_place(settings), *ends, recursive=recursive)
+
+
+def save(
+    refs: str | Sequence[str], output: PathLike, *, remote: bool = False, settings: Settings | None = None
+) -> Saved:
+    """Write ModelKits, with their parents and what refers to them, into one file for :func:`load`.
+
+    Args:
+        refs: what to save; the store is looked at first, then its registry.
+        output: the file, an OCI image layout in a tar; it appears whole or not at all.
+        remote: only the registry is looked at.
+        settings: where and how.
+    """
+    from kitops.ops.save import SaveOptions  # noqa: PLC0415 - as above
+    from kitops.ops.save import save as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), _parse_all(refs), os.fspath(output), SaveOptions(remote=remote))
+
+
+def load(path: PathLike, *, repository: str | None = None, settings: Settings | None = None) -> Loaded:
+    """Load every artifact of an OCI image layout (a tar or a directory) into the local store, verified.
+
+    Args:
+        path: what :func:`save` wrote, or ``skopeo copy … oci-archive:``.
+        repository: where what has a bare tag, or no name, goes.
+        settings: where and how.
+    """
+    from kitops.ops.load import load as work  # noqa: PLC0415 - as above
+
+    name = None if repository is None else Reference.parse(repository)
+    return work(make_place(settings), os.fspath(path), repository=name)
+
+
+def referrers(
+    ref: str, *, remote: bool = False, artifact_type: str | None = None, settings: Settings | None = None
+) -> Sequence[Referrer]:
+    """What refers to ``ref``: signatures, attestations, and what refers to those."""
+    from kitops.ops.referrers import referrers as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse(ref), remote=remote, artifact_type=artifact_type)
 
 
 def diff(a: str, b: str, *, settings: Settings | None = None) -> Difference:
