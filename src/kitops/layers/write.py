@@ -1,7 +1,7 @@
 """Entries become the bytes of one layer, with their digests computed on the way.
 
-Durability: a big layer is flushed to the disk while it is written (``fdatasync`` every 64 MiB in the thread that
-copies, which the hashing hides); the last bytes, and small layers, are left to whoever publishes the file.
+Durability: a big layer is flushed to the disk while it is written (:class:`~kitops.layers.flush.Flusher`); the last
+bytes, and small layers, are left to whoever publishes the file.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import os
 import stat
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from kitops.content.protocols import Fingerprint, LayerRecord
 from kitops.content.reflink import share
 from kitops.errors import FileSystemError, KitError, PackError, printable
 from kitops.layers.codec import PIECE, Codec
+from kitops.layers.flush import Flusher
 from kitops.layers.ring import Ring
 from kitops.layers.tar import END, header_size, member_header, padding
 from kitops.oci.digest import Digest
@@ -25,10 +26,10 @@ from kitops.oci.digest import Digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from kitops.content.cancel import CancelToken
     from kitops.content.protocols import Run
     from kitops.layers.walk import Entry
 
-_SYNC_EVERY: Final = 64 << 20
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # a pipe put in a file's place must not block
 
 
@@ -94,10 +95,10 @@ def write_layer(
     size = layer_size(entries, format)
     if format is Format.RAW and codec is Codec.NONE and _share_blocks(_only_file(entries), out):
         return _digest_file(out, size, overlap=overlap, run=run, moved=moved)
-    writer = _Writer(out, size if codec is Codec.NONE else None)
-    if codec is Codec.NONE:
-        return _write_plain(entries, format, writer, overlap=overlap, run=run, moved=moved)
-    return _write_compressed(entries, format, codec, writer, overlap=overlap, run=run, moved=moved)
+    with _Writer(out, size if codec is Codec.NONE else None, run.cancel) as writer:
+        if codec is Codec.NONE:
+            return _write_plain(entries, format, writer, overlap=overlap, run=run, moved=moved)
+        return _write_compressed(entries, format, codec, writer, overlap=overlap, run=run, moved=moved)
 
 
 def stream_layer(
@@ -331,17 +332,18 @@ def _only_file(entries: Sequence[Entry]) -> Entry:
 
 
 class _Writer:
-    """Writes all of what it is given, and has the disk keep up.
+    """Writes all of what it is given, and has the disk keep up; a context manager.
 
     Args:
         out: the descriptor.
         size: bytes that will come, where that is known: the space is claimed first, and a full disk told at once.
+        cancel: watched while waiting for the disk.
     """
 
-    def __init__(self, out: int, size: int | None) -> None:
+    def __init__(self, out: int, size: int | None, cancel: CancelToken) -> None:
         self._out = out
         self._size = size
-        self._unsynced = 0
+        self._flusher = Flusher(out, cancel)
         self.written = 0
         if size:
             try:
@@ -350,15 +352,22 @@ class _Writer:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise self._full(error) from error
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._flusher.close()
+        except OSError as failure:
+            if error is None:
+                raise self._full(failure) from failure
+
     def write(self, piece: memoryview) -> None:
         try:
             count = os.write(self._out, piece)
             while count < len(piece):
                 count += os.write(self._out, piece[count:])
-            self._unsynced += count
-            if self._unsynced >= _SYNC_EVERY:
-                self._unsynced = 0
-                os.fdatasync(self._out)
+            self._flusher.advance(count)
         except OSError as error:
             raise self._full(error) from error
         self.written += count
@@ -368,5 +377,4 @@ class _Writer:
         with suppress(OSError):
             room = os.fstatvfs(self._out)
             free = room.f_bavail * room.f_frsize
-        needed = None if self._size is None else self._size
-        return FileSystemError.wrap(error, "writing", "the layer", needed=needed, free=free)
+        return FileSystemError.wrap(error, "writing", "the layer", needed=self._size, free=free)
