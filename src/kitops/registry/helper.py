@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -28,14 +29,23 @@ class HelperRunner(Protocol):
     def __call__(self, suffix: str, verb: str, text: str, cancel: CancelToken | None, /) -> str | None: ...
 
 
-def run_helper(suffix: str, verb: str, text: str, cancel: CancelToken | None = None, /) -> str | None:
+def run_helper(
+    suffix: str, verb: str, text: str, cancel: CancelToken | None = None, /, *, seconds: float = _SECONDS
+) -> str | None:
     """Run ``docker-credential-<suffix> <verb>`` with ``text`` on its standard input.
+
+    Args:
+        suffix: of its name.
+        verb: ``get``, ``store`` or ``erase``.
+        text: what it is given.
+        cancel: ends it early.
+        seconds: how long it may take.
 
     Returns:
         What it printed, or None when it has no such credential.
 
     Raises:
-        InvalidValueError: it is not there, failed, or took more than a minute. What it said is told, what it was
+        InvalidValueError: it is not there, failed, or took too long. What it said is told, what it was
             given is not.
     """
     if not _SUFFIX.fullmatch(suffix):
@@ -43,7 +53,12 @@ def run_helper(suffix: str, verb: str, text: str, cancel: CancelToken | None = N
     program = f"docker-credential-{suffix}"
     try:
         running = subprocess.Popen(  # noqa: S603 - the suffix was checked; the person's own configuration names it
-            [program, verb], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+            [program, verb],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
         )
     except OSError as error:
         raise InvalidValueError(
@@ -51,17 +66,21 @@ def run_helper(suffix: str, verb: str, text: str, cancel: CancelToken | None = N
             hint="install it, or take it out of credsStore and credHelpers",
         ) from error
     with running:
-        output, complaint = _talk(running, text, program, cancel)
+        output, complaint = _talk(running, text, program, cancel, seconds)
     if running.returncode == 0:
         return output
     said = one_line(f"{output} {complaint}")
+    if verb == "store" and json.loads(text)["Secret"] in said:
+        said = "it repeats what it was given"
     if verb != "store" and any(mark in said.lower() for mark in _NONE):
         return None
     raise InvalidValueError(f"credential helper {program} {verb} failed: {said or f'exit {running.returncode}'}")
 
 
-def _talk(running: subprocess.Popen[str], text: str, program: str, cancel: CancelToken | None) -> tuple[str, str]:
-    deadline = time.monotonic() + _SECONDS
+def _talk(
+    running: subprocess.Popen[str], text: str, program: str, cancel: CancelToken | None, seconds: float
+) -> tuple[str, str]:
+    deadline = time.monotonic() + seconds
     given: str | None = text
     try:
         while True:
@@ -72,8 +91,10 @@ def _talk(running: subprocess.Popen[str], text: str, program: str, cancel: Cance
             if cancel is not None:
                 cancel.check()
             if time.monotonic() > deadline:
-                raise InvalidValueError(f"credential helper {program} did not answer in {_SECONDS:.0f} s")
+                raise InvalidValueError(
+                    f"credential helper {program} did not answer in {seconds:g} s",
+                    hint=f"see what it waits for: echo HOST | {program} get",
+                )
     except BaseException:
-        running.kill()
-        running.communicate()
+        running.kill()  # what it started may live on and hold the pipes: nobody waits for their end
         raise

@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError, LocationParseError, ProxyError, ReadTi
 
 from kitops.errors import NetworkError, printable
 from kitops.registry.headers import one_line
+from kitops.registry.trickle import EndlessHeadError
 
 _TLS_HINTS = (
     # what OpenSSL says, in any of its versions; for people; what to type; in this order
@@ -67,6 +68,8 @@ def _explain_one(cause: BaseException, prefix: str) -> NetworkError | None:
             return _explain_system(cause, prefix)
         case LocationParseError():
             return NetworkError(f"{prefix}the address is not valid", permanent=True)
+        case EndlessHeadError():
+            return NetworkError(f"{prefix}the answer's headers never end", permanent=True)
         case HTTPException():
             return NetworkError(
                 f"{prefix}the answer is not HTTP ({type(cause).__name__})",

@@ -5,8 +5,10 @@ This is the only module that knows urllib3.
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
+from contextlib import contextmanager
 from http.client import HTTPException
 from http.client import HTTPResponse as RawResponse
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -23,6 +25,7 @@ from kitops.registry.dial import Line, shut_down
 from kitops.registry.link_errors import explain
 from kitops.registry.network import Network
 from kitops.registry.tls import build_context
+from kitops.registry.trickle import PatientResponse
 from kitops.registry.urls import origin, safe_url
 
 if TYPE_CHECKING:
@@ -197,17 +200,18 @@ class Transport:
         if body is not None or method in ("POST", "PUT", "PATCH"):
             own["Content-Length"] = str(0 if body is None else len(body) if isinstance(body, bytes) else body.size)
         try:
-            response = self._pool(url).urlopen(
-                method,
-                url,
-                body=body,  # an iterable of buffers, which http.client takes
-                headers=own,
-                timeout=Timeout(connect=patience.read, read=read_seconds or patience.read),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
+            with _quiet():
+                response = self._pool(url).urlopen(
+                    method,
+                    url,
+                    body=body,  # an iterable of buffers, which http.client takes
+                    headers=own,
+                    timeout=Timeout(connect=patience.read, read=read_seconds or patience.read),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             self._cancel.check()
             raise explain(error, f"{method} {safe_url(url)}") from error
@@ -249,18 +253,44 @@ class Transport:
                 proxy_ssl_context=self._context,
                 proxy_headers=_proxy_headers(proxy),
             )
-        pool.pool_classes_by_scheme = _pool_classes(self._line)
+        pool.pool_classes_by_scheme = _pool_classes(self._line, self._network.patience.read)
         return pool
 
 
-def _pool_classes(line: Line) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3's pools, with connections that are opened and watched by ``line``."""
+class _Talk(threading.local):
+    """Whether this thread's requests are none of urllib3's log's business: URLs may be signed."""
+
+    is_ours = False
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - all of them name the URL, or nobody needs them
+        return not self.is_ours
+
+
+_TALK = _Talk()
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_TALK.filter)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    _TALK.is_ours = True
+    try:
+        yield
+    finally:
+        _TALK.is_ours = False
+
+
+def _pool_classes(line: Line, read_seconds: float) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's pools, with connections that are opened and watched by ``line``, and answers that must get on."""
+
+    class Response(PatientResponse):
+        seconds = read_seconds
 
     class PlainConnection(_Watched, HTTPConnection):
-        pass
+        response_class = Response
 
     class SecureConnection(_Watched, HTTPSConnection):
-        pass
+        response_class = Response
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = PlainConnection

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -276,6 +277,42 @@ def test_a_helper_that_hangs_ends_with_the_run(own: Path, helper: Path) -> None:
         CredentialStore(own).find("slow.example.com", cancel=cancel)
 
 
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    program = tmp_path / "scripts" / "docker-credential-script"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_helper_that_takes_too_long_is_ended_even_when_its_children_live_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(tmp_path, monkeypatch, "sleep 20")  # a child of the shell, which holds its standard output
+    started = time.monotonic()
+    with pytest.raises(InvalidValueError, match=r"did not answer in 0\.2 s") as caught:
+        run_helper("script", "get", "a.example", seconds=0.2)
+    assert caught.value.hint
+    assert time.monotonic() - started < 15
+
+
+def test_a_helper_that_repeats_what_it_was_given_does_not_tell_the_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Path
+) -> None:
+    script(tmp_path, monkeypatch, "cat; exit 1")
+    write(own, {"credsStore": "script"})
+    with pytest.raises(InvalidValueError, match="store failed") as caught:
+        CredentialStore(own).save("a.example", Credential("me", "hunter2"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_helper_that_is_not_text_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Path) -> None:
+    script(tmp_path, monkeypatch, r"printf '\377\376'")
+    write(own, {"credHelpers": {"a.example": "script"}})
+    with pytest.raises(InvalidValueError, match="not JSON"):
+        CredentialStore(own).find("a.example")
+
+
 def test_a_helper_that_refuses_to_store_is_an_error(own: Path) -> None:
     def refuse(suffix: str, verb: str, text: str, cancel: CancelToken | None, /) -> str | None:
         raise InvalidValueError(f"{suffix} {verb}")
@@ -319,3 +356,15 @@ def test_what_a_person_types() -> None:
     assert Credential.of_login("me", "pass") == Credential("me", "pass")
     assert Credential.of_login("", "token") == Credential(identity_token="token")
     assert FixedCredential().find("a.example") is None
+
+
+def test_a_recorded_token_server_is_kept_with_the_login_and_forgotten_with_it(own: Path) -> None:
+    store = CredentialStore(own)
+    store.save("a.example", Credential("me", "1"), realm="https://auth.example")
+    assert store.pinned_realm("a.example") == "https://auth.example"
+    assert set(json.loads(own.read_text())) == {"auths"}  # the Go tool reads this file: nothing of ours is in it
+    store.save("a.example", Credential("me", "2"))
+    assert store.pinned_realm("a.example") is None
+    store.save("a.example", Credential("me", "1"), realm="https://auth.example")
+    store.erase("a.example")
+    assert store.pinned_realm("a.example") is None
