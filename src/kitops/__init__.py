@@ -10,9 +10,11 @@ The functions are those of :mod:`kitops.api`, imported when they are first used.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # type checkers know the name; importing typing would cost more than all the rest
 if TYPE_CHECKING:
+    from typing import Any
+
     from kitops.api import (
         Settings,
         diff,
@@ -29,13 +31,28 @@ if TYPE_CHECKING:
         tensors,
         unpack,
     )
-    from kitops.errors import KitError
+    from kitops.content.cancel import CancelToken
+    from kitops.content.events import Advanced, Event, Finished, Message, Observer, Planned, Started, Waiting
+    from kitops.errors import Cancelled, KitError
+    from kitops.registry.network import Network, Patience
 
 __version__ = "2.0.0.dev0"
 
 __all__ = [
+    "Advanced",
+    "CancelToken",
+    "Cancelled",
+    "Event",
+    "Finished",
     "KitError",
+    "Message",
+    "Network",
+    "Observer",
+    "Patience",
+    "Planned",
     "Settings",
+    "Started",
+    "Waiting",
     "__version__",
     "diff",
     "diff_tensors",
@@ -53,12 +70,28 @@ __all__ = [
 ]
 
 
+_HOMES = {
+    "Advanced": "content.events",
+    "CancelToken": "content.cancel",
+    "Cancelled": "errors",
+    "Event": "content.events",
+    "Finished": "content.events",
+    "KitError": "errors",
+    "Message": "content.events",
+    "Network": "registry.network",
+    "Observer": "content.events",
+    "Patience": "registry.network",
+    "Planned": "content.events",
+    "Started": "content.events",
+    "Waiting": "content.events",
+}
+"""Where a public name is, below this package; the functions are in ``api``."""
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for (PEP 562): ``import kitops`` costs next to nothing."""
-    if name == "KitError":
-        return import_module("kitops.errors").KitError
     if name in __all__:
-        return getattr(import_module("kitops.api"), name)
+        return getattr(import_module(f"kitops.{_HOMES.get(name, 'api')}"), name)
     raise AttributeError(f"module 'kitops' has no attribute {name!r}")
 
 
