@@ -1,7 +1,11 @@
-"""Build the wheel and check what is in it: the whole package, its type marker, the command, the licence, no tests."""
+"""Build the wheel and check what is in it: the whole package, its type marker, the command, the licence, no tests.
+
+And the note of its build, which ``kit version`` shows.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -28,6 +32,7 @@ def problems(wheel: Path) -> list[str]:
         entry_points = "".join(
             archive.read(name).decode() for name in names if name.endswith(".dist-info/entry_points.txt")
         )
+        note = json.loads(archive.read("kitops/build.json")) if "kitops/build.json" in names else {}
     source = ROOT / "src"
     modules = {str(path.relative_to(source)) for path in (source / "kitops").rglob("*.py")}
     wrong = [f"{name} is missing" for name in sorted((modules | {"kitops/py.typed"}) - names)]
@@ -37,7 +42,19 @@ def problems(wheel: Path) -> list[str]:
         wrong.append("the command kit is missing")
     if not any(name.endswith("/LICENSE") for name in names):
         wrong.append("LICENSE is missing")
+    if not note.get("built"):
+        wrong.append("kitops/build.json does not say when it was built")
+    if (commit := checked_out()) and not str(note.get("commit")).startswith(commit):
+        wrong.append(f"kitops/build.json says commit {note.get('commit')}, checked out is {commit}")
     return wrong
+
+
+def checked_out() -> str:
+    """The commit of this checkout; empty where it is none."""
+    if not (ROOT / ".git").exists():
+        return ""
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
 def main() -> None:

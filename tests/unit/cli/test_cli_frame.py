@@ -45,12 +45,12 @@ def test_version_is_the_distributions(kit: Kit) -> None:
     ended = kit("version")
     assert ended.code == 0
     assert ended.err == ""
-    assert ended.out.splitlines() == [
+    known = [line for line in ended.out.splitlines() if not line.startswith(("Commit: ", "Built: "))]
+    assert known == [
         f"Version: {importlib.metadata.version('kitops')}",
-        "Commit: unknown",
-        "Built: unknown",
         f"Python version: {platform.python_version()}",
     ]
+    assert "unknown" not in ended.out  # what is not known is left out
 
 
 @pytest.mark.parametrize("flag", ["", "=true", "=false", "=F", "=1"])

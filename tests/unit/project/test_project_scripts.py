@@ -112,3 +112,30 @@ def test_an_old_python_is_told_plainly(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "is not a Python 3.11 or later" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def build_hook() -> ModuleType:
+    pytest.importorskip("hatchling")
+    return load("build_hook")
+
+
+def test_a_build_notes_its_commit_and_time(
+    build_hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    built = "2023-11-14T22:13:20Z"
+    assert build_hook.read_note(tmp_path) == {"commit": None, "built": built}
+    (tmp_path / "build.json").write_text('{"commit": "abc", "built": "of the source distribution"}')
+    assert build_hook.read_note(tmp_path) == {"commit": "abc", "built": built}
+
+
+def test_a_build_of_changed_files_says_so(build_hook: ModuleType, tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@example.com"]
+    (tmp_path / "file").write_text("one")
+    for words in (["init", "--quiet"], ["add", "file"], ["commit", "--quiet", "--message", "first"], ["tag", "v1"]):
+        subprocess.run([*git, *words], check=True)
+    commit = build_hook.read_commit(tmp_path)
+    assert len(commit) == 40
+    (tmp_path / "file").write_text("two")
+    assert build_hook.read_commit(tmp_path) == f"{commit}-dirty"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from typing import TYPE_CHECKING
 
 import click
@@ -20,17 +19,20 @@ if TYPE_CHECKING:
 @result_format
 @click.pass_obj
 def command(session: Session, /, *, show_update_notifications: bool) -> None:  # noqa: ARG001 - accepted, and nothing to do
-    """Print the version of kit, and of the Python that runs it."""
-    from kitops import __version__
+    """Print the version of kit, what it was built from where that is known, and the version of Python."""
+    from kitops.ops.version import version
 
+    found = version()
     rows = {
-        "Version": __version__,
-        "Commit": "unknown",
-        "Built": "unknown",
-        "Python version": platform.python_version(),
+        "Version": found.version,
+        "Commit": found.commit,
+        "Built": found.built,
+        "Python version": found.python,
     }
-    keys = ("version", "commit", "built", "pythonVersion")
-    session.result(
-        "\n".join(f"{label}: {value}" for label, value in rows.items()),
-        dict(zip(keys, rows.values(), strict=True)),
-    )
+    value = {
+        "version": found.version,
+        "commit": found.commit,
+        "built": found.built,
+        "pythonVersion": found.python,
+    }
+    session.result("\n".join(f"{label}: {text}" for label, text in rows.items() if text), value)
