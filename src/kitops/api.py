@@ -243,13 +243,22 @@ def tag(
     return work(make_place(settings), Reference.parse(source), _parse_all(destination))
 
 
-def remove(ref: str, *, force: bool = False, remote: bool = False, settings: Settings | None = None) -> Removed:
-    """Remove a ModelKit from the store, or with ``remote`` from its registry."""
+def remove(
+    ref: str,
+    *,
+    force: bool = False,
+    remote: bool = False,
+    referrers: bool = False,
+    settings: Settings | None = None,
+) -> Removed:
+    """Remove a ModelKit from the store, or with ``remote`` from its registry, with its ``referrers`` there if asked."""
     from kitops.ops.remove import remove as local  # noqa: PLC0415 - as above
     from kitops.ops.remove import remove_remote  # noqa: PLC0415 - as above
 
-    work = remove_remote if remote else local
-    return work(make_place(settings), Reference.parse_tags(ref), force=force)
+    place, parsed = make_place(settings), Reference.parse_tags(ref)
+    if remote:
+        return remove_remote(place, parsed, force=force, referrers=referrers)
+    return local(place, parsed, force=force)
 
 
 def copy(source: str, destination: str, *, recursive: bool = False, settings: Settings | None = None) -> Transferred:
