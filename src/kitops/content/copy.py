@@ -13,25 +13,26 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
-from kitops.content.protocols import Delivers, Lands
+from kitops.content.protocols import Delivers, Gapped, Lands, Mounts
+from kitops.content.spans import WORTH_LANDING
 from kitops.errors import IntegrityError, InvalidValueError, NetworkError
 from kitops.oci import mediatype
 from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from kitops.content.events import Observer
     from kitops.content.protocols import Run, Sink, Source
     from kitops.oci.descriptor import Descriptor
+    from kitops.oci.digest import Digest
 
 MAX_DEPTH: Final = 8
 """Indexes within indexes."""
 
 ATTEMPTS: Final = 3
 """How often one blob is tried when the network fails in its middle."""
-
-WORTH_LANDING: Final = 32 * 1024 * 1024
-"""Bytes from which on a blob is fetched piece by piece, and a killed attempt continued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class Copied:
     existed: int
 
 
-def copy(source: Source, sink: Sink, root: Descriptor, run: Run, *, verb: str = "copy") -> Copied:
+def copy(
+    source: Source, sink: Sink, root: Descriptor, run: Run, *, verb: str = "copy", skip: Collection[Digest] = ()
+) -> Copied:
     """Copy ``root`` and everything below it.
 
     Args:
@@ -52,15 +55,19 @@ def copy(source: Source, sink: Sink, root: Descriptor, run: Run, *, verb: str = 
         root: a manifest or an index.
         run: whom to tell, what to watch, how many blobs at a time.
         verb: what is being done, for the observer (``"push"``).
+        skip: blobs that are left out on purpose; the sink must be told too.
 
     Raises:
+        NotFoundError: the source lacks a blob that the sink has not either.
         IntegrityError: a blob was not what its descriptor says.
         InvalidValueError: a manifest does not parse, or indexes nest too deeply.
         KitError: whatever source and sink raise.
     """
     manifests: dict[Descriptor, bytes] = {}
     blobs = list_graph(source, root, manifests, run)
-    unique = list({blob.digest: blob for blob in blobs}.values())
+    unique = list({blob.digest: blob for blob in blobs if blob.digest not in skip}.values())
+    if isinstance(source, Gapped):
+        _check_gaps(source, sink, unique)
     run.observer(Planned(verb, len(unique), sum(blob.size for blob in unique)))
     jobs = [partial(_copy_blob, source, sink, blob) for blob in sorted(unique, key=lambda blob: -blob.size)]
     moved = [size for size in run_all(jobs, run, workers=run.concurrency) if size is not None]
@@ -120,6 +127,13 @@ class BytesReader:
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+
+def _check_gaps(source: Gapped, sink: Sink, blobs: Sequence[Descriptor]) -> None:
+    """Before anything is moved: what the source lacks, the sink must have, or take from where the source had it."""
+    for gap in source.gaps(blobs):
+        if not sink.exists(gap) and not (isinstance(sink, Mounts) and sink.mount_from(gap, source.locator)):
+            raise source.explain_gap(gap)
 
 
 def _copy_blob(source: Source, sink: Sink, desc: Descriptor, run: Run) -> int | None:

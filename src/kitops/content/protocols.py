@@ -13,10 +13,11 @@ from kitops.content.cancel import CancelToken
 from kitops.content.events import Observer, ignore_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from kitops.content.spans import Span
+    from kitops.errors import NotFoundError
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
 
@@ -148,6 +149,33 @@ class Delivers(Protocol):
             IntegrityError: the bytes were wrong twice.
             NetworkError: the network failed for longer than patience lasts.
         """
+        ...
+
+
+@runtime_checkable
+class Gapped(Protocol):
+    """A source that may lack blobs which its manifests list, because a filtered pull left them out."""
+
+    @property
+    def locator(self) -> str:
+        """Registry and repository that it had its content from."""
+        ...
+
+    def gaps(self, blobs: Iterable[Descriptor]) -> list[Descriptor]:
+        """Those of ``blobs`` that are not here."""
+        ...
+
+    def explain_gap(self, desc: Descriptor) -> NotFoundError:
+        """Why a blob is not here, and what to do: left out on purpose, or lost."""
+        ...
+
+
+@runtime_checkable
+class Mounts(Protocol):
+    """A sink that may take blobs over from a neighbour, without their bytes being sent."""
+
+    def mount_from(self, desc: Descriptor, locator: str) -> bool:
+        """Take a blob from the repository ``locator`` (``registry/repository``); False where that cannot be."""
         ...
 
 

@@ -2,77 +2,142 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitops.content.copy import copy
 from kitops.content.events import Message
-from kitops.errors import InvalidValueError
+from kitops.errors import InvalidValueError, NotFoundError
 from kitops.formats.modelkit import read_modelkit
+from kitops.formats.parts import Kind
+from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.ops.locate import check_remote, complete
 from kitops.ops.parents import MAX_CHAIN, parent_reference
+from kitops.ops.plan import Wanted, check_space, plan_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from kitops.content.copy import Copied
-    from kitops.formats.modelkit import ModelKit
+    from kitops.formats.modelkit import KitLayer
+    from kitops.formats.select import Filter
     from kitops.oci.descriptor import Descriptor
+    from kitops.oci.digest import Digest
     from kitops.oci.reference import Reference
     from kitops.ops.place import Place
+    from kitops.ops.plan import Plan
+    from kitops.store.lease import Lease
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What was pulled: its descriptor, under which references, and how much was moved."""
+    """What was pulled: its descriptor, under which references, and how much was moved.
+
+    Args:
+        desc: the manifest.
+        references: its names.
+        copied: of this ModelKit, without its parents.
+        left_out: layers that the filters left out.
+    """
 
     desc: Descriptor
     references: tuple[Reference, ...]
     copied: Copied
+    left_out: tuple[Digest, ...] = ()
 
 
-def pull(place: Place, references: Sequence[Reference]) -> tuple[Pulled, ...]:
+def pull(place: Place, references: Sequence[Reference], filters: Sequence[Filter] = ()) -> tuple[Pulled, ...]:
     """Pull each of ``references``, and the chain of parents that their models come from.
+
+    Manifests and configs are read first; nothing is written before it is known that everything fits.
+
+    Args:
+        place: where to.
+        references: what.
+        filters: leave out the layers that none of them asks for; what is here of those stays.
 
     Raises:
         InvalidValueError: a reference names no registry, or parents refer to one another in a circle.
-        NotFoundError: there is no such ModelKit.
-        IntegrityError: the registry sent something else than it promised.
+        NotFoundError: there is no such ModelKit, or no part fits the filters.
+        FileSystemError: the disk is too full.
+        IntegrityError: the registry sent something else than it promised, twice.
     """
-    for ref in references:
-        check_remote(ref)
-    return tuple(_pull_chain(place, complete(ref, place.run)) for ref in references)
+    with ExitStack() as stack:
+        wanted = _list_wanted(place, references, filters, stack)
+        plan = plan_wanted(place, wanted)
+        check_space(plan, place)
+        lease = stack.enter_context(place.store.lease("pull"))
+        lease.add(*(item.digest for item in plan.items if item.state != "left-out"))
+        pulled = [_pull_one(place, one, lease) for one in wanted]
+    return tuple(found for one, found in zip(wanted, pulled, strict=True) if one.child is None)
 
 
-def _pull_chain(place: Place, ref: Reference) -> Pulled:
-    pulled, kit = pull_one(place, ref)
-    seen = [pulled.desc.digest]
-    while (parent := parent_reference(kit.kitfile)) is not None:
-        if len(seen) > MAX_CHAIN:
-            raise InvalidValueError(f"model.path: more than {MAX_CHAIN} ModelKits refer to one another, last {parent}")
-        place.run.observer(Message("info", f"Pulling {parent}, which {ref} takes its model from"))
-        found, kit = pull_one(place, parent)
-        if found.desc.digest in seen:
-            raise InvalidValueError(f"model.path: {parent} refers back to a ModelKit that refers to it")
-        seen.append(found.desc.digest)
-    return pulled
-
-
-def pull_one(place: Place, ref: Reference) -> tuple[Pulled, ModelKit]:
-    """Pull one ModelKit without its parents.
+def plan_pull(place: Place, references: Sequence[Reference], filters: Sequence[Filter] = ()) -> Plan:
+    """What a pull would move, and whether it fits. Nothing is changed.
 
     Raises:
         KitError: as :func:`pull`.
     """
+    with ExitStack() as stack:
+        return plan_wanted(place, _list_wanted(place, references, filters, stack))
+
+
+def _list_wanted(
+    place: Place, references: Sequence[Reference], filters: Sequence[Filter], stack: ExitStack
+) -> list[Wanted]:
+    """The ModelKits of ``references``, each with its parents, understood from manifest and config."""
+    for ref in references:
+        check_remote(ref)
+    found = [one for ref in references for one in _list_chain(place, complete(ref, place.run), filters, stack)]
+    if filters and not is_kitfile_selected(filters) and not any(_select(one, filters) for one in found):
+        raise NotFoundError(f"no part of {references[0]} fits the filter", hint=f"kit info --remote {references[0]}")
+    return found
+
+
+def _list_chain(place: Place, ref: Reference, filters: Sequence[Filter], stack: ExitStack) -> Iterator[Wanted]:
+    child = _look_up(place, ref, None, filters, stack)
+    yield child
+    seen = [child.desc.digest]
+    current = child
+    while (parent := parent_reference(current.kit.kitfile)) is not None:
+        if len(seen) > MAX_CHAIN:
+            raise InvalidValueError(f"model.path: more than {MAX_CHAIN} ModelKits refer to one another, last {parent}")
+        current = _look_up(place, parent, ref, filters, stack)
+        if current.desc.digest in seen:
+            raise InvalidValueError(f"model.path: {parent} refers back to a ModelKit that refers to it")
+        yield current
+        seen.append(current.desc.digest)
+
+
+def _look_up(
+    place: Place, ref: Reference, child: Reference | None, filters: Sequence[Filter], stack: ExitStack
+) -> Wanted:
     check_remote(ref)
-    with place.registry(ref, mirrored=True) as source, place.store.lease("pull") as lease:
-        desc = source.resolve(ref.pointer)
-        lease.add(desc.digest)
-        sink = place.store.repository(ref, lease)
-        kit = read_modelkit(source, desc)
-        copied = copy(source, sink, desc, place.run, verb="pull")
-        if ref.tag is None or ref.digest is not None:
-            sink.keep(desc)
-        else:
-            sink.tag(desc, ref.tag)
-    return Pulled(desc, (ref,), copied), kit
+    source = stack.enter_context(place.registry(ref, mirrored=True))
+    desc = source.resolve(ref.pointer)
+    kit = read_modelkit(source, desc)
+    one = Wanted(ref, source, desc, kit, child=child)
+    if not filters:
+        return one
+    chosen = {layer.desc.digest for layer in _select(one, filters)}
+    absent = dict.fromkeys(layer.desc.digest for layer in kit.layers if layer.desc.digest not in chosen)
+    return Wanted(ref, source, desc, kit, tuple(absent), child)
+
+
+def _select(one: Wanted, filters: Sequence[Filter]) -> list[KitLayer]:
+    """The layers that are asked for; of a parent only its model, which is all that an unpack takes from there."""
+    layers = select_layers(one.kit, filters)
+    return [layer for layer in layers if one.child is None or layer.kind in (Kind.MODEL, Kind.MODEL_PART)]
+
+
+def _pull_one(place: Place, one: Wanted, lease: Lease) -> Pulled:
+    if one.child is not None:
+        place.run.observer(Message("info", f"Pulling {one.ref}, which {one.child} takes its model from"))
+    sink = place.store.repository(one.ref, lease, absent=one.absent)
+    copied = copy(one.source, sink, one.desc, place.run, verb="pull", skip=one.absent)
+    if one.ref.tag is None or one.ref.digest is not None:
+        sink.keep(one.desc)
+    else:
+        sink.tag(one.desc, one.ref.tag)
+    return Pulled(one.desc, (one.ref,), copied, one.absent)

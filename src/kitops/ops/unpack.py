@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
+from kitops.content.protocols import Gapped
 from kitops.errors import NotFoundError
 from kitops.formats.modelkit import read_modelkit
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction, LayerContent
-from kitops.ops.locate import complete, locate
+from kitops.ops.locate import Located, complete, locate
 from kitops.ops.parents import open_parents
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from kitops.layers.extract import Extracted
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.reference import Reference
-    from kitops.ops.locate import Located, Where
+    from kitops.ops.locate import Where
     from kitops.ops.place import Place
 
 _EXISTING: Final = {"refuse": Existing.REFUSE, "overwrite": Existing.OVERWRITE, "keep": Existing.KEEP}
@@ -89,6 +90,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         kit = read_modelkit(located.source, located.desc)
         jobs = [_Job(layer, located) for layer in select_layers(kit, options.filters)]
         jobs += _list_parent_jobs(place, kit, options, stack)
+        jobs = _fill_gaps(place, jobs, options, stack)
         if options.filters and not jobs and not is_kitfile_selected(options.filters):
             raise NotFoundError(f"no part of {ref} fits the filter", hint=f"kit info {ref}")
         _tell_remote_datasets(place, kit)
@@ -106,6 +108,31 @@ def _list_parent_jobs(place: Place, kit: ModelKit, options: UnpackOptions, stack
                 jobs.append(_Job(layer, parent.located))
                 taken.add(layer.path)
     return jobs
+
+
+def _fill_gaps(place: Place, jobs: Sequence[_Job], options: UnpackOptions, stack: ExitStack) -> list[_Job]:
+    """The jobs with those layers that a filtered pull left out of the store coming from their registry.
+
+    Raises:
+        NotFoundError: a layer is lost from the store, or only the store may be looked at.
+    """
+    remote: dict[Reference, Located] = {}
+    found = []
+    for job in jobs:
+        located = job.located
+        if isinstance(located.source, Gapped) and located.source.gaps([job.layer.desc]):
+            ref = located.ref
+            is_left_out = job.layer.desc.digest in place.store.refs.details(ref).absent
+            if not is_left_out or ref.is_local or options.where == "local":
+                raise located.source.explain_gap(job.layer.desc)
+            if ref not in remote:
+                place.run.observer(Message("info", f"{ref} was pulled in part: the rest comes from {ref.registry}"))
+                source = stack.enter_context(place.registry(ref, mirrored=True))
+                remote[ref] = Located(ref, located.desc, source, is_local=False)
+            found.append(_Job(job.layer, remote[ref]))
+        else:
+            found.append(job)
+    return found
 
 
 def _tell_remote_datasets(place: Place, kit: ModelKit) -> None:

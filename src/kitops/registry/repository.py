@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from kitops.content.verify import VerifyingReader, check_bytes
-from kitops.errors import IntegrityError, InvalidValueError, KitError, NetworkError, NotFoundError, RegistryError
+from kitops.errors import (
+    AuthenticationError,
+    IntegrityError,
+    InvalidValueError,
+    KitError,
+    NetworkError,
+    NotFoundError,
+    RegistryError,
+)
 from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
@@ -302,6 +310,16 @@ class Repository:
             if status == 202 and location:
                 self._cancel_upload(follow(answer.url, location))
         return status == 201
+
+    def mount_from(self, desc: Descriptor, locator: str) -> bool:
+        """Take a blob over from the repository ``locator``, if that is of the same registry and it lets us."""
+        registry, _, repository = locator.partition("/")
+        if registry != self._session.registry or not repository:
+            return False
+        try:
+            return self.mount(desc, repository)
+        except (AuthenticationError, RegistryError):
+            return False
 
     # --- the rest of a repository's life
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.errors import KitError
+from kitops.errors import KitError, NotFoundError
 from kitops.oci.digest import Digest
 from kitops.store import graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from kitops.content.protocols import Landing, Reader
@@ -84,6 +84,27 @@ class StoreRepository:
         from kitops.store.landing import open_landing  # noqa: PLC0415 - only pulls need it
 
         return open_landing(self.blobs, desc, self.lease)
+
+    @property
+    def locator(self) -> str:
+        """Registry and repository, as references have them."""
+        return self.ref.locator
+
+    def gaps(self, blobs: Iterable[Descriptor]) -> list[Descriptor]:
+        """Those of ``blobs`` that are not in the store."""
+        return [desc for desc in blobs if not self.blobs.exists(desc.digest)]
+
+    def explain_gap(self, desc: Descriptor) -> NotFoundError:
+        """Whether a blob was left out by a filtered pull, or is lost."""
+        for listing in self.refs.list(self.ref):
+            if desc.digest in listing.row.absent:
+                return NotFoundError(
+                    f"layer {desc.digest} of {listing.reference} is not in the store: a filtered pull left it out",
+                    hint=f"`kit pull {listing.reference}` completes it",
+                )
+        return NotFoundError(
+            f"blob {desc.digest} of {self.ref.locator} is lost from the store", hint="pull or pack the ModelKit again"
+        )
 
     def tag(self, desc: Descriptor, tag: str) -> None:
         """Keep the manifest and point ``tag`` to it.

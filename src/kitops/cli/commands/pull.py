@@ -6,31 +6,50 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, network_options, reference, result_format
+from kitops.cli._options import kit_command, network_options, option, reference, result_format, switch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
 
 
 @kit_command(
     "pull",
-    examples=[("kit pull registry.example.com/team/model:v1", "into the local store, with those it is made of")],
+    examples=[
+        ("kit pull registry.example.com/team/model:v1", "into the local store, with those it is made of"),
+        ("kit pull registry.example.com/team/model:v1 --filter model", "only the model; a later pull completes it"),
+        ("kit pull registry.example.com/team/model:v1 --dry-run", "what is new, and whether it fits"),
+    ],
 )
 @reference("ref", "REF")
+@option("-f", "--filter", "filters", multiple=True, metavar="TYPE[:NAME]",
+        help="Only these: model, datasets, code, docs, prompts, mcpservers, kitfile; NAME may be a glob.")  # fmt: skip
+@switch("--dry-run", help="Tell what would be moved; move nothing.")
 @network_options
 @result_format
 @click.pass_obj
-def command(session: Session, /, *, ref: str, network: NetworkFlags) -> None:
-    """Download the ModelKit REF, and those that its model comes from, into the local store."""
+def command(session: Session, /, *, ref: str, filters: Sequence[str], dry_run: bool, network: NetworkFlags) -> None:
+    """Download the ModelKit REF, or parts of it, and those that its model comes from, into the local store."""
+    from kitops.formats.select import Filter
     from kitops.oci.reference import Reference
-    from kitops.ops.pull import pull
+    from kitops.ops.pull import plan_pull, pull
 
     references = Reference.parse_tags(ref)
+    chosen = [Filter.parse(text) for text in filters]
     with session.place(network) as place:
+        if dry_run:
+            from kitops.cli._plan import format_plan
+
+            plan = plan_pull(place, references, chosen)
+            session.result(format_plan(plan), plan.to_json())
+            return
         session.say(f"Pulling {ref}")
-        pulled = pull(place, references)
+        pulled = pull(place, references, chosen)
     names = [str(name) for one in pulled for name in one.references]
     digests = dict.fromkeys(str(one.desc.digest) for one in pulled)
     value = {"digest": next(iter(digests)), "references": names}
+    if left_out := dict.fromkeys(str(digest) for one in pulled for digest in one.left_out):
+        value["leftOut"] = list(left_out)
     session.result("\n".join(f"Pulled {digest}" for digest in digests), value)

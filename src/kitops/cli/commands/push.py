@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, network_options, reference, result_format
+from kitops.cli._options import kit_command, network_options, reference, result_format, switch
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 )
 @reference("source", "SOURCE")
 @reference("destination", "[DESTINATION]", required=False)
+@switch("--dry-run", help="Tell what would be moved; move nothing.")
 @network_options
 @result_format
 @click.pass_obj
-def command(session: Session, /, *, source: str, destination: str | None, network: NetworkFlags) -> None:
+def command(session: Session, /, *, source: str, destination: str | None, dry_run: bool, network: NetworkFlags) -> None:
     """Upload the ModelKit SOURCE of the local store to its registry, or as DESTINATION."""
     from kitops.oci.reference import Reference
     from kitops.ops.push import push
@@ -38,6 +39,14 @@ def command(session: Session, /, *, source: str, destination: str | None, networ
         )
     with session.place(network) as place:
         groups = [(sources[0], targets)] if destination else [(ref, (ref,)) for ref in sources]
+        if dry_run:
+            from kitops.cli._plan import format_plan
+            from kitops.ops.plan import plan_push
+
+            plans = [plan_push(place, ref, group) for ref, group in groups]
+            values = [plan.to_json() for plan in plans]
+            session.result("\n".join(map(format_plan, plans)), values[0] if len(values) == 1 else values)
+            return
         pushed = []
         for ref, group in groups:
             session.say(f"Pushing {ref}" + (f" to {destination}" if destination else ""))
