@@ -16,12 +16,17 @@ from kitops.errors import FileSystemError, PackError, printable
 from kitops.layers.ignore import ROOT_NAMES, is_junk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from kitops.layers.ignore import IgnoreRules, Verdicts
 
 _MODE_MASK: Final = 0o7777
+_SELDOM_MEANT: Final = (
+    *(b".git", b".hg", b".svn", b".bzr", b".jj"),
+    *(b"__pycache__", b".ipynb_checkpoints", b".venv", b"node_modules"),
+    *(b".env", b".netrc"),
+)
 
 
 class Symlinks(Enum):
@@ -74,6 +79,20 @@ class Scan:
     entries: list[Entry] = field(default_factory=list)
     followed: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+
+
+def find_seldom_meant(entries: Sequence[Entry]) -> list[str]:
+    """What is packed and probably should not be: the first of each name of version control, caches and secrets.
+
+    It is packed all the same, as the Go tool does: a layer is what the Kitfile names, less what `.kitignore` does.
+    """
+    found: dict[bytes, str] = {}
+    for entry in entries:
+        if entry.name.endswith(_SELDOM_MEANT):
+            name = entry.name.rpartition(b"/")[2]
+            if name in _SELDOM_MEANT and name not in found:
+                found[name] = printable(entry.name)
+    return list(found.values())
 
 
 def scan(

@@ -19,7 +19,7 @@ from kitops.kitfile.parse import find, parse
 from kitops.layers.codec import Codec
 from kitops.layers.ignore import read_ignore
 from kitops.layers.mcpb import check_bundle
-from kitops.layers.walk import Symlinks, scan
+from kitops.layers.walk import Symlinks, find_seldom_meant, scan
 from kitops.layers.write import Format, fingerprint, layer_size, write_layer
 from kitops.oci.reference import UNNAMED
 from kitops.ops.details import details_of
@@ -197,6 +197,10 @@ def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, symlinks:
         run.observer(Message("info", f"{layer.part.field}: followed {link} to {target}"))
     for link in found.skipped:
         run.observer(Message("warning", f"{layer.part.field}: left out {link}, a symbolic link"))
+    if seldom := find_seldom_meant(found.entries):
+        lines = ", ".join(f"**/{name.rpartition('/')[2]}" for name in seldom)
+        what = f"{layer.part.field}: packs {', '.join(seldom)}, which is seldom meant"
+        run.observer(Message("warning", f"{what}: leave out by adding to .kitignore: {lines}"))
     files = [entry.name for entry in found.entries if not entry.is_dir]
     if layer.form is Format.RAW and files != [layer.part.path.encode()]:
         raise PackError(

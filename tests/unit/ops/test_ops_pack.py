@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -250,6 +252,33 @@ def test_remove_all_takes_the_untagged_and_with_force_everything(tmp_path: Path)
     assert [row.repo for row in list_(place)] == ["x"]
     assert len(remove_all(place, force=True).deleted) == 1
     assert list_(place) == []
+
+
+def test_what_is_seldom_meant_is_packed_and_said(tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_test_place(tmp_path / "home", Run(observer=events.append))
+    context = make_project(tmp_path / "p", "manifestVersion: 1.0.0\ncode: [{path: .}]\n")
+    (context / "lib/.git/objects").mkdir(parents=True)
+    (context / "lib/a.git").mkdir()
+    (context / "lib/.git/HEAD").write_text("ref: refs/heads/main\n")
+    (context / "z/.git").mkdir(parents=True)
+    (context / "z/.env").write_text("TOKEN=secret\n")
+
+    def names() -> list[str]:
+        (layer,) = Manifest.parse(place.store.blobs.fetch(pack(place, context).desc)).layers
+        with tarfile.open(fileobj=io.BytesIO(place.store.blobs.fetch(layer))) as archive:
+            return archive.getnames()
+
+    def warnings() -> list[str]:
+        return [event.text for event in events if isinstance(event, Message) and event.level == "warning"]
+
+    assert {"lib/.git/HEAD", "z/.env"} <= set(names())
+    assert warnings() == [
+        "code[0]: packs lib/.git, z/.env, which is seldom meant: leave out by adding to .kitignore: **/.git, **/.env"
+    ]
+    (context / ".kitignore").write_text("**/.git\n**/.env\n")  # as it was told
+    assert names() == ["lib", "lib/a.git", "model.bin", "z"]
+    assert len(warnings()) == 1
 
 
 def test_a_raw_layer_may_lie_in_a_directory(tmp_path: Path) -> None:
