@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
-    from kitops.content.protocols import Reader
+    from kitops.content.protocols import Reader, Run
     from kitops.oci.digest import Digest
     from kitops.oci.gojson import Json
 
@@ -84,4 +85,22 @@ class Tree(Protocol):
             SourceError: the source does not give them, for good.
             NetworkError: the connection failed; another try may go on where this one ended.
         """
+        ...
+
+
+@runtime_checkable
+class OnDisk(Protocol):
+    """A tree whose own client brings files to this disk: nobody else writes them, so they may become blobs."""
+
+    def prepare(self, files: Sequence[RemoteFile], run: Run) -> None:
+        """Have ``files`` on the disk.
+
+        Raises:
+            SourceError: the source does not give them.
+            NetworkError: the connection failed.
+        """
+        ...
+
+    def path_of(self, file: RemoteFile) -> Path:
+        """Where a prepared file lies."""
         ...

@@ -22,12 +22,14 @@ from kitops.content.parallel import run_all
 from kitops.content.protocols import Fingerprint, LayerRecord
 from kitops.errors import FileSystemError, IntegrityError, NetworkError
 from kitops.formats.build import PackedLayer
+from kitops.importers.tree import OnDisk
 from kitops.layers.ignore import read_ignore
 from kitops.layers.walk import scan
 from kitops.layers.write import Format, write_layer
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.reference import UNNAMED
 from kitops.store.filesystem import free_space
+from kitops.store.take import take_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from kitops.content.protocols import Run
     from kitops.formats.plan import PlannedLayer
     from kitops.importers.tree import RemoteFile, Tree
-    from kitops.oci.digest import Digest
     from kitops.store import Store
     from kitops.store.lease import Lease
 
@@ -79,6 +80,8 @@ class Gathering:
         self._run.observer(Planned("import", len(wanted), sum(file.size for file in wanted.values())))
         with self._staging() as staging:
             self._check_space(wanted.values())
+            if isinstance(self._tree, OnDisk):
+                self._tree.prepare(list(wanted.values()), self._run)
             jobs = [
                 partial(self._bring, staging, file) for file in sorted(wanted.values(), key=lambda file: -file.size)
             ]
@@ -137,15 +140,34 @@ class Gathering:
     def _bring(self, staging: Path, file: RemoteFile, run: Run) -> None:
         """Have one file here: as a blob where its digest is known, else in ``staging``."""
         run.observer(Started(file.path, file.path, file.size))
-        if file.digest is None:
+        if file.digest is not None and self._store.blobs.hold(file.digest, file.size, self._lease):
+            run.observer(Finished(file.path, "exists"))
+            return
+        if isinstance(self._tree, OnDisk):
+            path = self._tree.path_of(file)
+            if file.digest is None:
+                give_name(path, staging / file.path, _mode(file))
+            else:
+                self._take(path, file, run)
+        elif file.digest is None:
             self._stage(staging / file.path, file, run)
         else:
-            desc = Descriptor(_MEDIA_TYPE, file.digest, file.size)
-            if self._store.blobs.hold(file.digest, file.size, self._lease):
-                run.observer(Finished(file.path, "exists"))
-                return
-            self._land(file, desc, run)
+            self._land(file, Descriptor(_MEDIA_TYPE, file.digest, file.size), run)
         run.observer(Finished(file.path, "done"))
+
+    def _take(self, path: Path, file: RemoteFile, run: Run) -> LayerRecord:
+        """Make a blob of a file that is on the disk."""
+
+        def moved(size: int) -> None:
+            run.observer(Advanced(file.path, size))
+
+        try:
+            digest, size = take_file(self._store.blobs, path, self._lease, run, expected=file.digest, moved=moved)
+        except IntegrityError as error:
+            raise self._wrong(file, error.actual) from error
+        with self._lock:
+            self._digests[file.path] = digest.encoded
+        return LayerRecord(digest, size, digest)
 
     def _land(self, file: RemoteFile, desc: Descriptor, run: Run) -> None:
         """Fetch a blob; of a killed attempt before, only what is missing."""
@@ -219,36 +241,27 @@ class Gathering:
         """Make the layer of files that are all here."""
         if planned.form is Format.RAW and files[0].digest is not None:
             return _packed(planned, files, LayerRecord(files[0].digest, files[0].size, files[0].digest))
-        for file in files:
-            if file.digest is not None:
-                self._link(file.digest, staging / file.path, _mode(file))
-        found = scan(staging, planned.part.path, ignore=read_ignore(staging), deeper=planned.deeper)
         started_ns = time.time_ns()
-        with self._store.blobs.create(self._lease) as blob:
-            record = write_layer(
-                found.entries, planned.form, planned.codec, blob.fd, overlap=False, run=run, moved=_ignore_size
-            )
-            blob.commit(record.digest, record.size)
+        if planned.form is Format.RAW:
+            record = self._take(staging / files[0].path, files[0], run)
+        else:
+            record = self._write_tar(staging, planned, files, run)
         stamp = self._fingerprint(planned, files)
         if stamp is not None:
             self._store.digest_cache.put(stamp, record, started_ns)
         return _packed(planned, files, record)
 
-    def _link(self, digest: Digest, path: Path, mode: int) -> None:
-        """Give a blob a name in the staging directory: another link where its mode is right, else a copy."""
-        source = self._store.blobs.path(digest)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if source.stat().st_mode & 0o777 == mode:
-                try:
-                    os.link(source, path)
-                    return
-                except OSError:  # a file system without links
-                    pass
-            shutil.copyfile(source, path)
-            path.chmod(mode)
-        except OSError as error:
-            raise FileSystemError.wrap(error, "writing", path) from error
+    def _write_tar(self, staging: Path, planned: PlannedLayer, files: Sequence[RemoteFile], run: Run) -> LayerRecord:
+        for file in files:
+            if file.digest is not None:
+                give_name(self._store.blobs.path(file.digest), staging / file.path, _mode(file))
+        found = scan(staging, planned.part.path, ignore=read_ignore(staging), deeper=planned.deeper)
+        with self._store.blobs.create(self._lease) as blob:
+            record = write_layer(
+                found.entries, planned.form, planned.codec, blob.fd, overlap=False, run=run, moved=_ignore_size
+            )
+            blob.commit(record.digest, record.size)
+        return record
 
     @contextmanager
     def _staging(self) -> Iterator[Path]:
@@ -264,6 +277,22 @@ class Gathering:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def give_name(source: Path, path: Path, mode: int) -> None:
+    """Have ``path`` be a file with the bytes of ``source``: another link where its mode is right, else a copy."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if source.stat().st_mode & 0o777 == mode:
+            try:
+                os.link(source, path)
+                return
+            except OSError:  # another file system, or one without links
+                pass
+        shutil.copyfile(source, path)
+        path.chmod(mode)
+    except OSError as error:
+        raise FileSystemError.wrap(error, "writing", path) from error
 
 
 def _packed(planned: PlannedLayer, files: Sequence[RemoteFile], record: LayerRecord) -> PackedLayer:

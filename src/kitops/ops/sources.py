@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kitops.errors import InvalidValueError
+from kitops.errors import FileSystemError, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kitops.importers.location import Location
     from kitops.importers.tree import Tree
+    from kitops.ops.place import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +27,25 @@ class SourceOptions:
         revision: a branch, tag, commit or version; empty is the source's default.
         token: for a source that is not public; None leaves it to the source's own client and its login.
         endpoint: of another Hugging Face hub; None leaves it to the client.
+        submodules: of git: take them in.
         user_agent: what to say of ourselves.
     """
 
     revision: str = ""
     token: str | None = None
     endpoint: str | None = None
+    submodules: bool = False
     user_agent: str = "kitops"
 
 
 @contextmanager
-def open_source(location: Location, options: SourceOptions) -> Iterator[Tree]:
+def open_source(place: Place, location: Location, options: SourceOptions) -> Iterator[Tree]:
     """The tree of ``location``, while the block runs.
+
+    Args:
+        place: where what a source's own client fetches is kept meanwhile.
+        location: the source.
+        options: how to reach it.
 
     Raises:
         SourceError: it is missing, closed, or has no such revision.
@@ -47,6 +58,10 @@ def open_source(location: Location, options: SourceOptions) -> Iterator[Tree]:
             hint="leave one of them out",
         )
     revision = location.revision or options.revision
+    if location.kind == "git":
+        with _clone(place, location.where, revision, options) as tree:
+            yield tree
+        return
     if location.kind == "huggingface":
         from kitops.importers.hub import HubOptions, open_hub  # noqa: PLC0415 - each source costs its own client
 
@@ -54,3 +69,24 @@ def open_source(location: Location, options: SourceOptions) -> Iterator[Tree]:
         yield open_hub(location, revision or "main", hub)
         return
     raise InvalidValueError(f"{location.kind} cannot be imported from yet")
+
+
+@contextmanager
+def _clone(place: Place, url: str, revision: str, options: SourceOptions) -> Iterator[Tree]:
+    """A clone that goes with the block; what git-lfs fetched stays when it fails, for the next try."""
+    from kitops.importers.git import GitOptions, open_git  # noqa: PLC0415 - as above
+
+    lfs = place.home / "imports" / f"lfs-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+    with place.store.lease("clone") as lease:
+        lease.add()
+        directory = Path(place.store.layout.temporary(lease.id))
+        try:
+            directory.mkdir(parents=True)
+        except OSError as error:
+            raise FileSystemError.wrap(error, "writing", directory) from error
+        git = GitOptions(revision=revision, token=options.token, submodules=options.submodules, lfs_storage=lfs)
+        try:
+            yield open_git(url, directory, git, place.run)
+            shutil.rmtree(lfs, ignore_errors=True)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from kitops.cli._options import kit_command, network_options, option, result_format
+from kitops.cli._options import kit_command, network_options, option, result_format, switch
 from kitops.cli._output import to_stdout
 from kitops.cli._values import read_stdin
 from kitops.errors import FileSystemError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     examples=[
         ("kit import org/model", "a model of Hugging Face, as org/model:latest"),
         ("kit import datasets/org/data --ref v1.0 -t registry.example.com/team/data:v1", "a dataset, at a tag"),
+        ("kit import https://git.example.com/team/model.git --ref main", "any git repository, with git-lfs"),
         ("kit import org/model --prefer safetensors --exclude '*.onnx'", "one format of the weights"),
     ],
 )
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     "--prefer", default="", metavar="FORMAT", help="Of weights in several formats take this one: safetensors, gguf …"
 )
 @option("--tool", type=click.Choice(["hf", "git"]), help="How to fetch a URL of Hugging Face; hf without it.")
+@switch("--submodules", help="Of git: take in submodules, which are refused otherwise.")
 @option("--depth", type=int, default=0, metavar="N", show_default=True,
         help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip
 @option("--attestation-output", metavar="FILE", help="Write the SLSA provenance predicate there; - prints it.")
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 def command(session: Session, /, *, source: str, kitfile: str | None, network: NetworkFlags, **given: Any) -> None:
     """Import a model or dataset from where it lives into the local store.
 
-    SOURCE is a repository of Hugging Face (org/model, datasets/org/data, or its URL).
+    SOURCE is a repository of Hugging Face (org/model, datasets/org/data, or its URL), or the URL of any git repository.
     """
     from kitops import __version__
     from kitops.importers.location import parse_location
@@ -68,8 +70,13 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
         depth=given["depth"],
         version=__version__,
     )
-    reach = SourceOptions(revision=given["revision"], token=given["token"], user_agent=f"kitops/{__version__}")
-    with session.place(network) as place, open_source(location, reach) as tree:
+    reach = SourceOptions(
+        revision=given["revision"],
+        token=given["token"],
+        submodules=given["submodules"],
+        user_agent=f"kitops/{__version__}",
+    )
+    with session.place(network) as place, open_source(place, location, reach) as tree:
         imported = import_(place, tree, options)
     if given["attestation_output"]:
         _write(given["attestation_output"], json.dumps(imported.predicate, indent=2) + "\n")
