@@ -6,9 +6,9 @@ The digest is a function of content: no clock, tool version or host is in what i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from kitops.formats import modelpack
+from kitops.errors import PackError
 from kitops.formats.config import Config, PartDigests
 from kitops.formats.layertypes import (
     KITOPS_ARTIFACT,
@@ -19,12 +19,15 @@ from kitops.formats.layertypes import (
     kitops_layer,
     modelpack_layer,
 )
+from kitops.formats.modelpack_config import build_config
 from kitops.formats.parts import Kind
+from kitops.layers.codec import Codec
 from kitops.layers.write import Format
 from kitops.oci import gojson
 from kitops.oci.annotations import FILE_METADATA, FILE_PATH, KITFILE, LAYER_SUBTYPE, TITLE
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.manifest import Manifest
+from kitops.weights.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +35,11 @@ if TYPE_CHECKING:
     from kitops.content.protocols import LayerRecord
     from kitops.formats.plan import PlannedLayer
     from kitops.kitfile.schema import Kitfile
-    from kitops.layers.codec import Codec
+
+NO_FACTS: Final = Facts()
+"""Of a model whose weights were not looked at."""
+MAX_MANIFEST: Final = 4 << 20
+"""Bytes of manifest that every registry takes (distribution-spec, "Pushing manifests")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +51,19 @@ class PackedLayer:
         record: digest and size in bytes of the blob, and diff ID.
         mode: permission bits of the file of a raw layer; 0 for tar.
         file_size: bytes of the file of a raw layer, uncompressed; 0 for tar.
+        file: the path of the one file of a raw layer where it is not that of the part: a directory was spread out.
     """
 
     planned: PlannedLayer
     record: LayerRecord
     mode: int = 0
     file_size: int = 0
+    file: str = ""
+
+    @property
+    def path(self) -> str:
+        """The path of its content."""
+        return self.file or self.planned.part.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +86,22 @@ def build_modelkit(kitfile: Kitfile, layers: Sequence[PackedLayer], extra: Mappi
     return Built(manifest, config)
 
 
-def build_modelpack(kitfile: Kitfile, layers: Sequence[PackedLayer], extra: Mapping[str, str]) -> Built:
-    """The same layers as a ModelPack artifact; the Kitfile is kept in an annotation, as the Go tool does."""
-    config = modelpack.build_config(kitfile, [layer.record.diff_id for layer in layers])
+def build_modelpack(
+    kitfile: Kitfile, layers: Sequence[PackedLayer], extra: Mapping[str, str], facts: Facts = NO_FACTS
+) -> Built:
+    """The same layers as a ModelPack artifact; the Kitfile is kept in an annotation, as the Go tool does.
+
+    Args:
+        kitfile: what was packed.
+        layers: in order.
+        extra: annotations that the user asked for; some of them are fields of the config too.
+        facts: what is known of the model.
+
+    Raises:
+        PackError: there is no layer, a raw one is compressed, or there are too many layers for a manifest.
+    """
+    _check_modelpack(layers)
+    config = build_config(kitfile, [layer.record.diff_id for layer in layers], facts, extra)
     kitfile_json = _config_of(kitfile, layers).dump().decode()
     manifest = Manifest.build(
         config=Descriptor.of(config, MODELPACK_CONFIGS[0]),
@@ -82,18 +109,39 @@ def build_modelpack(kitfile: Kitfile, layers: Sequence[PackedLayer], extra: Mapp
         artifact_type=MODELPACK_ARTIFACTS[0],
         annotations={**extra, KITFILE: kitfile_json},
     )
+    if len(manifest.raw) > MAX_MANIFEST:
+        raise PackError(
+            f"{len(layers)} layers make a manifest of {len(manifest.raw)} bytes, registries take {MAX_MANIFEST}",
+            hint="use --layer-format tar: one layer for each path of the Kitfile",
+        )
     return Built(manifest, config)
 
 
+def _check_modelpack(layers: Sequence[PackedLayer]) -> None:
+    if not layers:
+        raise PackError("a ModelPack artifact has at least one layer", hint="name a model, code, data or docs to pack")
+    for layer in layers:
+        if layer.planned.form is Format.RAW and layer.planned.codec is not Codec.NONE:
+            raise PackError(
+                f"{layer.planned.part.field}: ModelPack has no compressed raw layers",
+                hint="leave --compression out, or use --layer-format tar",
+            )
+
+
 def _config_of(kitfile: Kitfile, layers: Sequence[PackedLayer]) -> Config:
+    """The Kitfile with the digests of its parts; a part that was spread over several layers has no one digest."""
     return Config(
         kitfile,
-        {layer.planned.part: PartDigests(layer.record.digest, layer.record.diff_id) for layer in layers},
+        {
+            layer.planned.part: PartDigests(layer.record.digest, layer.record.diff_id)
+            for layer in layers
+            if not layer.file
+        },
     )
 
 
 def _describe(layer: PackedLayer, media_type: Callable[[Kind, Format, Codec], str]) -> Descriptor:
-    planned, path = layer.planned, layer.planned.part.path
+    planned, path = layer.planned, layer.path
     found = {FILE_PATH: path}
     if planned.form is Format.RAW:
         found[TITLE] = path

@@ -129,14 +129,26 @@ def _match_one(
     found = LayerType.parse(desc.media_type, subtype=subtype)
     if found is None:
         raise InvalidValueError(f"layer {desc.digest} has media type {desc.media_type!r}, which is no ModelKit layer")
-    candidates = waiting[found.kind] if found.kind else [part for parts in waiting.values() for part in parts]
-    path = desc.annotations.get(FILE_PATH, "")
-    part = _pick(candidates, desc, path, known)
-    if part is not None:
-        waiting[part.kind].remove(part)
+    path = modelpack.file_path(desc) if is_modelpack else desc.annotations.get(FILE_PATH, "")
+    kind = found.kind
+    if is_modelpack and path:
+        kinds = (kind, Kind.MCP_SERVER) if kind is Kind.CODE else (kind,)  # ModelPack has no type for bundles
+        part = _pick_by_path([part for one in kinds for part in waiting[one]], path)
+        kind = part.kind if part is not None else kind
+    else:
+        candidates = waiting[kind] if kind else [part for parts in waiting.values() for part in parts]
+        part = _pick(candidates, desc, path, known)
     path = path or (part.path if part else "")
+    if part is not None and part.path == path:
+        waiting[part.kind].remove(part)
     base = "" if known.digests or is_modelpack else path.rpartition("/")[0]
-    return KitLayer(desc, found.format, found.codec, found.kind, path, part, base)
+    return KitLayer(desc, found.format, found.codec, kind, path, part, base)
+
+
+def _pick_by_path(candidates: Sequence[Part], path: str) -> Part | None:
+    """The part with this path, else the deepest one above it: a directory may be spread over one layer a file."""
+    above = [part for part in candidates if part.path in (path, ".") or path.startswith(f"{part.path}/")]
+    return max(above, key=lambda part: (part.path == path, part.path != ".", len(part.path)), default=None)
 
 
 def _pick(candidates: Sequence[Part], desc: Descriptor, path: str, known: Config) -> Part | None:

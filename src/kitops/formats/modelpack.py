@@ -1,4 +1,4 @@
-"""ModelPack artifacts (CNCF model-spec): their config, and a Kitfile for those that have none."""
+"""ModelPack artifacts (CNCF model-spec) that are read: the paths of their layers, and a Kitfile where there is none."""
 
 from __future__ import annotations
 
@@ -9,39 +9,15 @@ from kitops.formats.parts import Kind
 from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, Model, Package
 from kitops.kitfile.schema import Part as ModelPart
 from kitops.oci import gojson
-from kitops.oci.annotations import FILE_PATH, TITLE
+from kitops.oci.annotations import FILE_PATHS, TITLE
 from kitops.oci.descriptor import expect_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kitops.oci.digest import Digest
+    from kitops.oci.descriptor import Descriptor
     from kitops.oci.gojson import Json
     from kitops.oci.manifest import Manifest
-
-
-def build_config(kitfile: Kitfile, diff_ids: Sequence[Digest]) -> bytes:
-    """The config blob: what the Kitfile says, and the true diff IDs in layer order. No time of day.
-
-    Source: model-spec, ``docs/config.md``.
-    """
-    package, model = kitfile.package, kitfile.model
-    descriptor: dict[str, Json] = {}
-    if package.authors:
-        descriptor["authors"] = list(package.authors)
-    if package.name:
-        descriptor["name"] = package.name
-    if package.version:
-        descriptor["version"] = package.version
-    if licences := _list_licences(kitfile):
-        descriptor["licenses"] = list(licences)
-    if package.name:
-        descriptor["title"] = package.name
-    if package.description:
-        descriptor["description"] = package.description
-    config: dict[str, Json] = {"format": model.format} if model is not None and model.format else {}
-    modelfs: dict[str, Json] = {"type": "layers", "diffIds": [str(diff_id) for diff_id in diff_ids]}
-    return gojson.dumps({"descriptor": descriptor, "modelfs": modelfs, "config": config})
 
 
 def make_kitfile(manifest: Manifest, config: bytes, what: str) -> Kitfile:
@@ -56,7 +32,7 @@ def make_kitfile(manifest: Manifest, config: bytes, what: str) -> Kitfile:
     paths: dict[Kind, list[str]] = {kind: [] for kind in Kind}
     for layer in manifest.layers:
         found = LayerType.parse(layer.media_type)
-        path = layer.annotations.get(FILE_PATH) or layer.annotations.get(TITLE)
+        path = file_path(layer)
         if found is not None and found.kind is not None and path:
             paths[found.kind].append(path)
     authors = known.get("authors")
@@ -75,6 +51,11 @@ def make_kitfile(manifest: Manifest, config: bytes, what: str) -> Kitfile:
     )
 
 
+def file_path(desc: Descriptor) -> str:
+    """The path of a layer's content: by the annotation of any age of the specification, else by the title; else ""."""
+    return next((found for key in (*FILE_PATHS, TITLE) if (found := desc.annotations.get(key))), "")
+
+
 def _make_model(weights: Sequence[str], others: Sequence[str], table: dict[str, Json]) -> Model | None:
     """The first weights are the model, the others its parts: a Kitfile has one model path."""
     if not weights and not others:
@@ -83,16 +64,6 @@ def _make_model(weights: Sequence[str], others: Sequence[str], table: dict[str, 
     form = _text(config, "format") if isinstance(config, dict) else ""
     parts = [ModelPart(path=path) for path in (*weights[1:], *others)]
     return Model(path=weights[0] if weights else "", format=form, parts=tuple(parts))
-
-
-def _list_licences(kitfile: Kitfile) -> tuple[str, ...]:
-    model = kitfile.model
-    found = [kitfile.package.license]
-    if model is not None:
-        found += [model.license, *(part.license for part in model.parts)]
-    found += [code.license for code in kitfile.code]
-    found += [dataset.license for dataset in kitfile.datasets]
-    return tuple(sorted({licence for licence in found if licence}))
 
 
 def _text(table: dict[str, Json], key: str) -> str:

@@ -24,7 +24,7 @@ from kitops.layers.ring import Ring
 from kitops.layers.staging import Existing, Staging, check_absent
 from kitops.layers.untar import PieceReader, parse_path, read_members
 from kitops.layers.write import Format
-from kitops.oci.annotations import FILE_METADATA
+from kitops.oci.annotations import FILE_METADATAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,11 +90,11 @@ class Extraction:
         try:
             self._target = os.open(self._staging.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._fold, self._umask = _probe(self._staging.path)
+            self._ledger = self._new_ledger()
+            self._judged = self._new_ledger()
         except OSError as error:
             self._staging.close()
             raise FileSystemError.wrap(error, "unpacking into", target) from error
-        self._ledger = self._new_ledger()
-        self._judged = self._new_ledger()
 
     def __enter__(self) -> Self:
         return self
@@ -153,9 +153,9 @@ class Extraction:
         """
         there = self._staging.target / path
         staged = self._staging.path / path
-        if staged.is_file() and staged.read_bytes() == content:  # a layer brought it
+        if _holds(staged, content):  # a layer brought it
             return
-        is_same = there.is_file() and not there.is_symlink() and there.read_bytes() == content
+        is_same = _holds(there, content)
         if is_same and self._existing is not Existing.OVERWRITE:
             return
         strict = Existing.OVERWRITE if self._existing is Existing.OVERWRITE else Existing.REFUSE
@@ -172,7 +172,10 @@ class Extraction:
         self._run.cancel.check()
         written, kept = self._staging.move(self._existing)
         for path, mode in sorted(self._late_modes.items(), reverse=True):
-            os.chmod(self._staging.target / path, mode & ~self._umask)
+            try:
+                os.chmod(self._staging.target / path, mode & ~self._umask)
+            except OSError as error:
+                raise self._explain(error, path, 0) from error
         return Extracted(written, kept, self._size)
 
     def _new_ledger(self) -> _Ledger:
@@ -300,6 +303,14 @@ class Extraction:
                 error, "unpacking", self._staging.target / path, needed=size, free=free.f_bavail * free.f_frsize
             )
         return FileSystemError.wrap(error, "unpacking", self._staging.target / path)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether ``path`` is a file with just this content."""
+    try:
+        return path.is_file() and not path.is_symlink() and path.read_bytes() == content
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", path) from error
 
 
 class _Ledger:
@@ -431,8 +442,9 @@ def _raw_path(layer: LayerContent) -> str:
 
 def _raw_mode(desc: Descriptor) -> int:
     """The permission bits that a raw layer's annotation tells, else 0644."""
+    told = next((desc.annotations[key] for key in FILE_METADATAS if key in desc.annotations), "{}")
     try:
-        mode = json.loads(desc.annotations.get(FILE_METADATA, "{}"))["mode"]
+        mode = json.loads(told)["mode"]
     except (ValueError, KeyError, TypeError):
         return 0o644
     return mode & 0o777 if isinstance(mode, int) and mode > 0 else 0o644

@@ -19,7 +19,7 @@ from kitops.kitfile.parse import find, parse
 from kitops.layers.codec import Codec
 from kitops.layers.ignore import read_ignore
 from kitops.layers.mcpb import check_bundle
-from kitops.layers.walk import Symlinks, find_seldom_meant, scan
+from kitops.layers.walk import Scan, Symlinks, find_seldom_meant, scan
 from kitops.layers.write import Format, fingerprint, layer_size, write_layer
 from kitops.oci.reference import UNNAMED
 from kitops.ops.details import details_of
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from kitops.formats.plan import PlannedLayer
     from kitops.kitfile.schema import Kitfile
     from kitops.layers.ignore import IgnoreRules
-    from kitops.layers.walk import Scan
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.reference import Reference
     from kitops.ops.place import Place
     from kitops.store import Store
     from kitops.store.lease import Lease
+    from kitops.weights.facts import Facts
 
 OVERLAP_SHARE: Final = 0.5
 """A layer with more than this share of all bytes is copied and hashed by two threads; smaller ones run side by side."""
@@ -56,7 +56,7 @@ class PackOptions:
         kitfile_path: a Kitfile elsewhere than in the context directory.
         kitfile_text: the Kitfile itself (from standard input).
         compression: of the layers.
-        layer_format: ``tar``, or ``raw`` where every path is one file.
+        layer_format: ``tar``, or ``raw``: every path is one file; ModelPack spreads directories over a layer a file.
         modelpack: write a ModelPack artifact instead of a ModelKit.
         symlinks: refuse symbolic links, follow them, or leave them out.
         cache: believe the digest cache about files that did not change.
@@ -95,23 +95,37 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One layer with the files that go into it and its bytes, uncompressed."""
+    """One layer with the files that go into it and its bytes, uncompressed.
+
+    ``file`` is the path of its one file where a directory is spread over a layer a file; else "".
+    """
 
     planned: PlannedLayer
     scan: Scan
     size: int
+    file: str = ""
+
+    @property
+    def item(self) -> str:
+        """What events call it."""
+        return f"{self.planned.part.field} {self.file}" if self.file else self.planned.part.field
+
+    @property
+    def label(self) -> str:
+        return self.file or self.planned.part.label
 
     def as_packed(self, record: LayerRecord) -> PackedLayer:
         if self.planned.form is Format.TAR:
             return PackedLayer(self.planned, record)
         file = self.scan.entries[-1]
-        return PackedLayer(self.planned, record, mode=file.mode & 0o777, file_size=file.size)
+        return PackedLayer(self.planned, record, mode=file.mode & 0o777, file_size=file.size, file=self.file)
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
     """A packed layer, and whether the store did not have it."""
 
+    item: str
     layer: PackedLayer
     is_new: bool
 
@@ -139,9 +153,13 @@ def pack(place: Place, context: Path, options: PackOptions | None = None) -> Pac
         )
         lease = stack.enter_context(place.store.lease("pack"))
         jobs = _scan_all(context, planned, options, place.run)
+        facts = _read_facts(kitfile, jobs, place.run) if options.modelpack else None
         layers = _pack_layers(place, jobs, lease, cache=options.cache)
-        build = build_modelpack if options.modelpack else build_modelkit
-        built = build(kitfile, [done.layer for done in layers], options.annotations)
+        packed = [done.layer for done in layers]
+        if facts is not None:
+            built = build_modelpack(kitfile, packed, options.annotations, facts)
+        else:
+            built = build_modelkit(kitfile, packed, options.annotations)
         desc = keep(place, built, references, lease)
     return Packed(
         desc,
@@ -179,7 +197,8 @@ def _scan_all(context: Path, planned: Sequence[PlannedLayer], options: PackOptio
     for layer in planned:
         run.cancel.check()
         try:
-            jobs.append(_scan_one(context, layer, ignore, Symlinks(options.symlinks), run))
+            job = _scan_one(context, layer, ignore, options, run)
+            jobs += _spread(job, run) if options.modelpack else [job]
         except PackError as error:
             failures.append(error)
     if len(failures) == 1:
@@ -191,7 +210,8 @@ def _scan_all(context: Path, planned: Sequence[PlannedLayer], options: PackOptio
     return jobs
 
 
-def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, symlinks: Symlinks, run: Run) -> _Job:
+def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, options: PackOptions, run: Run) -> _Job:
+    symlinks = Symlinks(options.symlinks)
     found = scan(context, layer.part.path, ignore=ignore, deeper=layer.deeper, symlinks=symlinks)
     for link, target in found.followed:
         run.observer(Message("info", f"{layer.part.field}: followed {link} to {target}"))
@@ -203,6 +223,8 @@ def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, symlinks:
         run.observer(Message("warning", f"{what}: leave out by adding to .kitignore: {lines}"))
     files = [entry.name for entry in found.entries if not entry.is_dir]
     if layer.form is Format.RAW and files != [layer.part.path.encode()]:
+        if options.modelpack and layer.part.kind is not Kind.MCP_SERVER:
+            return _Job(layer, found, sum(entry.size for entry in found.entries))
         raise PackError(
             f"{layer.part.field}: {layer.part.path} is not one file, as a raw layer is",
             hint="use --layer-format tar, or name each file in the Kitfile",
@@ -210,6 +232,32 @@ def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, symlinks:
     if layer.part.kind is Kind.MCP_SERVER:
         check_bundle(context / layer.part.path)
     return _Job(layer, found, layer_size(found.entries, layer.form))
+
+
+def _spread(job: _Job, run: Run) -> Sequence[_Job]:
+    """One raw layer for each file of a directory; any other layer as it is."""
+    part, entries = job.planned.part, job.scan.entries
+    files = [entry for entry in entries if not entry.is_dir]
+    if job.planned.form is not Format.RAW or [entry.name for entry in files] == [part.path.encode()]:
+        return [job]
+    if not files:
+        raise PackError(f"{part.field}: {part.path} has no file, as raw layers are", hint="use --layer-format tar")
+    above: set[bytes] = set()
+    for file in files:
+        name_above = file.name
+        while (name_above := name_above.rpartition(b"/")[0]) and name_above not in above:
+            above.add(name_above)
+    for entry in entries:
+        if entry.is_dir and entry.name not in above:
+            name = os.fsdecode(entry.name)
+            run.observer(Message("warning", f"{part.field}: left out {name}, a directory without files"))
+    return [_Job(job.planned, Scan([entry]), entry.size, os.fsdecode(entry.name)) for entry in files]
+
+
+def _read_facts(kitfile: Kitfile, jobs: Sequence[_Job], run: Run) -> Facts:
+    from kitops.ops.model_facts import read_facts  # noqa: PLC0415 - only ModelPack tells them
+
+    return read_facts(kitfile, ((job.planned.part, entry) for job in jobs for entry in job.scan.entries), run)
 
 
 def _pack_layers(place: Place, jobs: Sequence[_Job], lease: Lease, *, cache: bool) -> list[_Done]:
@@ -221,8 +269,8 @@ def _pack_layers(place: Place, jobs: Sequence[_Job], lease: Lease, *, cache: boo
         for job in sorted(jobs, key=lambda job: -job.size)
     ]
     done = run_all([one.make for one in work], place.run, workers=os.cpu_count() or 1)
-    by_part = {one.layer.planned.part: one for one in done}
-    return [by_part[job.planned.part] for job in jobs]
+    by_item = {one.item: one for one in done}
+    return [by_item[job.item] for job in jobs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,24 +285,24 @@ class _Work:
 
     def make(self, run: Run) -> _Done:
         job = self.job
-        item = job.planned.part.field
-        run.observer(Started(item, job.planned.part.label, job.size))
+        item = job.item
+        run.observer(Started(item, job.label, job.size))
         stamp = fingerprint(job.scan.entries, job.planned.form, job.planned.codec)
         record = self.store.digest_cache.get(stamp) if self.use_cache else None
         if record is not None and self.store.blobs.hold(record.digest, record.size, self.lease):
             run.observer(Finished(item, "cached"))
-            return _Done(job.as_packed(record), is_new=False)
+            return _Done(item, job.as_packed(record), is_new=False)
         started_ns = time.time_ns()
         record, is_new = self._write(run)
         self.store.digest_cache.put(stamp, record, started_ns)
         run.observer(Finished(item, "done" if is_new else "exists"))
-        return _Done(job.as_packed(record), is_new=is_new)
+        return _Done(item, job.as_packed(record), is_new=is_new)
 
     def _write(self, run: Run) -> tuple[LayerRecord, bool]:
-        planned, entries = self.job.planned, self.job.scan.entries
+        planned, entries, item = self.job.planned, self.job.scan.entries, self.job.item
 
         def moved(size: int) -> None:
-            run.observer(Advanced(planned.part.field, size))
+            run.observer(Advanced(item, size))
 
         with self.store.blobs.create(self.lease) as blob:
             record = write_layer(
