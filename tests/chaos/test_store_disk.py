@@ -20,6 +20,7 @@ from kitops.oci.reference import Reference
 from kitops.store import RefDetails, open_store
 from kitops.store.gc import collect, free
 from kitops.store.graph import walk
+from small_disks import read_only, small_disk
 
 pytestmark = pytest.mark.chaos
 OCTETS = "application/octet-stream"
@@ -27,48 +28,11 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "stores" / "2026" / "storage"
 REF = Reference.parse("team/x:v1")
 
 
-def mount(path, options):
-    """A small file system of our own; only root may, elsewhere the test is skipped."""
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], check=False, capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f"cannot mount: {done.stderr.strip()}")
-
-
 @pytest.fixture
 def small(tmp_path):
     """A file system of 1 MiB."""
-    path = tmp_path / "small"
-    path.mkdir()
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount command")
-    mount(path, "size=1m")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-@contextlib.contextmanager
-def read_only(path):
-    """Nothing below ``path`` can be written in the block: a read-only mount for root, whom modes do not stop."""
-    if os.geteuid() == 0:
-        for options in (["--bind", str(path), str(path)], ["-o", "remount,ro,bind", str(path)]):
-            done = subprocess.run(["mount", *options], check=False, capture_output=True, text=True)
-            if done.returncode:
-                pytest.skip(f"cannot mount: {done.stderr.strip()}")
-        try:
-            yield
-        finally:
-            subprocess.run(["umount", "-l", str(path)], check=True)
-        return
-    directories = [path, *(found for found in path.rglob("*") if found.is_dir())]
-    for directory in directories:
-        directory.chmod(0o555)
-    try:
-        yield
-    finally:
-        for directory in directories:
-            directory.chmod(0o755)
+    with small_disk(tmp_path / "small", "size=1m") as path:
+        yield path
 
 
 def pack(store, content, text="team/x:v1", name="kit"):
