@@ -210,6 +210,33 @@ def test_round_trip_through_a_registry(kit: Kit, packed: str, registry: str, tmp
     assert kit("list", name, "--plain-http", "--format", "{{.Tags}}").out == "[v1]\n"
 
 
+def test_pull_of_parts(kit: Kit, packed: str, registry: str, tmp_path: Path) -> None:
+    name = f"{registry}/team/digits:v1"
+    kit("push", "digits:v1", name, "--plain-http")
+    home = ("--config", str(tmp_path / "away"))
+    plan = kit(*home, "pull", name, "--plain-http", "--filter", "model", "--dry-run")
+    assert plan.code == 0
+    assert [line.split()[0] for line in plan.out.splitlines()][:2] == ["DIGEST", packed.partition(":")[2][:12]]
+    assert "left out" in plan.out
+    assert "disk:" in plan.out
+    assert kit(*home, "list").out.count("\n") == 1
+    table = kit(*home, "pull", name, "--plain-http", "--filter", "model", "--dry-run", "--format=json").json
+    assert (table["verb"], table["references"], table["disk"]["fits"]) == ("pull", [name], True)
+    pulled = kit(*home, "pull", name, "--plain-http", "--filter", "model", "--format=json").json
+    assert pulled["digest"] == packed
+    assert {item["digest"] for item in table["items"] if item["state"] == "left-out"} == set(pulled["leftOut"])
+    assert kit(*home, "unpack", name, "--filter", "model", "-d", str(tmp_path / "out")).code == 0
+    assert kit(*home, "pull", name, "--filter", "nonsense").code == 2
+
+
+def test_plan_of_a_push(kit: Kit, packed: str, registry: str) -> None:
+    name = f"{registry}/team/digits:v1"
+    plan = kit("push", "digits:v1", name, "--plain-http", "--dry-run", "--format=json").json
+    assert {item["state"] for item in plan["items"]} == {"new"}
+    assert kit("list", f"{registry}/team/digits", "--plain-http").code == 4
+    assert "there already: 0 B" in kit("push", "digits:v1", name, "--plain-http", "--dry-run").out
+
+
 def test_push_to_nowhere(kit: Kit, packed: str) -> None:
     assert kit("push", "digits:v1").code == 2
     assert kit("push", "digits:v1,v2", "reg.example.com/x:1").code == 2
