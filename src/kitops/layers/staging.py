@@ -42,10 +42,10 @@ class Staging:
 
     def __init__(self, target: Path) -> None:
         self.target = Path(os.path.abspath(target))
-        self._made = _make_directories(self.target)
-        self._remove_stale()
         self.path = self.target / f"{PREFIX}{_owner()}-{secrets.token_hex(4)}"
         try:
+            self._made = _make_directories(self.target)
+            self._remove_stale()
             os.mkdir(self.path, 0o700)
         except OSError as error:
             raise FileSystemError.wrap(error, "unpacking into", self.target) from error
@@ -64,15 +64,18 @@ class Staging:
             FileSystemError: something is in the way, or cannot be written.
         """
         self._made = []
-        source = os.open(self.path, _DIRECTORY)
         try:
-            target = os.open(self.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            source = os.open(self.path, _DIRECTORY)
             try:
-                return _move(source, target, existing, str(self.target))
+                target = os.open(self.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    return _move(source, target, existing, str(self.target))
+                finally:
+                    os.close(target)
             finally:
-                os.close(target)
-        finally:
-            os.close(source)
+                os.close(source)
+        except OSError as error:
+            raise FileSystemError.wrap(error, "unpacking into", self.target) from error
 
     def _remove_stale(self) -> None:
         for name in os.listdir(self.target):
@@ -176,10 +179,7 @@ def _count(source: int, name: str) -> int:
 def _make_directories(target: Path) -> list[Path]:
     """Make ``target`` and what is missing above it; what was made, the deepest first."""
     missing = [path for path in (target, *target.parents) if not path.exists()]
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileSystemError.wrap(error, "unpacking into", target) from error
+    target.mkdir(parents=True, exist_ok=True)
     return missing
 
 
