@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import InvalidValueError, StoreError, printable
 from kitops.layout.contents import INDEX_FILE, LAYOUT, LAYOUT_FILE, Contents, blob_path
 from kitops.layout.index import EMPTY, Names
-from kitops.layout.newfile import new_file, telling, write_at
+from kitops.layout.newfile import new_file, telling, write_whole
 from kitops.layout.receive import receive
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _WRITES: Final = 100
 """How often ``index.json`` is written when others write it at the same time."""
+_LOCK_TRIES: Final = 200
+"""Times 50 ms: then whoever holds the lock is not waited for any longer."""
 
 
 class LayoutDirectory(Contents):
@@ -60,23 +64,47 @@ class LayoutDirectory(Contents):
         self._edit(lambda names: names.with_nameless(desc))
 
     def _edit(self, change: Callable[[Names], bytes]) -> None:
-        """Change ``index.json`` until it is what it should be: of two who write at once, the one who lost writes again.
+        """Change ``index.json`` until it is what it should be.
+
+        Others who write it wait for us where the file system has working locks; where it has not, whoever sees that
+        his entry is gone writes again.
 
         Raises:
             StoreError: others write it all the time.
             FileSystemError: it cannot be written.
         """
-        for attempt in range(_WRITES):
-            names = self.names()
-            new = change(names)
-            if new == names.raw:
-                return
-            with new_file(f"{self._path}/{INDEX_FILE}") as file:
-                with telling("writing", file.path):
-                    write_at(file.fd, new, 0)
-                file.publish()
-            self._run.cancel.wait(0.001 * attempt)
+        with self._alone():
+            for attempt in range(_WRITES):
+                names = self.names()
+                new = change(names)
+                if new == names.raw:
+                    return
+                write_whole(f"{self._path}/{INDEX_FILE}", new)
+                self._run.cancel.wait(0.001 * attempt)
         raise StoreError(f"{INDEX_FILE} of {self.what} is changed by others all the time", hint="run it again")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """In the block, no other process of ours changes the index, as far as a lock can see to that."""
+        if sys.platform == "win32":
+            yield
+            return
+        import fcntl  # noqa: PLC0415 - not on Windows
+
+        with telling("reading", self._path):
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for _ in range(_LOCK_TRIES):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):  # no locks there
+                        break
+                self._run.cancel.wait(0.05)
+            yield
+        finally:
+            os.close(descriptor)
 
 
 def open_directory(path: str, run: Run, *, create: bool = False) -> LayoutDirectory:
@@ -102,9 +130,7 @@ def open_directory(path: str, run: Run, *, create: bool = False) -> LayoutDirect
             is_empty = not os.listdir(path)
         if is_empty:
             for name, content in ((INDEX_FILE, EMPTY), (LAYOUT_FILE, LAYOUT)):
-                with new_file(f"{path}/{name}") as file:
-                    write_at(file.fd, content, 0)
-                    file.publish()
+                write_whole(f"{path}/{name}", content)
     directory.check_layout()
     return directory
 

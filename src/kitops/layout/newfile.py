@@ -93,6 +93,18 @@ def write_at(descriptor: int, content: memoryview | bytes, offset: int) -> None:
         view, offset = view[count:], offset + count
 
 
+def write_whole(path: str, content: bytes) -> None:
+    """Give ``path`` this content, all at once.
+
+    Raises:
+        FileSystemError: it could not be done.
+    """
+    with new_file(path) as file:
+        with telling("writing", path):
+            write_at(file.fd, content, 0)
+        file.publish()
+
+
 def _open(path: str) -> NewFile:
     directory = os.path.dirname(path) or "."
     if hasattr(os, "O_TMPFILE") and os.path.exists("/proc/self/fd"):
