@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Scripted:
 
 
 @contextmanager
-def scripted_server(script: Script) -> Iterator[Scripted]:
-    """Serve ``script`` until the block ends."""
+def scripted_server(script: Script, tls: tuple[Path, Path] | None = None) -> Iterator[Scripted]:
+    """Serve ``script`` until the block ends; ``tls`` has the files of its certificate and key."""
     seen: list[Seen] = []
 
     class Answers(BaseHTTPRequestHandler):
@@ -78,6 +80,10 @@ def scripted_server(script: Script) -> Iterator[Scripted]:
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     listener.handle_error = lambda *args: None  # type: ignore[method-assign]
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        listener.socket = context.wrap_socket(listener.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

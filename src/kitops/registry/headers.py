@@ -95,3 +95,9 @@ def retry_after(value: str | None, now: datetime) -> float | None:
 def media_type(value: str | None) -> str:
     """A ``Content-Type`` without its parameters; empty when there is none."""
     return (value or "").partition(";")[0].strip()
+
+
+def parse_length(value: str | None) -> int | None:
+    """A ``Content-Length`` in bytes, or None where it is none that can be."""
+    text = (value or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None

@@ -26,7 +26,7 @@ from kitops.oci.manifest import MAX_MANIFEST_SIZE
 from kitops.oci.reference import check_tag
 from kitops.registry.auth import Scopes
 from kitops.registry.download import Origin, download
-from kitops.registry.headers import media_type
+from kitops.registry.headers import media_type, parse_length
 from kitops.registry.mirror import MirroredSession, mirrors_of
 from kitops.registry.pace import Spare
 from kitops.registry.pages import MAX_PAGE, read_pages
@@ -514,12 +514,12 @@ def ping(session: Session) -> None:
 def _described(answer: Answer, pointer: str, what: str) -> Descriptor | None:
     """The descriptor in the headers of a HEAD answer, or None where one of its parts is missing."""
     kind = media_type(answer.header("Content-Type"))
-    said, length = _said_digest(answer), answer.header("Content-Length") or ""
-    if said is None or kind not in MANIFEST_TYPES or not length.isascii() or not length.isdigit():
+    said, length = _said_digest(answer), parse_length(answer.header("Content-Length"))
+    if said is None or kind not in MANIFEST_TYPES or length is None or length > MAX_MANIFEST_SIZE:
         return None
     if ":" in pointer and str(said) != pointer:
         raise IntegrityError(what, pointer, said)
-    return Descriptor(kind, said, int(length))
+    return Descriptor(kind, said, length)
 
 
 def _said_digest(answer: Answer) -> Digest | None:

@@ -22,6 +22,7 @@ from urllib3.util import make_headers, parse_url
 
 from kitops.errors import NetworkError, RegistryError
 from kitops.registry.dial import Line, shut_down
+from kitops.registry.headers import parse_length
 from kitops.registry.link_errors import explain
 from kitops.registry.network import Network
 from kitops.registry.tls import build_context
@@ -345,8 +346,7 @@ def _content_length(response: BaseHTTPResponse, method: str) -> int | None:
         return 0
     if response.headers.get("Transfer-Encoding"):
         return None
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    return parse_length(response.headers.get("Content-Length"))
 
 
 def _without_user(proxy: str) -> str:

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from kitops.errors import InvalidValueError, RegistryError
-from kitops.registry.headers import media_type, next_link, one_line, parse_refusal, parse_warnings, retry_after
+from kitops.registry.headers import (
+    media_type,
+    next_link,
+    one_line,
+    parse_length,
+    parse_refusal,
+    parse_warnings,
+    retry_after,
+)
 from kitops.registry.network import Network, check_proxy, is_loopback
 from kitops.registry.urls import add_query, api_base, api_repository, follow, origin, safe_url
 
@@ -155,6 +163,23 @@ def test_links(value: str, expected: str | None) -> None:
 )
 def test_retry_after(value: str | None, expected: float | None) -> None:
     assert retry_after(value, datetime(2025, 1, 1, tzinfo=UTC)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", 0),
+        (" 12 ", 12),
+        ("", None),
+        (None, None),
+        ("-1", None),
+        ("1, 1", None),
+        ("9" * 19, None),
+        ("9" * 5000, None),
+    ],
+)
+def test_lengths(value: str | None, expected: int | None) -> None:
+    assert parse_length(value) == expected
 
 
 def test_media_type_loses_its_parameters() -> None:
