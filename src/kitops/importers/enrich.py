@@ -59,11 +59,13 @@ class Known:
         card: its card.
         facts: of its configuration and weights, in the order in which they are to be written
             (``{"architecture": …, "parameterCount": …}``): JSON-compatible.
+        framework: of the model, where the card does not say it.
         is_lora: whether ``adapter_config.json`` says that the weights are a LoRA.
     """
 
     card: Card
     facts: Mapping[str, Json] = field(default_factory=dict)
+    framework: str = ""
     is_lora: bool = False
 
 
@@ -104,7 +106,7 @@ def _enrich_model(model: Model, name: str, known: Known) -> Model:
         name=name or model.name,
         # the card speaks for the model; a licence text beside it may be that of the code
         license=card.license or model.license,
-        framework=model.framework or card.library,
+        framework=model.framework or card.library or known.framework,
         format=model.format or _format_of(model.path),
         parts=tuple(_typed(part, is_lora=known.is_lora) for part in model.parts),
         parameters=parameters or None if model.parameters is None else model.parameters,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from kitops.errors import SourceError, printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
@@ -57,6 +59,20 @@ class RemoteFile:
     digest: Digest | None = None
     git_blob: str = ""
     executable: bool = False
+
+
+def check_paths(files: Sequence[RemoteFile], origin: Origin) -> None:
+    """Refuse a listing with names that would lead out of a directory, or twice to one file.
+
+    Raises:
+        SourceError: it has one.
+    """
+    seen: set[str] = set()
+    for file in files:
+        words = file.path.split("/")
+        if not all(words) or ".." in words or "." in words or "\0" in file.path or file.path in seen or file.size < 0:
+            raise SourceError(f"{origin.uri} lists a file with an unsafe name: {printable(file.path.encode())}")
+        seen.add(file.path)
 
 
 class Tree(Protocol):

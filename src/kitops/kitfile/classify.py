@@ -57,6 +57,8 @@ def classify(name: str) -> FileKind:
     folded = name.lower()
     if folded in _PROMPTS or ".prompt" in folded:
         return FileKind.PROMPT
+    if name == "MLmodel":  # MLflow's own description of a model
+        return FileKind.METADATA
     if fnmatchcase(folded, "*pytorch_model*.bin"):
         return FileKind.MODEL
     return _SUFFIXES.get(_suffix(folded), FileKind.UNKNOWN)

@@ -34,7 +34,13 @@ def describe_tree(tree: Tree, files: Sequence[RemoteFile], *, depth: int = 0) ->
     paths = {file.path: file for file in files}
     card = parse_card(tree.read_head("README.md", HEAD)) if "README.md" in paths else Card()
     adapter = _read_json(tree, paths.get("adapter_config.json"))
-    known = Known(card=card, is_lora=str(adapter.get("peft_type", "")).upper() == "LORA")
+    flavors = tree.origin.parameters.get("flavors")
+    known = Known(
+        card=card,
+        framework=str(flavors[0]) if isinstance(flavors, list) and len(flavors) == 1 else "",
+        facts={"mlflow": dict(tree.origin.parameters)} if tree.origin.kind == "mlflow" else {},
+        is_lora=str(adapter.get("peft_type", "")).upper() == "LORA",
+    )
     return enrich(kitfile, tree.origin, known)
 
 

@@ -17,6 +17,7 @@ from kitops.formats.build import build_modelkit
 from kitops.formats.plan import plan_layers
 from kitops.importers.pick import pick
 from kitops.importers.provenance import Import, ImportedFile, build_predicate
+from kitops.importers.tree import check_paths
 from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import parse
 from kitops.layers.codec import Codec
@@ -101,6 +102,7 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
     """
     options = options or ImportOptions()
     started = _now()
+    check_paths(tree.files, tree.origin)
     files = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer)
     kitfile = _choose_kitfile(tree, files, options, place.run)
     parts = _match(kitfile, files, tree.origin)

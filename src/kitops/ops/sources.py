@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +62,10 @@ def open_source(place: Place, location: Location, options: SourceOptions) -> Ite
         with _clone(place, location.where, revision, options) as tree:
             yield tree
         return
+    if location.kind == "mlflow":
+        with _mlflow(place, location.where) as tree:
+            yield tree
+        return
     if location.kind == "huggingface":
         from kitops.importers.hub import HubOptions, open_hub  # noqa: PLC0415 - each source costs its own client
 
@@ -76,17 +80,41 @@ def _clone(place: Place, url: str, revision: str, options: SourceOptions) -> Ite
     """A clone that goes with the block; what git-lfs fetched stays when it fails, for the next try."""
     from kitops.importers.git import GitOptions, open_git  # noqa: PLC0415 - as above
 
-    lfs = place.home / "imports" / f"lfs-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+    lfs = _kept(place, f"lfs-{url}")
     with place.store.lease("clone") as lease:
         lease.add()
         directory = Path(place.store.layout.temporary(lease.id))
-        try:
-            directory.mkdir(parents=True)
-        except OSError as error:
-            raise FileSystemError.wrap(error, "writing", directory) from error
         git = GitOptions(revision=revision, token=options.token, submodules=options.submodules, lfs_storage=lfs)
         try:
+            _make(directory)
             yield open_git(url, directory, git, place.run)
             shutil.rmtree(lfs, ignore_errors=True)
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _mlflow(place: Place, uri: str) -> Iterator[Tree]:
+    """A model or run of MLflow; its files stay when the block fails, for the next try."""
+    from kitops.importers.mlflow import open_mlflow  # noqa: PLC0415 - as above
+
+    directory = _kept(place, f"mlflow-{uri}")
+    _make(directory)
+    try:
+        yield open_mlflow(uri, directory, place.run)
+        shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            directory.rmdir()  # unless there is something to go on with
+
+
+def _kept(place: Place, name: str) -> Path:
+    """Where what a source's own client fetched outlives a kill."""
+    return place.home / "imports" / hashlib.sha256(name.encode()).hexdigest()[:24]
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileSystemError.wrap(error, "writing", directory) from error

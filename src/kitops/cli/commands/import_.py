@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 def command(session: Session, /, *, source: str, kitfile: str | None, network: NetworkFlags, **given: Any) -> None:
     """Import a model or dataset from where it lives into the local store.
 
-    SOURCE is a repository of Hugging Face (org/model, datasets/org/data, or its URL), or the URL of any git repository.
+    SOURCE is a repository of Hugging Face (org/model, datasets/org/data, or its URL), the URL of any git repository, or
+    a URI of MLflow (models:/name/version, models:/name@alias, runs:/id/path).
     """
     from kitops import __version__
     from kitops.importers.location import parse_location
@@ -59,6 +60,7 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
     from kitops.ops.import_ import ImportOptions, import_
     from kitops.ops.sources import SourceOptions, open_source
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # ours is drawn already
     endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
     location = parse_location(source, hub_host=endpoint, tool=given["tool"] or "")
     options = ImportOptions(

@@ -1,0 +1,245 @@
+"""Models and runs of MLflow, through its own client: files, and what the tracking server knows of how they were made.
+
+``models:/name/version``, ``models:/name@alias`` and ``runs:/id[/path]``; the client finds its server as it always does
+(``MLFLOW_TRACKING_URI``, its own login).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from kitops.content.events import Waiting
+from kitops.content.parallel import run_all
+from kitops.errors import FileSystemError, InvalidValueError, NetworkError, SourceError
+from kitops.importers.tree import Origin, RemoteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from io import FileIO
+    from pathlib import Path
+
+    from kitops.content.protocols import Run
+    from kitops.oci.gojson import Json
+
+_MODEL: Final = re.compile(r"models:/+(?P<name>[^/@]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[^/]+))", re.ASCII)
+_RUN: Final = re.compile(r"runs:/+(?P<run>[0-9A-Za-z_-]+)(?:/(?P<path>.+))?", re.ASCII)
+_DEPTH_LIMIT: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What of MLflow is imported: where its files lie, and what is known of it."""
+
+    uri: str
+    revision: str
+    name: str
+    parameters: dict[str, Json]
+    prefix: str = ""
+
+
+def open_mlflow(uri: str, directory: Path, run: Run) -> MlflowTree:
+    """The files of a model version or run; they come into ``directory`` when they are prepared.
+
+    Raises:
+        SourceError: the client is not installed; there is no such model, version, alias or run.
+        NetworkError: the server cannot be reached.
+        InvalidValueError: ``uri`` is of another form.
+    """
+    try:
+        from mlflow import MlflowClient  # noqa: PLC0415 - an extra, and two seconds
+    except ImportError as error:
+        raise SourceError(
+            "importing from MLflow needs its client, which is not installed", hint="pip install 'kitops[mlflow]'"
+        ) from error
+
+    run.observer(Waiting(f"MLflow to find {uri}"))
+    with told(f"reading {uri}"):
+        client = MlflowClient()
+        asked = _find(client, uri)
+        files = tuple(_list(asked, asked.prefix, 0))
+    if not files:
+        raise SourceError(f"{uri} has no files")
+    server = _without_secrets(client.tracking_uri)
+    origin = Origin("mlflow", f"{server}#{asked.uri}", asked.revision, uri, asked.name, parameters=asked.parameters)
+    return MlflowTree(origin, files, directory, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowTree:
+    """A model version or run (``kitops.importers.tree.Tree`` and ``OnDisk``)."""
+
+    origin: Origin
+    files: Sequence[RemoteFile]
+    directory: Path
+    _asked: _Asked = field(repr=False)
+
+    def read_head(self, path: str, size: int) -> bytes:
+        """The first bytes of a file, which is fetched for that.
+
+        Raises:
+            SourceError: the server does not give it.
+            NetworkError: it cannot be reached.
+        """
+        with self.open(RemoteFile(path, 0)) as file:
+            return file.read(size)
+
+    @contextmanager
+    def open(self, file: RemoteFile, offset: int = 0) -> Iterator[FileIO]:
+        """The bytes of a file from ``offset`` on.
+
+        Raises:
+            SourceError: the server does not give it.
+            NetworkError: it cannot be reached.
+            FileSystemError: it cannot be written or read.
+        """
+        self._fetch(file)
+        path = self.path_of(file)
+        try:
+            with open(path, "rb", buffering=0) as opened:
+                opened.seek(offset)
+                yield opened
+        except OSError as error:
+            raise FileSystemError.wrap(error, "reading", path) from error
+
+    def prepare(self, files: Sequence[RemoteFile], run: Run) -> None:
+        """Have ``files`` on the disk, several at a time.
+
+        Raises:
+            SourceError: the server does not give them.
+            NetworkError: it cannot be reached.
+            FileSystemError: they cannot be written.
+        """
+        run.observer(Waiting(f"MLflow to send {len(files)} files of {self._asked.uri}"))
+        run_all([partial(self._fetch_in, file) for file in files], run, workers=run.concurrency)
+
+    def path_of(self, file: RemoteFile) -> Path:
+        """Where a prepared file lies."""
+        return self.directory / "files" / file.path
+
+    def _fetch_in(self, file: RemoteFile, run: Run) -> None:
+        run.cancel.check()
+        self._fetch(file)
+
+    def _fetch(self, file: RemoteFile) -> None:
+        """Fetch a file unless it is here; it gets its name when it is whole."""
+        from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - as above
+
+        target = self.path_of(file)
+        if target.exists():
+            return
+        beside = self.directory / "coming" / os.urandom(8).hex()
+        try:
+            beside.mkdir(parents=True)
+            with told(f"reading {file.path} of {self._asked.uri}"):
+                found = download_artifacts(f"{self._asked.uri}/{file.path}", dst_path=str(beside))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(found, target)
+        except OSError as error:
+            raise FileSystemError.wrap(error, "writing", target) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def told(doing: str) -> Iterator[None]:
+    """In the block, errors of MLflow's client become SourceError, or NetworkError where trying again may help."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
+    from requests import RequestException  # noqa: PLC0415 - what the client speaks HTTP with
+
+    try:
+        yield
+    except MlflowException as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        code = str(getattr(error, "error_code", ""))
+        if code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or "failed with exception" in line:
+            raise NetworkError(f"{doing}: {line}", hint="check MLFLOW_TRACKING_URI, and run it again") from error
+        hint = "check the name, version or alias, and MLFLOW_TRACKING_URI"
+        if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
+            hint = "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        raise SourceError(f"{doing}: {line}", hint=hint) from error
+    except RequestException as error:
+        raise NetworkError(
+            f"{doing}: {type(error).__name__}", hint="check MLFLOW_TRACKING_URI, and run it again"
+        ) from error
+
+
+def _find(client: Any, uri: str) -> _Asked:
+    if model := _MODEL.fullmatch(uri):
+        name = model["name"]
+        found = (
+            client.get_model_version(name, model["version"])
+            if model["version"]
+            else client.get_model_version_by_alias(name, model["alias"])
+        )
+        parameters: dict[str, Json] = {"model": name, "version": str(found.version)}
+        if found.run_id:
+            parameters |= _read_run(client, found.run_id)
+        pinned = f"models:/{name}/{found.version}"
+        return _Asked(pinned, str(found.version), name, parameters | _read_signature(pinned))
+    if run := _RUN.fullmatch(uri):
+        path = (run["path"] or "").strip("/")
+        pinned = f"runs:/{run['run']}" + (f"/{path}" if path else "")
+        parameters = _read_run(client, run["run"])
+        name = path.rpartition("/")[2] or str(parameters.get("runName") or "run")
+        return _Asked(pinned, run["run"], name, parameters | _read_signature(pinned), path)
+    raise InvalidValueError(
+        f"{uri!r} is not a URI of MLflow that can be imported",
+        hint="models:/name/version, models:/name@alias or runs:/id/path",
+    )
+
+
+def _read_run(client: Any, run_id: str) -> dict[str, Json]:
+    """What is known of a run: who made it how, and what came out; the server's own tags stay there."""
+    run = client.get_run(run_id)
+    known = {
+        "run": run_id,
+        "runName": run.info.run_name,
+        "experiment": run.info.experiment_id,
+        "gitCommit": run.data.tags.get("mlflow.source.git.commit"),
+        "parameters": dict(sorted(run.data.params.items())),
+        "metrics": dict(sorted(run.data.metrics.items())),
+        "tags": {key: value for key, value in sorted(run.data.tags.items()) if not key.startswith("mlflow.")},
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+def _read_signature(uri: str) -> dict[str, Json]:
+    """Inputs and outputs of a model, where it says them."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
+    from mlflow.models import get_model_info  # noqa: PLC0415 - as above
+
+    with suppress(MlflowException, OSError, ValueError):  # not every run's path is a model
+        info = get_model_info(uri)
+        flavors: list[Json] = [name for name in sorted(map(str, info.flavors)) if name != "python_function"]
+        found: dict[str, Json] = {"flavors": flavors}
+        if info.signature is not None:
+            texts = info.signature.to_dict()
+            found["signature"] = {key: json.loads(text) for key, text in texts.items() if text}
+        return found
+    return {}
+
+
+def _list(asked: _Asked, below: str, depth: int) -> Iterator[RemoteFile]:
+    """The files below a directory. Runs tell paths from their root, models from the model's."""
+    from mlflow.artifacts import list_artifacts  # noqa: PLC0415 - as above
+
+    if depth > _DEPTH_LIMIT:
+        raise SourceError(f"{asked.uri}: directories are nested more than {_DEPTH_LIMIT} deep")
+    inner = below.removeprefix(asked.prefix).strip("/")
+    for entry in list_artifacts(artifact_uri=f"{asked.uri}/{inner}" if inner else asked.uri):
+        if entry.is_dir:
+            yield from _list(asked, entry.path, depth + 1)
+        else:
+            path = entry.path.removeprefix(asked.prefix).strip("/")
+            yield RemoteFile(path or entry.path.rpartition("/")[2], int(entry.file_size or 0))
+
+
+def _without_secrets(uri: str) -> str:
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
