@@ -16,13 +16,14 @@ from kitops.errors import PackError
 from kitops.formats.build import build_modelkit
 from kitops.formats.plan import plan_layers
 from kitops.importers.pick import pick
-from kitops.importers.provenance import Import, ImportedFile, build_predicate
+from kitops.importers.provenance import PREDICATE_TYPE, Import, ImportedFile, build_predicate, build_statement
 from kitops.importers.tree import check_paths
 from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import parse
 from kitops.layers.codec import Codec
 from kitops.layers.write import Format
 from kitops.oci.reference import Reference
+from kitops.ops.attach import attach_statement, has_statement
 from kitops.ops.describe_tree import describe_tree
 from kitops.ops.gather import Gathering, Work
 from kitops.ops.pack import keep
@@ -103,28 +104,33 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
     options = options or ImportOptions()
     started = _now()
     check_paths(tree.files, tree.origin)
-    files = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer)
-    kitfile = _choose_kitfile(tree, files, options, place.run)
-    parts = _match(kitfile, files, tree.origin)
+    wanted = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer)
+    kitfile = _choose_kitfile(tree, wanted, options, place.run)
+    parts = _match(kitfile, wanted, tree.origin)
     references = options.references or (default_reference(tree.origin),)
     with place.store.lease("import") as lease:
         gathering = Gathering(place.store, tree, lease, place.run)
         layers = gathering.make_layers(parts)
         desc = keep(place, build_modelkit(kitfile, layers, {}), references, lease)
-    done = Import(
-        origin=tree.origin,
-        files=[ImportedFile(file.path, file.size, gathering.digests_of(file)) for _, found in parts for file in found],
-        version=options.version,
-        parameters=_parameters(options),
-        started=started,
-        finished=_now(),
-    )
+        files = [file for _, found in parts for file in found]
+        done = Import(
+            origin=tree.origin,
+            files=[ImportedFile(file.path, file.size, gathering.digests_of(file)) for file in files],
+            version=options.version,
+            parameters=_parameters(options),
+            started=started,
+            finished=_now(),
+        )
+        predicate = build_predicate(done)
+        if gathering.fetched_size or not has_statement(place, desc, PREDICATE_TYPE):
+            statement = build_statement(predicate, references[0].locator, desc.digest)
+            attach_statement(place, desc, statement, references, lease)
     return Imported(
         desc,
         references,
         kitfile,
         tree.origin,
-        build_predicate(done),
+        predicate,
         size=sum(layer.record.size for layer in layers),
         fetched_size=gathering.fetched_size,
     )
