@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,11 +130,16 @@ def remove_remote(
     for ref in references:
         check_remote(ref)
         check_pointer(ref)
-    for ref in references:
-        with place.registry(ref) as repository:
-            desc = repository.resolve(ref.pointer)
+    with ExitStack() as stack:
+        repositories: dict[str, Repository] = {}
+        for ref in references:
+            if ref.locator not in repositories:
+                repositories[ref.locator] = stack.enter_context(place.registry(ref))
+        resolved = [(ref, repositories[ref.locator].resolve(ref.pointer)) for ref in references]
+        for ref, desc in resolved:  # all are there, or none goes
             if ref.with_digest(desc.digest) in deleted:  # another of its tags was named before
                 continue
+            repository = repositories[ref.locator]
             if force or ref.digest is not None:
                 deleted += _delete(place, repository, ref, desc, referrers=referrers)
             else:
