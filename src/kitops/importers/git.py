@@ -89,13 +89,14 @@ class GitTree:
     _git: Git = field(repr=False)
     _lfs_storage: Path = field(repr=False)
 
-    def read_head(self, path: str, size: int) -> bytes:
-        """The first bytes of a file; of one in LFS those of its pointer, which is all that is here.
+    def read_at(self, path: str, offset: int, size: int) -> bytes:
+        """Bytes of a file; of one in LFS those of its pointer, which is all that is here.
 
         Raises:
             FileSystemError: it cannot be read.
         """
         with self._opened(self.directory / path) as file:
+            file.seek(offset)
             return file.read(size)
 
     @contextmanager

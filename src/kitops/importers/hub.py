@@ -88,8 +88,8 @@ class HubTree:
     _asked: Asked = field(repr=False)
     _options: HubOptions = field(repr=False)
 
-    def read_head(self, path: str, size: int) -> bytes:
-        """The first ``size`` bytes of a file.
+    def read_at(self, path: str, offset: int, size: int) -> bytes:
+        """``size`` bytes of a file from ``offset`` on.
 
         Raises:
             SourceError: the hub does not give them.
@@ -97,7 +97,9 @@ class HubTree:
         """
         if not size:
             return b""
-        with self._read(path, f"bytes=0-{size - 1}") as (_, reader):
+        with self._read(path, f"bytes={offset}-{offset + size - 1}") as (status, reader):
+            if offset and status == 200:  # the server does not know ranges
+                reader.skip(offset)
             return reader.read(size)
 
     @contextmanager

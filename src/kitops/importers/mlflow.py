@@ -80,14 +80,14 @@ class MlflowTree:
     directory: Path
     _asked: _Asked = field(repr=False)
 
-    def read_head(self, path: str, size: int) -> bytes:
-        """The first bytes of a file, which is fetched for that.
+    def read_at(self, path: str, offset: int, size: int) -> bytes:
+        """Bytes of a file, which is fetched for that.
 
         Raises:
             SourceError: the server does not give it.
             NetworkError: it cannot be reached.
         """
-        with self.open(RemoteFile(path, 0)) as file:
+        with self.open(RemoteFile(path, 0), offset) as file:
             return file.read(size)
 
     @contextmanager

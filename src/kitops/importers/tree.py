@@ -86,8 +86,8 @@ class Tree(Protocol):
         """Every file, in any order."""
         ...
 
-    def read_head(self, path: str, size: int) -> bytes:
-        """The first ``size`` bytes of a file, fewer where it is shorter.
+    def read_at(self, path: str, offset: int, size: int) -> bytes:
+        """``size`` bytes of a file from ``offset`` on, fewer where it ends before.
 
         Raises:
             SourceError: the source does not give them.

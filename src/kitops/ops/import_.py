@@ -30,12 +30,13 @@ from kitops.ops.pack import keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
-    from kitops.content.protocols import Run
     from kitops.errors import Problem
     from kitops.importers.tree import Origin, RemoteFile, Tree
     from kitops.kitfile.schema import Kitfile
     from kitops.oci.descriptor import Descriptor
+    from kitops.oci.digest import Digest
     from kitops.oci.gojson import Json
     from kitops.ops.place import Place
 
@@ -105,7 +106,7 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
     started = _now()
     check_paths(tree.files, tree.origin)
     wanted = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer)
-    kitfile = _choose_kitfile(tree, wanted, options, place.run)
+    kitfile = _choose_kitfile(place, tree, wanted, options)
     parts = _match(kitfile, wanted, tree.origin)
     references = options.references or (default_reference(tree.origin),)
     with place.store.lease("import") as lease:
@@ -142,10 +143,15 @@ def default_reference(origin: Origin) -> Reference:
     return Reference.parse(f"{name or 'import'}:latest")
 
 
-def _choose_kitfile(tree: Tree, files: Sequence[RemoteFile], options: ImportOptions, run: Run) -> Kitfile:
+def _choose_kitfile(place: Place, tree: Tree, files: Sequence[RemoteFile], options: ImportOptions) -> Kitfile:
     """The Kitfile that was given, or the generated one; edited where that is asked for."""
     if options.kitfile_text is None:
-        kitfile = describe_tree(tree, files, depth=options.depth)
+        blobs = place.store.blobs
+
+        def find_blob(digest: Digest) -> Path | None:
+            return blobs.path(digest) if blobs.exists(digest) else None
+
+        kitfile = describe_tree(tree, files, place.run, depth=options.depth, find_blob=find_blob)
         if options.edit is None:
             return kitfile
         text = options.edit(dump(kitfile)).encode()
@@ -153,7 +159,7 @@ def _choose_kitfile(tree: Tree, files: Sequence[RemoteFile], options: ImportOpti
         text = options.kitfile_text
 
     def warn(problem: Problem) -> None:
-        run.observer(Message("warning", f"Kitfile: {problem}"))
+        place.run.observer(Message("warning", f"Kitfile: {problem}"))
 
     return parse(text, "Kitfile", warn=warn)
 
