@@ -96,9 +96,9 @@ def scripted_server(script: Script, tls: tuple[Path, Path] | None = None) -> Ite
 
 
 @contextmanager
-def raw_server(converse: Callable[[socket.socket], None]) -> Iterator[str]:
+def raw_server(converse: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[str]:
     """Accept connections and give each to ``converse`` in a thread; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         threads: list[threading.Thread] = []
         connections: list[socket.socket] = []
 
@@ -119,7 +119,7 @@ def raw_server(converse: Callable[[socket.socket], None]) -> Iterator[str]:
         acceptor = threading.Thread(target=accept)
         acceptor.start()
         try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
+            yield f"{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         finally:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
