@@ -19,9 +19,10 @@ FORM: Final = "a reference looks like registry.example.com/team/model:tag"
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?", re.ASCII)
 _MAX_NAME = 255
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,30 @@ def check_tag(tag: str) -> None:
         raise InvalidValueError(f"tag {tag!r} is not valid")
 
 
+def check_registry(host: str) -> None:
+    """Raise InvalidValueError unless ``host`` is a host, with a port or without."""
+    port = host.rpartition("]")[2].partition(":")[2]
+    if not _HOST.fullmatch(host) or not 1 <= int(port or "443") <= _MAX_PORT or not _is_address(host):
+        _, scheme, rest = host.partition("://")
+        hint = (
+            f"leave out the scheme: {rest.rstrip('/')}" if scheme else "a registry looks like registry.example.com:5000"
+        )
+        raise InvalidValueError(f"registry {host!r} is not a host", hint=hint)
+
+
+def _is_address(host: str) -> bool:
+    """Whether what stands in brackets, if anything does, is an address of IPv6."""
+    if not host.startswith("["):
+        return True
+    from ipaddress import AddressValueError, IPv6Address  # noqa: PLC0415 - takes milliseconds, and is rarely needed
+
+    try:
+        IPv6Address(host[1:].partition("]")[0])
+    except AddressValueError:
+        return False
+    return True
+
+
 def _parse_bare_digest(text: str) -> Reference | None:
     algorithm, _, encoded = text.removeprefix("@").partition(":")
     if algorithm not in ("sha256", "sha512") or len(encoded) not in (64, 128) or not encoded.isalnum():
@@ -136,6 +161,8 @@ def _split_registry(locator: str) -> tuple[str, str]:
     host, slash, rest = locator.partition("/")
     if not slash or not (host.lower() == LOCAL_REGISTRY or any(letter in host for letter in ".:[")):
         return LOCAL_REGISTRY, locator
-    if not _HOST.fullmatch(host):
-        raise InvalidValueError(f"{locator!r}: registry {host!r} is not a host", hint=FORM)
+    try:
+        check_registry(host)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{locator!r}: {error.message}", hint=FORM) from error
     return host.lower(), rest

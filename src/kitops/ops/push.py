@@ -36,8 +36,9 @@ def push(place: Place, source: Reference, destinations: Sequence[Reference] = ()
         NotFoundError: the store has no such ModelKit.
         InvalidValueError: a destination names no registry.
     """
-    source = complete(source, place.run)
-    targets = tuple(complete(target, place.run) for target in destinations) or (source,)
+    named, source = source, complete(source, place.run)
+    others = [source if target == named else complete(target, place.run) for target in destinations]
+    targets = tuple(others) or (source,)
     for target in targets:
         check_remote(target)
     with locate(place, source, "local") as located:

@@ -439,6 +439,7 @@ def test_login_without_a_way_to_ask(kit: Kit, monkeypatch: pytest.MonkeyPatch) -
     ended = kit("login", "reg.example.com")
     assert (ended.code, "--password-stdin" in ended.err) == (2, True)
     assert kit("login", "reg.example.com", "--password-stdin").code == 2
+    assert kit("login", "https://reg.example.com", "-p", "x").code == 2
     assert kit("login", "reg.example.com", "--password-stdin", "-p", "x").code == 2
 
 

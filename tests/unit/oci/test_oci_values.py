@@ -13,7 +13,7 @@ from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
-from kitops.oci.reference import UNNAMED, Reference, check_tag
+from kitops.oci.reference import UNNAMED, Reference, check_registry, check_tag
 
 A = "sha256:" + "a" * 64
 CONFIG = Descriptor.of(b"{}", "application/vnd.example.config+json")
@@ -294,3 +294,40 @@ def test_json_refuses_what_it_has_no_form_for() -> None:
 def test_maps_are_sorted_by_bytes_all_the_way_down() -> None:
     value = {"b": [{"z": 1, "a": 2}], "a": "\uffff", "\U0001f600": 1, "\uffff": 2}
     assert gojson.dumps(gojson.sort_maps(value)).decode() == '{"a":"\uffff","b":[{"a":2,"z":1}],"\uffff":2,"😀":1}'
+
+
+@pytest.mark.parametrize("host", ["a", "a.b:1", "localhost:65535", "[::1]", "[2001:db8::1]:5000", f"{'a' * 63}.com"])
+def test_registries(host: str) -> None:
+    check_registry(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "%s",
+        "a b",
+        "a/b",
+        "a:",
+        "a:0",
+        "a:65536",
+        "a:99999",
+        "[::1",
+        "[:::]",
+        "[]",
+        "[::1]:70000",
+        f"{'a' * 64}.com",
+    ],
+)
+def test_what_is_no_registry(host: str) -> None:
+    with pytest.raises(InvalidValueError, match="is not a host"):
+        check_registry(host)
+    if host and "/" not in host:
+        with pytest.raises(InvalidValueError):
+            Reference.parse(f"{host}/x:1")
+
+
+def test_a_registry_is_no_url() -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        check_registry("https://registry.example.com/")
+    assert caught.value.hint == "leave out the scheme: registry.example.com"
