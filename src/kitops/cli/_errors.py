@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,16 @@ from kitops.errors import FileSystemError, InvalidValueError, KitError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_REFUSALS = frozenset(
+    (
+        *(errno.EACCES, errno.EPERM, errno.EROFS),
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE),
+    )
+)
+"""What the system says about a file and no code of ours can change; where it is not told any better, it is told here."""
 
 
 class UsageError(InvalidValueError):
@@ -60,6 +71,8 @@ def translate(error: Exception) -> KitError | None:
         near = ", ".join(sorted(error.possibilities or ()))
         hint = f"did you mean {near}?" if near else _help_of(error)
         return UsageError(f"no such option: {error.option_name}", hint=hint)
+    if isinstance(error, OSError) and error.filename is not None and error.errno in _REFUSALS:
+        return FileSystemError.wrap(error, "using", error.filename)
     if isinstance(error, click.ClickException):
         return UsageError(_as_ours(error.format_message()), hint=getattr(error, "hint", None) or _help_of(error))
     return None

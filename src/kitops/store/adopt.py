@@ -140,7 +140,7 @@ def check_storage(go_storage: Path) -> None:
         FileSystemError: it cannot be read.
     """
     hint = f"name the directory that holds blobs/ and one file *{_INDEX} for each repository, as <root>/storage does"
-    if not go_storage.is_dir():
+    if not os.path.isdir(go_storage):
         raise NotFoundError(f"there is no storage of the Go tool at {printable(go_storage)}", hint=hint)
     with told("reading", str(go_storage)):
         names = set(os.listdir(go_storage))

@@ -164,9 +164,15 @@ def remove_file(path: str) -> bool:
 
 
 def entries(path: str) -> list[os.DirEntry[str]]:
-    """The entries of a directory, none when it does not exist."""
+    """The entries of a directory, none when it does not exist.
+
+    Raises:
+        FileSystemError: it cannot be read.
+    """
     try:
         with os.scandir(path) as found:
             return list(found)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", path) from error

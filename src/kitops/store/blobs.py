@@ -274,7 +274,14 @@ class Blobs:
     def _find(self, digest: Digest) -> str:
         path = trash.find_blob(self.layout, digest)
         if path is None:
-            raise _not_found(digest)
+            expected = self.layout.blob(digest)
+            try:
+                os.stat(expected)
+            except (FileNotFoundError, NotADirectoryError):
+                raise _not_found(digest) from None
+            except OSError as error:  # it may well be there
+                raise FileSystemError.wrap(error, "reading", expected) from error
+            return expected  # by now
         return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def adopt(session: Session, /, *, storage: str | None) -> None:
     with session.place() as place:
         chosen = Path(storage) if storage else session.home
         inner = chosen / "storage"  # the root of the Go tool is as good as the directory itself
-        done = cache_adopt(place, inner if inner.is_dir() or not storage else chosen)
+        done = cache_adopt(place, inner if os.path.isdir(inner) or not storage else chosen)
     value = {"modelKits": done.manifests, "tags": done.tags, "linked": done.linked, "copied": done.copied,
              "skipped": list(done.skipped)}  # fmt: skip
     session.result(f"Adopted {done.manifests} ModelKits with {done.tags} tags", value)
