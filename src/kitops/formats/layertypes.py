@@ -52,6 +52,8 @@ _KITOPS = re.compile(rf"application/vnd\.kitops\.modelkit\.(?P<kind>[a-z]+){_ENC
 _MODELPACK = re.compile(
     rf"application/vnd\.(?:cncf|cnai)\.model\.(?P<kind>weight\.config|weight|code|dataset|doc){_ENCODING}", re.ASCII
 )
+_ONE_FILE = re.compile(r"application/vnd\.(?:cncf|cnai)\.model\.weight\.v1\.(?:gguf|safetensors)", re.ASCII)
+"""Weights as early releases of Docker Model Runner call them; the bytes are those of a raw layer."""
 _KINDS = {
     "model": Kind.MODEL,
     "modelpart": Kind.MODEL_PART,
@@ -78,6 +80,8 @@ class LayerType:
         """Read a media type and the layer-subtype annotation; None when it is no layer of a model artifact."""
         if media_type == JOZU_LAYER:
             return cls(None, Format.TAR, Codec.GZIP)
+        if _ONE_FILE.fullmatch(media_type):
+            return cls(Kind.MODEL, Format.RAW, Codec.NONE)
         match = _KITOPS.fullmatch(media_type) or _MODELPACK.fullmatch(media_type)
         if match is None or match["kind"] not in _KINDS:
             return None
