@@ -49,9 +49,11 @@ def encode(encoding: str, path: str, content: bytes, mode: int) -> bytes:
     if encoding == "raw":
         return content
     tar = archive(path, content, mode)
-    return {"tar": lambda: tar, "tar+gzip": lambda: gzip.compress(tar), "tar+zstd": lambda: zstd.compress(tar)}[
-        encoding
-    ]()
+    compressor = Codec.of_suffix(encoding.removeprefix("tar")).open_compressor()
+    return compressor.compress(tar) + compressor.flush()
+
+
+Layers = list[tuple[Descriptor, bytes]]
 
 
 def put(
