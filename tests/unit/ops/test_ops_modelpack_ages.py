@@ -14,6 +14,7 @@ from ops_places import open_test_place
 from golden_trees import tree_of
 from kitops.errors import TrustError
 from kitops.formats.modelkit import read_modelkit
+from kitops.layers.codec import Codec
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.manifest import Manifest
@@ -56,9 +57,7 @@ def encode(encoding: str, path: str, content: bytes, mode: int) -> bytes:
 Layers = list[tuple[Descriptor, bytes]]
 
 
-def put(
-    place: Place, config: Any, config_type: str, artifact: str | None, layers: list[tuple[Descriptor, bytes]]
-) -> None:
+def put(place: Place, config: Any, config_type: str, artifact: str | None, layers: Layers) -> None:
     raw = json.dumps(config).encode()
     manifest = Manifest.build(
         config=Descriptor.of(raw, config_type), layers=[desc for desc, _ in layers], artifact_type=artifact
