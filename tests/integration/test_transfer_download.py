@@ -48,6 +48,14 @@ def server(big: bytes, kit: Manifest) -> Iterator[BlobServer]:
         yield found
 
 
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More connections are tried at once."""
+    monkeypatch.setattr(pace, "WINDOW", 0.02)
+    monkeypatch.setattr(pace, "WORTH", 0.1)
+    monkeypatch.setattr(pace, "GAIN", 0.0)
+
+
 class Puller:
     """Pulls the kit into a store below ``home``, and keeps what was told."""
 
@@ -171,11 +179,8 @@ def test_a_busy_server_is_given_the_time_that_it_asks_for(puller: Puller, server
     assert [asked.start for asked in server.asked] == [0, 5 * MIB, 5 * MIB]
 
 
-def test_slow_connections_are_joined_by_others(
-    puller: Puller, server: BlobServer, big: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pace, "WINDOW", 0.02)
-    monkeypatch.setattr(pace, "WORTH", 0.1)
+@pytest.mark.usefixtures("eager")
+def test_slow_connections_are_joined_by_others(puller: Puller, server: BlobServer, big: bytes) -> None:
     server.forecast = lambda asked: Weather(rate=30 * MIB)
     puller.pull()
     check_whole(puller, big)
@@ -183,11 +188,41 @@ def test_slow_connections_are_joined_by_others(
     assert server.sent < SIZE + SMALLEST_PIECE
 
 
-def test_one_blob_at_a_time_means_one_connection(
-    puller: Puller, server: BlobServer, big: bytes, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize(
+    "ill", [Weather(stall_after=0), Weather(stall_after=MIB), Weather(cut_after=MIB), Weather(gate=threading.Event())]
+)
+def test_one_bad_connection_among_others_is_not_waited_for(
+    puller: Puller, server: BlobServer, big: bytes, ill: Weather
 ) -> None:
-    monkeypatch.setattr(pace, "WINDOW", 0.02)
-    monkeypatch.setattr(pace, "WORTH", 0.1)
+    server.forecast = lambda asked: ill if asked.number == 1 else Weather(rate=40 * MIB)
+    puller.pull()
+    check_whole(puller, big)
+    bad = server.asked[1]
+    assert bad.start > 0
+    assert any(bad.start <= asked.start < bad.end for asked in server.asked[2:])
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_registry_that_wants_fewer_connections_gets_fewer(puller: Puller, server: BlobServer, big: bytes) -> None:
+    def refuse(asked: Asked) -> Weather:
+        return Weather(status=429) if server.open else Weather(rate=60 * MIB)
+
+    server.forecast = refuse
+    puller.pull()
+    check_whole(puller, big)
+    assert server.most_open == 1
+
+
+@pytest.mark.usefixtures("eager")
+def test_ranges_that_end_in_the_middle_end_in_one_stream(puller: Puller, server: BlobServer, big: bytes) -> None:
+    server.forecast = lambda asked: Weather(has_ranges=asked.number < 2, rate=100 * MIB)
+    puller.pull()
+    check_whole(puller, big)
+
+
+@pytest.mark.usefixtures("eager")
+def test_one_blob_at_a_time_means_one_connection(puller: Puller, server: BlobServer, big: bytes) -> None:
     puller.run = replace(puller.run, concurrency=1)
     server.forecast = lambda asked: Weather(rate=100 * MIB)
     puller.pull()

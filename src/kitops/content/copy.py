@@ -147,7 +147,7 @@ def _copy_blob(source: Source, sink: Sink, desc: Descriptor, run: Run) -> int | 
     if isinstance(source, Delivers) and isinstance(sink, Lands) and desc.size >= WORTH_LANDING:
         with sink.land(desc) as landing:
             source.deliver(desc, landing, meter.add, run)
-    elif isinstance(source, Delivers):
+    elif isinstance(source, Delivers) and isinstance(sink, Lands):
         _put_twice(source, sink, desc, meter)
     else:
         _put_patiently(source, sink, desc, meter, run)

@@ -13,7 +13,7 @@ _MIB: Final = 1024 * 1024
 SMALLEST_PIECE: Final = 16 * _MIB
 LARGEST_PIECE: Final = 64 * _MIB
 _PIECES: Final = 64
-WORTH_LANDING: Final = 2 * SMALLEST_PIECE
+WORTH_LANDING: Final = SMALLEST_PIECE
 """Bytes from which on a blob is fetched piece by piece, and a killed attempt continued."""
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kitops.registry.pace import Spare
     from kitops.registry.stretch import Stretch
 
+_MIB: Final = 1024 * 1024
 _TICK: Final = 0.1
 _LOOK: Final = 1.0
 """Seconds between two looks whether somebody else finished the blob."""
@@ -81,7 +82,7 @@ def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run
     have = size - sum(span.size for span in landing.missing())
     if have:
         moved(have)
-        run.observer(Message("info", f"{landing.desc.digest.short}: {have} of {size} bytes were here already"))
+        run.observer(Message("info", f"{landing.desc.digest.short}: {have // _MIB} of {size // _MIB} MiB were here already"))
     for attempt in (1, 2):
         _Download(origin, landing, moved, run).work()
         try:

@@ -15,7 +15,9 @@ WINDOW: Final = 0.5
 GAIN: Final = 1.25
 """How much more twice the connections must bring, to be kept."""
 WORTH: Final = 3.0
-"""Seconds that must be left at the present rate for another connection to be tried."""
+"""Seconds that must be left at the present rate for a second connection to be tried."""
+WORTH_MORE: Final = 1.0
+"""The same for more, once the second has paid."""
 AGAIN: Final = 30.0
 """Seconds until more connections are tried again after they brought nothing."""
 _LAGGARD_AGE: Final = 3.0
@@ -100,7 +102,8 @@ class Pace:
                 self._set(target)
                 self._not_before = now + AGAIN
                 return
-        if now >= self._not_before and self.target < MOST and rate > 0 and rest > rate * WORTH:
+        worth = WORTH if self.target == 1 else WORTH_MORE
+        if now >= self._not_before and self.target < MOST and rate > 0 and rest > rate * worth:
             self._before = (self.target, rate)
             self._set(min(2 * self.target, MOST))
             if self.target == self._before[0]:  # none to spare

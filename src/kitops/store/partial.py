@@ -26,6 +26,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.events import Waiting
 from kitops.content.spans import Span, Spans
 from kitops.store import names
 from kitops.store.atomic import (
@@ -151,6 +152,8 @@ def open_partial(layout: Layout, desc: Descriptor, lease: Lease, live: Collectio
     """
     lease.add(desc.digest)
     claimed = [_look_at(path) for path in _claim(layout, desc.digest, lease, live)]
+    if any(one.size for one in claimed):
+        run.observer(Waiting(f"the bytes of {desc.digest.short} that came before, which are hashed again"))
     base = max((one for one in claimed if one.is_free and one.size), key=lambda one: one.size, default=None)
     directory = base.path if base is not None else _name(layout, desc.digest, lease.id)
     with told("writing", directory):
