@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,13 @@ def parse_created(text: str | None) -> dict[str, str]:
         if when.tzinfo is None or "T" not in text.upper():
             raise InvalidValueError(f"--created {text!r} is not a time", hint="now, or like 2026-01-31T12:00:00Z")
     return {_CREATED: when.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+
+
+def hub_host() -> str:
+    """The host of another Hugging Face hub, as its client is told of it; empty without one."""
+    from urllib.parse import urlsplit
+
+    return urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
 
 
 def read_stdin() -> bytes:

@@ -12,28 +12,29 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Message
-from kitops.errors import PackError
+from kitops.errors import InvalidValueError, PackError
 from kitops.formats.build import build_modelkit
 from kitops.formats.plan import plan_layers
 from kitops.importers.pick import pick
 from kitops.importers.provenance import PREDICATE_TYPE, Import, ImportedFile, build_predicate, build_statement
-from kitops.importers.tree import check_paths
+from kitops.importers.tree import Origin, check_paths
 from kitops.kitfile.dump import dump
-from kitops.kitfile.parse import parse
+from kitops.kitfile.parse import NAMES, parse
 from kitops.layers.codec import Codec
 from kitops.layers.write import Format
 from kitops.oci.reference import Reference
 from kitops.ops.attach import attach_statement, has_statement
 from kitops.ops.describe_tree import describe_tree
 from kitops.ops.gather import Gathering, Work
-from kitops.ops.pack import keep
+from kitops.ops.init import InitOptions, init
+from kitops.ops.pack import PackOptions, keep, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from kitops.errors import Problem
-    from kitops.importers.tree import Origin, RemoteFile, Tree
+    from kitops.importers.tree import RemoteFile, Tree
     from kitops.kitfile.schema import Kitfile
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
@@ -137,10 +138,47 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
     )
 
 
+def import_directory(place: Place, path: Path, options: ImportOptions | None = None) -> Imported:
+    """Pack a plain directory: with its Kitfile where it has one, else with a generated one.
+
+    Raises:
+        InvalidValueError: filters are given, which a directory has in its ``.kitignore``.
+        KitError: as :func:`kitops.ops.pack.pack`.
+    """
+    options = options or ImportOptions()
+    if options.include or options.exclude or options.prefer:
+        raise InvalidValueError(
+            f"filters do not apply to the directory {path}", hint="name what is to be left out in its .kitignore"
+        )
+    started = _now()
+    text = options.kitfile_text
+    if text is None and not has_kitfile(path):
+        generated = init(path, InitOptions(depth=options.depth, write=False)).text
+        text = (options.edit(generated) if options.edit else generated).encode()
+    origin = Origin("directory", path.absolute().name, "", "", path.absolute().name)
+    references = options.references or (default_reference(origin),)
+    packed = pack(place, path, PackOptions(references=references, kitfile_text=text))
+    done = Import(origin=origin, files=(), version=options.version, started=started, finished=_now())
+    return Imported(
+        packed.desc,
+        packed.references,
+        packed.kitfile,
+        origin,
+        build_predicate(done),
+        size=packed.size,
+        fetched_size=packed.new_size,
+    )
+
+
 def default_reference(origin: Origin) -> Reference:
     """What a ModelKit is called when nobody says: the source's own name, as registries spell names."""
     name = "/".join(filter(None, (_UNFIT.sub("-", word).strip("._-") for word in origin.name.lower().split("/"))))
     return Reference.parse(f"{name or 'import'}:latest")
+
+
+def has_kitfile(path: Path) -> bool:
+    """Whether a directory has a Kitfile, under any of its names."""
+    return any((path / name).is_file() for name in NAMES)
 
 
 def _choose_kitfile(place: Place, tree: Tree, files: Sequence[RemoteFile], options: ImportOptions) -> Kitfile:

@@ -84,7 +84,7 @@ def init(context: Path, options: InitOptions | None = None) -> Initialised:
     kitfile = generate(list_directory(context, ignored=is_ignored), read=read, package=package, depth=options.depth)
     text = dump(kitfile)
     if options.write:
-        _write(target, text)
+        write_kitfile(target, text)
     return Initialised(kitfile, text, target if options.write else None)
 
 
@@ -97,8 +97,12 @@ def _check_absent(context: Path, target: Path, options: InitOptions) -> None:
             raise InvalidValueError(f"{path} is there already", hint="use --force to replace it")
 
 
-def _write(target: Path, text: str) -> None:
-    """Write beside and rename: a Kitfile is whole or not there."""
+def write_kitfile(target: Path, text: str) -> None:
+    """Write beside and rename: a Kitfile is whole or not there.
+
+    Raises:
+        FileSystemError: it cannot be written.
+    """
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8", newline="\n")

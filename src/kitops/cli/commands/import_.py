@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
 from kitops.cli._output import to_stdout
-from kitops.cli._values import read_stdin
+from kitops.cli._values import hub_host, read_stdin
 from kitops.errors import FileSystemError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     "--prefer", default="", metavar="FORMAT", help="Of weights in several formats take this one: safetensors, gguf …"
 )
 @option("--tool", type=click.Choice(["hf", "git"]), help="How to fetch a URL of Hugging Face; hf without it.")
+@switch("--edit", help="Edit the generated Kitfile in $EDITOR first; on a terminal you are asked.")
 @switch("--submodules", help="Of git: take in submodules, which are refused otherwise.")
 @option("--depth", type=int, default=0, metavar="N", show_default=True,
         help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip
@@ -52,17 +53,17 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
     """Import a model or dataset from where it lives into the local store.
 
     SOURCE is a repository of Hugging Face (org/model, datasets/org/data, or its URL), the URL of any git repository, or
-    a URI of MLflow (models:/name/version, models:/name@alias, runs:/id/path).
+    a URI of MLflow (models:/name/version, models:/name@alias, runs:/id/path); or a plain directory (./path), which is
+    `kit init` and `kit pack` in one.
     """
     from kitops import __version__
     from kitops.importers.location import parse_location
     from kitops.oci.reference import Reference
-    from kitops.ops.import_ import ImportOptions, import_
+    from kitops.ops.import_ import ImportOptions, import_, import_directory
     from kitops.ops.sources import SourceOptions, open_source
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # ours is drawn already
-    endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
-    location = parse_location(source, hub_host=endpoint, tool=given["tool"] or "")
+    location = parse_location(source, hub_host=hub_host(), tool=given["tool"] or "")
     options = ImportOptions(
         references=tuple(ref for tag in given["tags"] for ref in Reference.parse_tags(tag)),
         kitfile_text=_read(kitfile),
@@ -70,6 +71,7 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
         exclude=given["exclude"],
         prefer=given["prefer"],
         depth=given["depth"],
+        edit=_edit if given["edit"] or _offers_edit() else None,
         version=__version__,
     )
     reach = SourceOptions(
@@ -78,12 +80,28 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
         submodules=given["submodules"],
         user_agent=f"kitops/{__version__}",
     )
-    with session.place(network) as place, open_source(place, location, reach) as tree:
-        imported = import_(place, tree, options)
+    with session.place(network) as place:
+        if location.kind == "directory":
+            imported = import_directory(place, Path(location.where).expanduser(), options)
+        else:
+            with open_source(place, location, reach) as tree:
+                imported = import_(place, tree, options)
     if given["attestation_output"]:
         _write(given["attestation_output"], json.dumps(imported.predicate, indent=2) + "\n")
     if given["attestation_output"] != "-":  # which has stdout for itself
         session.result(f"Model saved: {imported.desc.digest}", _to_json(imported))
+
+
+def _offers_edit() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _edit(text: str) -> str:
+    """The Kitfile as it was left in the editor; as it is where that is not wanted."""
+    context = click.get_current_context()
+    if not context.params["edit"] and not click.confirm("Edit the Kitfile?", default=False, err=True):
+        return text
+    return click.edit(text, extension=".yaml", require_save=False) or text
 
 
 def _read(kitfile: str | None) -> bytes | None:

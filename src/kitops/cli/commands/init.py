@@ -10,9 +10,11 @@ import click
 
 from kitops.cli._options import kit_command, option, result_format, switch
 from kitops.cli._output import to_stdout
+from kitops.cli._values import hub_host
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
+    from kitops.ops.sources import SourceOptions
 
 
 @kit_command(
@@ -21,9 +23,13 @@ if TYPE_CHECKING:
         ("kit init .", "look at the files here and write ./Kitfile"),
         ('kit init model --name digits --author "Ada Lovelace" --force', "ask nothing, replace what is there"),
         ("kit init . -o -", "only print it"),
+        ("kit init --remote org/model", "print one for a repository of Hugging Face, without downloading it"),
     ],
 )
 @click.argument("path", type=click.Path(file_okay=False))
+@switch("--remote", help="PATH is a repository of Hugging Face (or another source that `kit import` takes).")
+@option("--ref", "revision", default="", metavar="REVISION", help="Of --remote: branch, tag or commit.")
+@option("--token", help="Of --remote: access token.")
 @option("--name", help="Name of the package.")
 @option("--desc", help="Description of the package.")
 @option("--author", help="Author of the package.")
@@ -44,11 +50,20 @@ def command(
     force: bool,
     output: str | None,
     depth: int,
+    remote: bool,
+    revision: str,
+    token: str | None,
 ) -> None:
     """Write a Kitfile for the directory PATH.
 
     What each file is follows from names and headers. On a terminal, name, description and author are asked for.
+    With --remote the Kitfile is printed, and nothing but headers is downloaded.
     """
+    if remote:
+        from kitops.ops.sources import SourceOptions
+
+        _print_remote(session, path, SourceOptions(revision=revision, token=token), depth, output)
+        return
     from kitops.kitfile.dump import to_json
     from kitops.ops.init import InitOptions, init
 
@@ -70,6 +85,25 @@ def command(
         to_stdout(found.text)
     else:
         session.result(f"Kitfile saved: {found.path}", None)
+
+
+def _print_remote(session: Session, source: str, options: SourceOptions, depth: int, output: str | None) -> None:
+    from kitops.importers.location import parse_location
+    from kitops.kitfile.dump import dump, to_json
+    from kitops.ops.describe_tree import describe_tree
+    from kitops.ops.init import write_kitfile
+    from kitops.ops.sources import open_source
+
+    location = parse_location(source, hub_host=hub_host())
+    with session.place() as place, open_source(place, location, options) as tree:
+        kitfile = describe_tree(tree, tree.files, place.run, depth=depth)
+    if output and output != "-":
+        write_kitfile(Path(output), dump(kitfile))
+        session.result(f"Kitfile saved: {output}", {"path": output, "kitfile": to_json(kitfile)})
+    elif session.output_format == "json":
+        session.result("", {"path": None, "kitfile": to_json(kitfile)})
+    else:
+        to_stdout(dump(kitfile))
 
 
 def _ask(label: str, given: str | None) -> str:
