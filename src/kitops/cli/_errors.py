@@ -23,7 +23,7 @@ _REFUSALS = frozenset(
         *(errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE),
     )
 )
-"""What the system says about a file and no code of ours can change; where it is not told any better, it is told here."""
+"""What the system says about a file and no code of ours can change: told here where it is not told any better."""
 
 
 class UsageError(InvalidValueError):
