@@ -73,7 +73,7 @@ def copy_all(
     if destination.kind == "archive":
         raise InvalidValueError("several artifacts cannot be copied into one archive", hint="kit save REF... -o FILE")
     with open_origin(place, source) as origin:
-        tags = origin.list_tags()
+        tags = sorted(origin.list_tags())
         if not tags:
             raise NotFoundError("there is nothing to copy: nothing has a tag")
         return tuple(
