@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         list,  # noqa: A004 - kitops.list is its name
         load,
         pack,
+        plan_pull,
+        plan_push,
         pull,
         push,
         referrers,
@@ -67,6 +69,8 @@ __all__ = [
     "list",
     "load",
     "pack",
+    "plan_pull",
+    "plan_push",
     "pull",
     "push",
     "referrers",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kitops.ops.list import Listed
     from kitops.ops.load import Loaded
     from kitops.ops.pack import Packed
+    from kitops.ops.plan import Plan
     from kitops.ops.pull import Pulled
     from kitops.ops.push import Pushed
     from kitops.ops.referrers import Referrer
@@ -184,11 +185,36 @@ def push(source: str, destination: str | Sequence[str] | None = None, *, setting
     return work(make_place(settings), Reference.parse(source), _parse_all(destination))
 
 
-def pull(ref: str, *, settings: Settings | None = None) -> Pulled:
-    """Pull ``ref``, and the ModelKits that its model comes from, into the local store; the first of several tags."""
+def pull(ref: str, *, filters: Sequence[str] = (), settings: Settings | None = None) -> Pulled:
+    """Pull ``ref``, and the ModelKits that its model comes from, into the local store; the first of several tags.
+
+    Args:
+        ref: what to pull.
+        filters: ``"model"``, ``"datasets:train"``: only these parts; a later pull without filters completes it.
+        settings: where and how.
+
+    Raises:
+        KitError: see :func:`kitops.ops.pull.pull`.
+    """
+    from kitops.formats.select import Filter  # noqa: PLC0415 - as above
     from kitops.ops.pull import pull as work  # noqa: PLC0415 - as above
 
-    return work(make_place(settings), Reference.parse_tags(ref))[0]
+    return work(make_place(settings), Reference.parse_tags(ref), [Filter.parse(text) for text in filters])[0]
+
+
+def plan_pull(ref: str, *, filters: Sequence[str] = (), settings: Settings | None = None) -> Plan:
+    """What :func:`pull` would move, and whether it fits; nothing is changed."""
+    from kitops.formats.select import Filter  # noqa: PLC0415 - as above
+    from kitops.ops.pull import plan_pull as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse_tags(ref), [Filter.parse(text) for text in filters])
+
+
+def plan_push(source: str, destination: str | Sequence[str] | None = None, *, settings: Settings | None = None) -> Plan:
+    """What :func:`push` would move; nothing is changed."""
+    from kitops.ops.plan import plan_push as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse(source), _parse_all(destination))
 
 
 def list(  # noqa: A001 - kitops.list is its name

@@ -9,6 +9,7 @@ import pytest
 from ops_places import no_network, open_network_place
 from test_ops_pack import refs
 
+import kitops
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.errors import FileSystemError, NotFoundError
@@ -25,6 +26,7 @@ from kitops.ops.push import push
 from kitops.ops.remove import remove
 from kitops.ops.tag import tag
 from kitops.ops.unpack import UnpackOptions, unpack
+from kitops.registry.network import Network
 from kitops.server import RegistryServer
 from kitops.store.gc import collect
 
@@ -212,3 +214,11 @@ def test_the_plan_of_a_push(place: Place, ref: Reference, registry: str) -> None
     assert [item.state for item in plan.items] == ["new"] * 5
     assert plan.transfer == plan.size_of("new")
     assert (plan.needed, plan.fits) == (None, True)
+
+
+def test_the_library_takes_filters_and_tells_plans(ref: Reference, registry: str, tmp_path: Path) -> None:
+    settings = kitops.Settings(home=tmp_path / "library", network=Network(plain_http=True))
+    plan = kitops.plan_pull(str(ref), filters=["model"], settings=settings)
+    pulled = kitops.pull(str(ref), filters=["model"], settings=settings)
+    assert {item.digest for item in plan.items if item.state == "left-out"} == set(pulled.left_out)
+    assert kitops.plan_push(str(ref), f"{registry}/new/x:v1", settings=settings).size_of("missing") > 0
