@@ -1,0 +1,153 @@
+"""What people type by mistake: every end is an exit code and a line, whatever the words are."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+import pytest
+from cli_runs import START, Kit
+
+from kitops.cli._root import root
+
+ROUNDS = 3000 if os.environ.get("KITOPS_CHAOS") == "long" else 150
+KNOWN = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 14}
+DIGEST = "sha256:" + "0" * 64
+WORDS = [
+    *("", " ", ".", "..", "/", "-", "--", "---", "-x", "-1", "0", "99999999999999999999", "1e9", "true", "=", "--=x"),
+    *("x", "x:1", "x:1,2", "x:", ":1", "@", "x@", "x@sha256:", f"x@{DIGEST}", DIGEST, "0" * 64, "x:1 ", "a:b:c"),
+    *("X:1", "x:ü", "日本:1", "\udcff\udcfe", "x:\udcff", "a\nb", "\x1b[31m", "*", "?", "~", "$HOME", "'", '"', "\\"),
+    *("a" * 300, "a" * 5000, "a/" * 200 + "x:1", "a" * 70 + ".com/x:1", "local://x:1", "remote://x:1", "local://"),
+    *("127.0.0.1:1/x:1", "http://127.0.0.1:1/x:1", "[::1]:1/x:1", "[:::]:1/x:1", "127.0.0.1:99999/x:1", "127.0.0.1:1"),
+    *("%s", "{{.Name}}", "{{", ".model", "model", "model:", "kitfile", "json", "table", "p", "p/Kitfile", "p/m.bin"),
+    *("/dev/null", "/proc/self/mem", "nowhere/at/all", "a" * 300 + "/Kitfile"),
+]
+
+
+def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, with the words that lead to it."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from leaves(below, (*path, name))
+        return
+    yield path, command
+
+
+COMMANDS = [found for found in leaves(root) if found[0] != ("import",)]  # it would go out to the network
+
+
+def draw_line(chance: random.Random) -> list[str]:
+    path, command = chance.choice(COMMANDS)
+    options = [name for option in command.params if isinstance(option, click.Option) for name in option.opts]
+    words = list(path)
+    for _ in range(chance.choice([0, 0, 1, 1, 2, 3])):
+        name = chance.choice(options)
+        words += chance.choice([[name], [f"{name}={chance.choice(WORDS)}"], [name, chance.choice(WORDS)]])
+    return words + chance.sample(WORDS, chance.choice([0, 1, 1, 2]))
+
+
+def test_any_words(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/m.bin").write_bytes(b"weights")
+    (tmp_path / "p/Kitfile").write_text("manifestVersion: 1.0.0\nmodel: {name: m, path: m.bin}\n")
+    seed = random.randrange(1 << 30)
+    chance = random.Random(seed)
+    for number in range(ROUNDS):
+        if number % 100 == 0:
+            assert kit("pack", "p", "-t", "x:1").code in (0, 3)
+        words = draw_line(chance)
+        ended = kit(*words)
+        assert ended.code in KNOWN, (seed, words, ended.err)
+        assert "Traceback" not in ended.err, (seed, words, ended.err)
+        assert ended.code == 0 or ended.err or ended.out, (seed, words, "ended without a word")
+
+
+@pytest.mark.parametrize("command", ["info", "inspect"])
+@pytest.mark.parametrize(
+    ("reference", "code", "told"),
+    [
+        ("", 2, "Error: '': repository '' is not valid"),
+        ("digits", 2, "Error: digits has neither tag nor digest"),
+        ("digits:", 2, "Error: 'digits:': tag '' is not valid"),
+        ("digits:v1,v2", 2, "Error: 'digits:v1,v2' names 2 tags, one is wanted here"),
+        ("digits@v1", 2, "Error: 'v1' is not a digest"),
+        ("Digits:v1", 2, "Error: 'Digits:v1': repository 'Digits' is not valid"),
+        ("digits:v9", 4, "Error: digits:v9 is not in the local store"),
+        (DIGEST, 4, f"Error: {DIGEST} is not in the local store"),
+        (f"digits:v1@{DIGEST}", 4, f"Error: digits:v1@{DIGEST} is not in the local store"),
+        ("\udcff:v1", 2, "Error: "),
+        ("a" * 400 + ":v1", 2, "Error: "),
+        ("\x1b[31mred:v1", 2, "Error: "),
+    ],
+)
+def test_odd_references(kit: Kit, project: Path, command: str, reference: str, code: int, told: str) -> None:
+    assert kit("pack", str(project), "-t", "digits:v1").code == 0
+    ended = kit(command, reference)
+    assert (ended.code, ended.err.startswith(told)) == (code, True), ended.err
+    assert "\x1b" not in ended.err
+    assert ended.out == ""
+
+
+def test_a_missing_tag_is_told_once(kit: Kit, project: Path) -> None:
+    assert kit("pack", str(project), "-t", "127.0.0.1:1/digits").code == 0
+    assert kit("push", "127.0.0.1:1/digits", "--plain-http").err.count("has no tag") == 1
+
+
+def test_bytes_that_are_no_text(environment: Mapping[str, str]) -> None:
+    for words in ([b"info", b"\xff\xfe:1"], [b"\xff"], [b"pack", b"\xff"]):
+        done = subprocess.run(
+            [os.fsencode(sys.executable), b"-c", START.encode(), *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, b"Traceback" in done.stderr) == (2, False), done.stderr
+
+
+def test_nobody_listens_and_nobody_speaks(environment: Mapping[str, str], project: Path) -> None:
+    """Standard streams that are closed, not only at their end."""
+    for words, code in (
+        ("version", 14),
+        ("list", 14),
+        (f"pack {project} -t x:1", 14),
+        (f"pack {project} -t x:1 -f - 1>&2", 14),
+    ):
+        script = f'"$0" -c "$1" {words} <&- {"" if "1>" in words else ">&-"}'
+        done = subprocess.run(
+            ["/bin/sh", "-c", script, sys.executable, START], capture_output=True, check=False, timeout=60
+        )
+        assert (done.returncode, b"Traceback" in done.stderr) == (code, False), (words, done.stderr)
+
+
+@pytest.mark.parametrize("damaged", ["store", "store/refs", "store/blobs/sha256", "store/index.json", "storage"])
+def test_a_store_that_cannot_be_read_is_no_bug(kit: Kit, project: Path, tmp_path: Path, damaged: str) -> None:
+    """A symbolic link to itself: the system refuses it to root too, as it refuses a closed directory to others."""
+    assert kit("pack", str(project), "-t", "x:1").code == 0
+    path = tmp_path / "home" / damaged
+    if path.exists():
+        path.rename(tmp_path / "away")
+    path.symlink_to(path)
+    for words in (
+        ["list"],
+        ["info", "x:1"],
+        ["unpack", "x:1", "-d", str(tmp_path / "out")],
+        ["tag", "x:1", "y:1"],
+        ["remove", "x:1"],
+        ["prune"],
+        ["pack", str(project), "-t", "z:1"],
+        ["cache", "info"],
+        ["cache", "clear"],
+    ):
+        ended = kit(*words)
+        assert ended.code in (0, 4, 14), (words, ended.err)
+        assert "Traceback" not in ended.err
