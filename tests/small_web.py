@@ -57,12 +57,9 @@ def small_web(directory: Path, hosts: Mapping[str, Script], *, proxy_user: str =
     heads: list[bytes] = []
 
     def converse(client: socket.socket) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            more = client.recv(4096)
-            if not more:
-                return
-            head += more
+        head = read_head(client)
+        if not head:
+            return
         first = head.partition(b"\r\n")[0].decode()
         heads.append(head)
         reached.append(first)
@@ -73,7 +70,7 @@ def small_web(directory: Path, hosts: Mapping[str, Script], *, proxy_user: str =
         host, _, port = ways[target].rpartition(":")
         with socket.create_connection((host, int(port))) as server:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            _pump(client, server)
+            pump(client, server)
 
     with ExitStack() as stack:
         servers = {host: stack.enter_context(scripted_server(script, files)) for host, script in hosts.items()}
@@ -85,7 +82,19 @@ def small_web(directory: Path, hosts: Mapping[str, Script], *, proxy_user: str =
         yield Web(network, authority.cert, proxy, reached, heads, servers)
 
 
-def _pump(one: socket.socket, two: socket.socket) -> None:
+def read_head(client: socket.socket) -> bytes:
+    """What ``client`` sends up to the end of its headers, and what came with that; nothing when it hung up."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        more = client.recv(4096)
+        if not more:
+            return b""
+        head += more
+    return head
+
+
+def pump(one: socket.socket, two: socket.socket) -> None:
+    """Carry bytes both ways until one side hangs up."""
     while True:
         ready, _, _ = select.select([one, two], [], [], 20)
         for source in ready:

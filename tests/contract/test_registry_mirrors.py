@@ -107,6 +107,7 @@ def test_a_mirror_below_a_prefix_is_told_whose_content_it_is(upstream: ThrowAway
     [
         (Said(404), "not found"),
         (Said(503), "answered 503"),
+        (Said(429, {"Retry-After": "30"}), "asks to wait 30 s"),
         (Said(401, {"WWW-Authenticate": 'Basic realm="x"'}), "who you are"),
         (Said(403), "refused"),
         (Said(body=b"x" * len(DATA)), "sent other bytes than"),

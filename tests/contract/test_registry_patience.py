@@ -21,6 +21,7 @@ from kitops.registry import Network, Repository, open_repository
 from kitops.registry.credentials import FixedCredential
 from kitops.registry.network import Patience
 from scripted_server import Said, Seen, raw_server, scripted_server
+from small_web import read_head
 
 DATA = b"the bytes of a blob"
 DESC = Descriptor.of(DATA, "application/octet-stream")
@@ -32,20 +33,11 @@ def connect(address: str, patience: Patience = PATIENCE, run: Run | None = None)
     return open_repository(Reference.parse(f"{address}/team/model:v1"), network, FixedCredential(), run or Run())
 
 
-def swallow_request(connection: socket.socket) -> None:
-    found = b""
-    while b"\r\n\r\n" not in found:
-        chunk = connection.recv(4096)
-        if not chunk:
-            return
-        found += chunk
-
-
 def trickling(before: bytes, drop: bytes) -> Callable[[socket.socket], None]:
     """After ``before``, one ``drop`` every 50 ms: each read gets something, nothing ever ends."""
 
     def converse(connection: socket.socket) -> None:
-        swallow_request(connection)
+        read_head(connection)
         connection.sendall(before)
         pause = threading.Event()
         while not pause.wait(0.05):
@@ -79,7 +71,7 @@ def test_a_registry_that_trickles(before: bytes, drop: bytes) -> None:
 
 def flooding(before: bytes, wave: bytes) -> Callable[[socket.socket], None]:
     def converse(connection: socket.socket) -> None:
-        swallow_request(connection)
+        read_head(connection)
         connection.sendall(before)
         while True:
             connection.sendall(wave)
@@ -147,9 +139,9 @@ def test_bytes_behind_an_answer_are_not_the_next_answer() -> None:
     evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 
     def converse(connection: socket.socket) -> None:
-        swallow_request(connection)
+        read_head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DATA) + DATA + evil)
-        swallow_request(connection)
+        read_head(connection)
 
     with raw_server(converse) as address, connect(address, replace(PATIENCE, attempts=2)) as repository:
         for _ in range(3):
@@ -208,7 +200,7 @@ def test_requests_leave_nothing_in_the_logs_of_others(caplog: pytest.LogCaptureF
     caplog.set_level(logging.DEBUG)
 
     def converse(connection: socket.socket) -> None:
-        swallow_request(connection)
+        read_head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\nno header\r\n\r\n" + DATA)
 
     with raw_server(converse) as storage:

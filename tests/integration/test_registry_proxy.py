@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import select
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from kitops.registry import Network, Repository
 from kitops.registry.network import Patience
 from kitops.testing import ThrowAwayRegistry
 from scripted_server import raw_server
+from small_web import pump, read_head
 from tls_files import make_authority
 
 DATA = bytes(range(256)) * 4000
@@ -34,19 +35,18 @@ class Proxy:
 
 
 @contextmanager
-def proxy(user: str | None = None) -> Iterator[Proxy]:
-    """A small HTTP proxy, one request a connection for plain HTTP."""
+def proxy(user: str | None = None, tls: tuple[Path, Path] | None = None) -> Iterator[Proxy]:
+    """A small HTTP proxy, one request a connection for plain HTTP; spoken to by TLS where it has the files."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if tls is not None:
+        context.load_cert_chain(*tls)
     lines: list[str] = []
     wanted = f"Basic {base64.b64encode(user.encode()).decode()}" if user else None
 
     def converse(client: socket.socket) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            more = client.recv(4096)
-            if not more:
-                return
-            head += more
-        head, _, rest = head.partition(b"\r\n\r\n")
+        head, _, rest = read_head(client).partition(b"\r\n\r\n")
+        if not head:
+            return
         first, *fields = head.decode().split("\r\n")
         lines.append(first)
         headers = {key.lower(): value.strip() for key, _, value in (field.partition(":") for field in fields)}
@@ -68,20 +68,12 @@ def proxy(user: str | None = None) -> Iterator[Proxy]:
             server.sendall(opening + rest)
             pump(client, server)
 
-    with raw_server(converse) as address:
+    def converse_by_tls(client: socket.socket) -> None:
+        with context.wrap_socket(client, server_side=True) as secure:
+            converse(secure)
+
+    with raw_server(converse if tls is None else converse_by_tls) as address:
         yield Proxy(address, lines)
-
-
-def pump(one: socket.socket, two: socket.socket) -> None:
-    while True:
-        ready, _, _ = select.select([one, two], [], [], 20)
-        for source in ready:
-            block = source.recv(65536)
-            if not block:
-                return
-            (two if source is one else one).sendall(block)
-        if not ready:
-            return
 
 
 def round_trip(repository: Repository) -> None:
@@ -111,6 +103,17 @@ def test_tls_through_a_proxy(tmp_path: Path, user: str | None) -> None:
         with registry.repository("a/b", network=network) as repository:
             round_trip(repository)
     assert [line.rpartition(" ")[0] for line in way.lines] == [f"CONNECT {registry.address}"]
+
+
+def test_tls_through_a_proxy_that_speaks_tls(tmp_path: Path) -> None:
+    authority = make_authority(tmp_path)
+    files = authority.issue("server", "127.0.0.1")
+    with ThrowAwayRegistry(tls_cert=files[0], tls_key=files[1]) as registry, proxy("me:hunter2", files) as way:
+        network = Network(tls_certs=(authority.cert,), proxy=f"https://me:hunter2@{way.address}", patience=QUICK)
+        with registry.repository("a/b", network=network) as repository:
+            repository.ping()
+            assert not repository.exists(DESC)
+    assert {line.rpartition(" ")[0] for line in way.lines} == {f"CONNECT {registry.address}"}
 
 
 def test_a_proxy_that_wants_a_user(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ class CredentialStore:
 
     def pinned_realm(self, host: str, offered: str = "") -> str | None:  # noqa: ARG002 - what is offered changes nothing
         """The token server on another host that the login at ``host`` recorded."""
-        return self._pins.find(host)
+        return self._pins.find(_canonical(host))
 
     def save(self, host: str, credential: Credential, *, realm: str | None = None) -> None:
         """Keep ``credential`` for ``host``, in the helper that our file names for it, else in our file (mode 0600).
@@ -138,7 +138,7 @@ class CredentialStore:
             credential: what it took.
             realm: the origin of its token server where that is on another host, to be sent the credential from now on.
         """
-        self._pins.pin(host, realm)
+        self._pins.pin(_canonical(host), realm)
         table = read_table(self._path, "credentials") or {}
         if helper := _helper_for(table, host):
             secret = credential.identity_token or credential.password
@@ -155,7 +155,7 @@ class CredentialStore:
 
     def erase(self, host: str) -> bool:
         """Forget the credential for ``host`` in our file and its helper; says whether there was one."""
-        self._pins.pin(host, None)
+        self._pins.pin(_canonical(host), None)
         table = read_table(self._path, "credentials") or {}
         erased = False
         if helper := _helper_for(table, host):
@@ -222,12 +222,14 @@ def config_key(host: str) -> str:
     return _HUB_KEY if is_docker_hub(host) else host
 
 
+def _canonical(host: str) -> str:
+    return DOCKER_HUB if is_docker_hub(host) else host
+
+
 def _keys_of(auths: Table, host: str) -> list[str]:
     """The keys that mean ``host``, the canonical one first."""
     wanted = config_key(host)
-    found = [
-        key for key in auths if key != wanted and _host_of_key(key) == (DOCKER_HUB if is_docker_hub(host) else host)
-    ]
+    found = [key for key in auths if key != wanted and _host_of_key(key) == _canonical(host)]
     return ([wanted] if wanted in auths else []) + found
 
 
@@ -238,7 +240,7 @@ def _host_of_key(key: str) -> str | None:
     host, _, path = bare.partition("/")
     if path.strip("/") not in ("", "v1", "v2") and not had_scheme:
         return None
-    return DOCKER_HUB if is_docker_hub(host.lower()) else host.lower()
+    return _canonical(host.lower())
 
 
 def _helper_for(table: Table, host: str) -> str | None:

@@ -35,6 +35,7 @@ _PREFIX: Final = re.compile(r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)*", re.ASCII)
 _EVERY: Final = "*"
 _CONNECT_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 2
+_LONGEST_PAUSE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +265,7 @@ def _open(mirror: Mirror, repository: str, network: Network, credentials: FindsC
         network.patience,
         attempts=min(network.patience.attempts, _ATTEMPTS),
         connect=min(network.patience.connect, _CONNECT_SECONDS),
+        longest_pause=min(network.patience.longest_pause, _LONGEST_PAUSE),
     )
     reached = replace(network, plain_http=mirror.plain_http, patience=patience)
     return Session(mirror.host, mirror.place(repository), reached, credentials, run)

@@ -368,3 +368,5 @@ def test_a_recorded_token_server_is_kept_with_the_login_and_forgotten_with_it(ow
     store.save("a.example", Credential("me", "1"), realm="https://auth.example")
     store.erase("a.example")
     assert store.pinned_realm("a.example") is None
+    store.save("registry-1.docker.io", Credential("me", "1"), realm="https://auth.example")
+    assert store.pinned_realm("docker.io") == "https://auth.example"
