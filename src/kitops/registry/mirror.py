@@ -209,7 +209,7 @@ class MirroredSession(Session):
             try:
                 answer = peer.session.send(peer.translate(request, content))
             except KitError as error:
-                peer.is_off = not isinstance(error, NotFoundError)
+                peer.is_off |= not isinstance(error, NotFoundError)  # another thread may have found it off
                 self._tell_once(peer, error.message)
             else:
                 self._note(peer, pointer)
