@@ -82,7 +82,8 @@ def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run
     have = size - sum(span.size for span in landing.missing())
     if have:
         moved(have)
-        run.observer(Message("info", f"{landing.desc.digest.short}: {have // _MIB} of {size // _MIB} MiB were here already"))
+        known = f"{have // _MIB} of {size // _MIB} MiB were here already"
+        run.observer(Message("info", f"{landing.desc.digest.short}: {known}"))
     for attempt in (1, 2):
         _Download(origin, landing, moved, run).work()
         try:
@@ -326,8 +327,9 @@ class _Download:
                     return
                 try:
                     new = self.landing.write(strand.position, buffer[: min(count, strand.rest)])
-                finally:
+                except BaseException:
                     strand.is_writing = False
+                    raise
                 self._advance(strand, count, new)
 
     def _open(self, strand: _Strand) -> Stretch:
@@ -339,9 +341,12 @@ class _Download:
         """The registry sends the whole blob: this strand reads all of it, alone."""
         self.is_ranged = False
         self.pace.stop()
-        for other in tuple(self.strands):
-            if other is not strand and not other.is_writing:
-                self._give_up(other)
+        while others := [other for other in self.strands if other is not strand]:
+            for other in others:
+                if not other.is_writing:  # what is hashed must not be written again
+                    self._give_up(other)
+            if any(other.is_writing for other in others):
+                self.changed.wait(_TICK)
         self.queue = []
         strand.position, strand.end = 0, self.landing.desc.size
 
@@ -353,6 +358,7 @@ class _Download:
 
     def _advance(self, strand: _Strand, count: int, new: int) -> None:
         with self.changed:
+            strand.is_writing = False
             strand.position = min(strand.position + count, strand.end)
             strand.last = time.monotonic()
             strand.came += count
