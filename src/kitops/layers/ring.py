@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from kitops.content.cancel import CancelToken
 
+    _Errand = Callable[[], None]
+
 _COUNT: Final = 8
 _PATIENCE: Final = 0.2
 
@@ -38,7 +40,7 @@ class Ring:
         self._consume = consume
         self._cancel = cancel
         self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
-        self._full: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[tuple[memoryview, _Errand | None] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -77,28 +79,38 @@ class Ring:
             except queue.Empty:
                 continue
 
-    def give(self, filled: memoryview) -> None:
-        """Give back the filled beginning of a lent buffer; with ``beside`` it may still be read until the next lend."""
+    def give(self, filled: memoryview, errand: _Errand | None = None) -> None:
+        """Give back the filled beginning of a lent buffer; with ``beside`` it may still be read until the next lend.
+
+        Args:
+            filled: what is to be consumed.
+            errand: what else the consumer's thread is to do while the buffer is as it is.
+        """
         if self._thread is not None:
-            self._full.put(filled)
+            self._full.put((filled, errand))
             return
-        self._consume(filled)
+        self._take(filled, errand)
         self._recycle(filled)
+
+    def _take(self, filled: memoryview, errand: _Errand | None) -> None:
+        self._consume(filled)
+        if errand is not None:
+            errand()
 
     def _recycle(self, filled: memoryview) -> None:
         whole = filled.obj
         self._free.put(memoryview(whole))
 
     def _work(self) -> None:
-        while (filled := self._full.get()) is not None:
+        while (given := self._full.get()) is not None:
             if self._stopped:
                 continue
             try:
-                self._consume(filled)
+                self._take(*given)
             except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that lends
                 self._error = error
                 self._stopped = True
-            self._recycle(filled)
+            self._recycle(given[0])
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -57,8 +57,8 @@ class Staging:
             with suppress(OSError):
                 os.rmdir(made)
 
-    def move(self, existing: Existing) -> tuple[int, int]:
-        """Give everything its final name; numbers of files moved and kept.
+    def move(self, existing: Existing) -> int:
+        """Give everything its final name; the number of files that were not moved because others are kept.
 
         Raises:
             FileSystemError: something is in the way, or cannot be written.
@@ -131,36 +131,33 @@ def _check_file(found: os.stat_result, existing: Existing, shown: str) -> None:
         )
 
 
-def _move(source: int, target: int, existing: Existing, shown: str) -> tuple[int, int]:
-    moved = kept = 0
+def _move(source: int, target: int, existing: Existing, shown: str) -> int:
+    kept = 0
     there = set(os.listdir(target))
     for name in sorted(os.listdir(source)):
         path = f"{shown}/{name}"
-        is_dir = stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode)
         try:
             if name not in there:
-                moved += _count(source, name) if is_dir else 1
                 os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
                 continue
+            is_dir = stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode)
             found = os.stat(name, dir_fd=target, follow_symlinks=False)
             if is_dir:
                 if not stat.S_ISDIR(found.st_mode):
                     raise in_the_way(path, path)
-                more_moved, more_kept = _move_directory(name, source, target, existing, path)
-                moved, kept = moved + more_moved, kept + more_kept
+                kept += _move_directory(name, source, target, existing, path)
                 continue
             _check_file(found, existing, path)
             if existing is Existing.KEEP:
                 kept += 1
             else:
                 os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)
-                moved += 1
         except OSError as error:
             raise FileSystemError.wrap(error, "writing", path) from error
-    return moved, kept
+    return kept
 
 
-def _move_directory(name: str, source: int, target: int, existing: Existing, shown: str) -> tuple[int, int]:
+def _move_directory(name: str, source: int, target: int, existing: Existing, shown: str) -> int:
     below_source = os.open(name, _DIRECTORY, dir_fd=source)
     try:
         below_target = os.open(name, _DIRECTORY, dir_fd=target)
@@ -170,10 +167,6 @@ def _move_directory(name: str, source: int, target: int, existing: Existing, sho
             os.close(below_target)
     finally:
         os.close(below_source)
-
-
-def _count(source: int, name: str) -> int:
-    return sum(len(files) for _, _, files, _ in os.fwalk(name, dir_fd=source))
 
 
 def _make_directories(target: Path) -> list[Path]:

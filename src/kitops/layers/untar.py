@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from zlib import adler32
 
 from kitops.errors import IntegrityError, TrustError, printable
 from kitops.layers.tar import BLOCK, padding
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ZEROS: Final = bytes(BLOCK)
+_EXTENDED: Final = frozenset((b"x", b"g", b"L", b"K"))
 _MAX_EXTENDED: Final = 1 << 20
 """Bytes of one extended header that we read into memory."""
 _FILES: Final = frozenset((b"0", b"\0", b"7"))
@@ -49,6 +51,7 @@ class PieceReader:
     def __init__(self, pieces: Iterator[memoryview], what: str) -> None:
         self._pieces = pieces
         self._piece = memoryview(b"")
+        self._at = 0  # what of the piece is used up
         self.what = what
 
     def read(self, size: int) -> bytes:
@@ -57,11 +60,16 @@ class PieceReader:
         Raises:
             IntegrityError: the stream ends before.
         """
-        if len(self._piece) >= size:
-            found = bytes(self._piece[:size])
-            self._piece = self._piece[size:]
-            return found
-        return b"".join(bytes(part) for part in self.parts(size))
+        found = self.take(size)
+        return found.tobytes() if found is not None else b"".join(bytes(part) for part in self.parts(size))
+
+    def take(self, size: int) -> memoryview | None:
+        """The next ``size`` bytes where they are all in one piece, good until another piece is asked for; else None."""
+        start, end = self._at, self._at + size
+        if end > len(self._piece):
+            return None
+        self._at = end
+        return self._piece[start:end]
 
     def parts(self, size: int) -> Iterator[memoryview]:
         """The next ``size`` bytes in parts, each good until the next is asked for.
@@ -70,25 +78,30 @@ class PieceReader:
             IntegrityError: the stream ends before.
         """
         while size:
-            if not self._piece:
-                self._piece = next(self._pieces, memoryview(b""))
+            start = self._at
+            if start == len(self._piece):
+                self._piece, start = next(self._pieces, memoryview(b"")), 0
                 if not self._piece:
                     raise IntegrityError(self.what, "a whole tar archive", "an early end")
-            part = self._piece[:size]
-            self._piece = self._piece[len(part) :]
+            part = self._piece[start : start + size]
+            self._at = start + len(part)
             size -= len(part)
             yield part
 
     def skip(self, size: int) -> None:
         """Pass over ``size`` bytes."""
-        for _ in self.parts(size):
-            pass
+        if self._at + size <= len(self._piece):
+            self._at += size
+        else:
+            for _ in self.parts(size):
+                pass
 
     def rest(self) -> Iterator[memoryview]:
         """All that is left, in parts."""
-        if self._piece:
-            yield self._piece
-        self._piece = memoryview(b"")
+        left = self._piece[self._at :]
+        self._piece, self._at = memoryview(b""), 0
+        if left:
+            yield left
         yield from self._pieces
 
     def drain(self) -> None:
@@ -109,31 +122,31 @@ def read_members(reader: PieceReader, base: str = "") -> Iterator[Member]:
         TrustError: a member is a link or device, or its name leads out.
     """
     extended: dict[str, bytes] = {}
-    first = True
+    expected, found = "a tar archive", "something else"
     while True:
         header = reader.read(BLOCK)
         if header == _ZEROS:
             return
-        if first and not _is_header(header):
-            raise IntegrityError(reader.what, "a tar archive", "something else")
-        first = False
-        kind, size = header[156:157], _number(header[124:136], reader.what)
         if not _is_header(header):
-            raise IntegrityError(reader.what, "a tar header with a right checksum", "a wrong one")
-        if kind in (b"x", b"g", b"L", b"K"):
+            raise IntegrityError(reader.what, expected, found)
+        expected, found = "a tar header with a right checksum", "a wrong one"
+        kind, size = header[156:157], _number(header[124:136], reader.what)
+        if kind in _EXTENDED:
             _read_extended(reader, kind, size, extended)
             continue
-        size = int(extended["size"]) if "size" in extended else size
-        name = extended.get("path") or _name(header)
-        extended.clear()
+        name = _name(header)
+        if extended:
+            size = int(extended["size"]) if "size" in extended else size
+            name = extended.get("path") or name
+            extended.clear()
         member = _understand(name, kind, _number(header[100:108], reader.what) & 0o7777, size, reader.what)
-        if member is not None:
-            if base:
-                member.path = f"{base}/{member.path}"
-            yield member
-        if member is None or member.is_dir:
-            reader.skip(size)
-        reader.skip(padding(size))
+        if member is None:
+            reader.skip(size + padding(size))
+            continue
+        if base:
+            member.path = f"{base}/{member.path}"
+        yield member
+        reader.skip((size if member.is_dir else 0) + padding(size))
 
 
 def parse_path(name: bytes, what: str) -> str:
@@ -142,16 +155,18 @@ def parse_path(name: bytes, what: str) -> str:
     Raises:
         TrustError: it is absolute, leads out with ``..``, or is no text.
     """
-    if name.startswith(b"/") or b"\0" in name:
+    if b"\0" in name or name.startswith(b"/"):
         raise TrustError(f"{what}: {printable(name)} is an absolute path", hint="do not trust this ModelKit")
-    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
-    if b".." in parts:
-        raise TrustError(f"{what}: {printable(name)} leads out of the directory", hint="do not trust this ModelKit")
+    path = name
+    if b"/." in name or b"//" in name or name.startswith(b".") or name.endswith(b"/"):  # else it is clean already
+        parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+        if b".." in parts:
+            raise TrustError(f"{what}: {printable(name)} leads out of the directory", hint="do not trust this ModelKit")
+        path = b"/".join(parts)
     try:
-        path = b"/".join(parts).decode()
+        return path.decode()
     except UnicodeDecodeError as error:
         raise TrustError(f"{what}: the name {printable(name)} is not UTF-8") from error
-    return path
 
 
 def _understand(name: bytes, kind: bytes, mode: int, size: int, what: str) -> Member | None:
@@ -170,11 +185,19 @@ def _understand(name: bytes, kind: bytes, mode: int, size: int, what: str) -> Me
 
 def _is_header(header: bytes) -> bool:
     """Whether the checksum is right: the sum of all bytes with the checksum's own as blanks."""
+    told = header[148:156]
+    total = _sum(header) - sum(told) + 256
+    if told == b"%06o\0 " % total:
+        return True
     try:
-        told = int(header[148:156].strip(b" \0") or b"0", 8)
+        return int(told.strip(b" \0") or b"0", 8) == total
     except ValueError:
         return False
-    return told == sum(header) - sum(header[148:156]) + 256
+
+
+def _sum(block: bytes) -> int:
+    """The sum of the 512 bytes of a header, quickly: Adler-32 adds them up modulo 65521, which ASCII stays below."""
+    return (adler32(block) & 0xFFFF) - 1 if block.isascii() else sum(block)
 
 
 def _number(field: bytes, what: str) -> int:
