@@ -540,9 +540,13 @@ def test_a_host_that_does_not_exist() -> None:
 
 
 def test_a_host_that_no_name_server_can_be_asked_for() -> None:
-    host = f"{'a' * 64}.example"
-    with connect(f"{host}:5000") as repository, pytest.raises(NetworkError, match="not known"):
-        repository.resolve("v1")
+    location = {"Location": f"http://{'a' * 64}.example/x"}
+    with (
+        scripted_server(lambda seen: Said(307, location)) as registry,
+        connect(registry.address) as repository,
+        pytest.raises(NetworkError, match="not known"),
+    ):
+        repository.fetch_manifest("v1")
 
 
 def test_a_server_that_never_answers() -> None:
