@@ -186,6 +186,15 @@ def test_without_the_api_the_fallback_tag_is_asked(first: Said) -> None:
     assert [seen.target for seen in server.seen][1:] == [tag, tag]
 
 
+def test_a_repository_that_is_not_there_yet_says_nothing_about_the_api() -> None:
+    unknown = Said(404, {"Content-Type": "application/json"}, b'{"errors":[{"code":"NAME_UNKNOWN"}]}')
+    script = api(unknown, Said(404), Said(200, OK, page(referrer("a"))))
+    with scripted_server(script) as server, connect(server.address) as repository:
+        assert repository.referrers(SUBJECT.digest) == []
+        assert repository.referrers(SUBJECT.digest) == [referrer("a")]
+    assert "/referrers/" in server.seen[2].target
+
+
 def test_a_listing_that_is_none() -> None:
     with (
         scripted_server(api(Said(200, OK, b"{}"))) as server,

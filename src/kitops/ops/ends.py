@@ -119,7 +119,7 @@ def open_origin(place: Place, location: Location) -> Iterator[Origin]:
         KitError: it cannot be opened or reached.
     """
     if location.kind == "registry":
-        with place.registry(location.references[0]) as repository:
+        with place.registry(location.references[0], mirrored=True) as repository:
             yield repository_origin(repository, location.references[0])
     elif location.kind == "store":
         with _open_store_origin(place, location) as origin:

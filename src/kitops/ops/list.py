@@ -81,7 +81,7 @@ def list_(place: Place, repository: Reference | None = None, *, wanted: ListFilt
     if repository is None:
         return _list_local(place, wanted)
     check_remote(repository)
-    with place.registry(repository) as source:
+    with place.registry(repository, mirrored=True) as source:
         tags = [repository.tag] if repository.tag else source.tags()
         return _describe([(repository.repository, source, tag) for tag in tags], place.run, wanted)
 
@@ -101,7 +101,7 @@ def list_catalog(place: Place, registry: str, *, wanted: ListFilter = EVERYTHING
     for start in range(0, len(names), _OPEN):
         with ExitStack() as stack:
             sources = [
-                (name, stack.enter_context(place.registry(Reference(registry, name))))
+                (name, stack.enter_context(place.registry(Reference(registry, name), mirrored=True)))
                 for name in names[start : start + _OPEN]
             ]
             jobs = [partial(_list_tags, name, source) for name, source in sources]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,12 +86,19 @@ class _Work:
         for desc in referrers:
             store.repository(_home(desc.digest, homes, subjects), self.lease).keep(desc)
         for ref, desc in kits:
-            target = store.repository(ref, self.lease)
-            if ref.tag is None:
-                target.keep(desc)
-            else:
-                target.tag(desc, ref.tag)
+            self._name(ref, desc)
         return Loaded(tuple(kits), tuple(referrers), add_up(copied))
+
+    def _name(self, ref: Reference, desc: Descriptor) -> None:
+        target = self.place.store.repository(ref, self.lease)
+        if ref.tag is None:
+            target.keep(desc)
+            return
+        with suppress(NotFoundError):
+            before = target.resolve(ref.tag).digest
+            if before != desc.digest:
+                self.place.run.observer(Message("warning", f"{ref} was {before} before"))
+        target.tag(desc, ref.tag)
 
     def _follows(self, desc: Descriptor, subjects: Mapping[Digest, Digest | None]) -> bool:
         """Whether it is a referrer of something in the archive, without a name of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -97,7 +98,7 @@ def save(
                     items.append(Item(origin.source, one.desc, None))
         if isinstance(output, str):
             write_archive(output, items, place.run, verb="save")
-            size = _plan(items, place.run)[0].size
+            size = os.path.getsize(output)
         else:
             plan, homes = _plan(items, place.run)
             write_stream(plan, lambda desc: homes[desc.digest], output, place.run)

@@ -23,7 +23,7 @@ from kitops.oci.index import Index
 from kitops.oci.manifest import MAX_MANIFEST_SIZE
 from kitops.oci.subject import describe_referrer
 from kitops.registry.auth import Scopes
-from kitops.registry.headers import media_type
+from kitops.registry.headers import media_type, parse_refusal
 from kitops.registry.pages import MAX_PAGE, read_pages
 from kitops.registry.session import Request
 from kitops.registry.urls import add_query
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _WRITES: Final = 8
 """How often an index is written when others write it at the same time."""
 _NO_API: Final = (400, 404, 405, 501)
+_ERROR_BYTES: Final = 64 * 1024
 _CONFLICT: Final = (409, 412)
 _FALLBACK = re.compile(r"sha(?:256|512)-[0-9a-f]{64}(?:\.[a-z]+)?", re.ASCII)
 
@@ -131,7 +132,9 @@ class Referrers:
         for answer in read_pages(self._session, request):
             kind = media_type(answer.header("Content-Type"))
             if answer.status != 200 or kind not in mediatype.INDEXES:
-                self._has_api = False
+                # a registry with the API may say so of a repository that is not there yet
+                if "NAME_UNKNOWN" not in parse_refusal(answer.read_some(_ERROR_BYTES)).codes:
+                    self._has_api = False
                 return None
             page = Index.parse(answer.read(MAX_PAGE), f"the referrers of {self._locator}@{subject}")
             is_applied = "artifactType" in (answer.header("OCI-Filters-Applied") or "")

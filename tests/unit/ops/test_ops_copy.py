@@ -346,6 +346,17 @@ def test_the_only_artifact_without_a_name_gets_that_of_the_option(place: Place, 
     assert all(ref.tag is None and ref.repository == "team/y" for ref, _ in loaded.kits)
 
 
+def test_a_tag_that_a_load_moves_is_told(place: Place, tmp_path: Path, events: list[Event]) -> None:
+    layout = open_directory(str(tmp_path / "layout"), Run(), create=True)
+    one, two = put_artifact(layout, b"1"), put_artifact(layout, b"2")
+    layout.tag(one, "team/x:v1")
+    load(place, str(tmp_path / "layout"))
+    layout.tag(two, "team/x:v1")
+    load(place, str(tmp_path / "layout"))
+    load(place, str(tmp_path / "layout"))
+    assert told(events, "warning") == [f"team/x:v1 was {one.digest} before"]
+
+
 def test_what_cannot_be_loaded(place: Place, tmp_path: Path) -> None:
     layout = open_directory(str(tmp_path / "layout"), Run(), create=True)
     with pytest.raises(NotFoundError, match="is empty"):
