@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from test_main_kills import run_kit
 
 from blob_server import Weather, blob_server
 from kitops.content.protocols import Run
@@ -29,23 +28,8 @@ KITFILE = b'{"manifestVersion":"1.0.0","model":{"path":"m"}}'
 MIB = 1024 * 1024
 IS_LONG = os.environ.get("KITOPS_CHAOS") == "long"
 SIZE, KILLS, RATE = (1024 * MIB, 50, 160 * MIB) if IS_LONG else (64 * MIB, 3, 50 * MIB)
-KIT = [sys.executable, "-c", "import sys; from kitops.cli._main import main; sys.exit(main())"]
 
 pytestmark = pytest.mark.chaos
-
-
-def run_kit(home: Path, *args: str, kill_after: float | None = None) -> int:
-    """Run ``kit``; with ``kill_after`` seconds it is killed unless it ended before. The exit code."""
-    environment = os.environ | {"KITOPS_HOME": str(home), "COVERAGE_PROCESS_START": ""}
-    process = subprocess.Popen(
-        [*KIT, *args, "--progress", "none"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    try:
-        process.communicate(timeout=kill_after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    return process.returncode
 
 
 def test_a_pull_that_is_killed_again_and_again(tmp_path: Path) -> None:

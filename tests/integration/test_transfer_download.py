@@ -330,13 +330,13 @@ def test_a_stream_without_ranges_skips_what_it_had(puller: Puller, server: BlobS
     assert server.sent == SIZE + 9 * MIB
 
 
-def test_a_part_of_a_blob(puller: Puller, server: BlobServer, big: bytes) -> None:
-    with puller.connect() as source:
-        with source.open_range(puller.kit.layers[0], 5, 105) as reader:
-            assert read_all(reader, 100) == big[5:105]
-        server.forecast = lambda asked: Weather(has_ranges=False)
-        with pytest.raises(RegistryError, match="does not send parts"), source.open_range(puller.kit.layers[0], 5, 9):
-            pass
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_a_stream_from_the_middle(puller: Puller, server: BlobServer, big: bytes, has_ranges: bool) -> None:
+    server.forecast = lambda asked: Weather(has_ranges=has_ranges, cut_after=None if asked.number else 30 * MIB)
+    start = 20 * MIB
+    with puller.connect() as source, source.stream_from(puller.kit.layers[0], start) as reader:
+        assert read_all(reader, len(big) - start) == big[start:]
+    assert len(server.asked) == (1 if has_ranges else 2)
 
 
 def read_all(reader: object, size: int) -> bytes:

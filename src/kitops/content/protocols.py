@@ -181,10 +181,10 @@ class Mounts(Protocol):
 
 @runtime_checkable
 class Ranged(Protocol):
-    """A source that opens a part of a blob."""
+    """A source whose streams can begin in the middle, for who has the bytes before."""
 
-    def open_range(self, desc: Descriptor, start: int, end: int) -> AbstractContextManager[Reader]:
-        """The bytes from ``start`` to before ``end``, unverified: only the whole blob can be checked."""
+    def stream_from(self, desc: Descriptor, start: int) -> AbstractContextManager[Reader]:
+        """The bytes from offset ``start`` to the end, unverified."""
         ...
 
 

@@ -39,6 +39,7 @@ from kitops.registry.urls import api_repository, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
@@ -176,12 +177,16 @@ class Repository:
         with self.stream(desc) as reader:
             yield VerifyingReader(reader, desc, self._what(desc))
 
-    @contextmanager
-    def stream(self, desc: Descriptor) -> Iterator[Reader]:
+    def stream(self, desc: Descriptor) -> AbstractContextManager[Reader]:
         """The bytes of a blob or manifest as the registry sends them, for a sink, which verifies them itself.
 
         Where a connection breaks, the next goes on from there.
         """
+        return self.stream_from(desc, 0)
+
+    @contextmanager
+    def stream_from(self, desc: Descriptor, start: int) -> Iterator[Reader]:
+        """As :meth:`stream`, from offset ``start`` on; where the registry sends no parts, what is before is skipped."""
         request = self._read_request(desc)
 
         def open_at(position: int) -> Stretch:
@@ -191,24 +196,12 @@ class Repository:
             return open_whole(self._session, request, desc)
 
         try:
-            with ResumingReader(open_at, desc.size, self._session.patience, self._session.run) as reader:
+            with ResumingReader(open_at, start, desc.size, self._session.patience, self._session.run) as reader:
                 reader.open()
                 yield reader
         except IntegrityError:
             self._session.doubt(desc.digest)  # whoever tries again asks another
             raise
-
-    @contextmanager
-    def open_range(self, desc: Descriptor, start: int, end: int) -> Iterator[Reader]:
-        """The bytes of a blob from ``start`` to before ``end``, unverified: only the whole blob can be checked.
-
-        Raises:
-            RangeRefusedError: the registry sends no parts.
-        """
-        with open_stretch(self._session, self._read_request(desc), desc, start, end) as stretch:
-            if not stretch.is_ranged:
-                raise RangeRefusedError(f"reading {self._what(desc)}: {self.locator} does not send parts of it")
-            yield stretch
 
     def deliver(self, desc: Descriptor, landing: Landing, moved: Callable[[int], None], run: Run) -> None:
         """Fetch what ``landing`` misses of a large blob, over as many connections as help, and finish it.
@@ -234,14 +227,17 @@ class Repository:
 
         Args:
             desc: the blob.
-            limit: bytes that are read at most where the registry has no ranges.
+            limit: bytes that are read at most where the registry sends no ranges.
         """
-        request = Request(
-            method="GET", target=self._target(desc), doing="reading", what=self._what(desc), scopes=self._pull
-        )
         from kitops.registry.blob_ranges import BlobRanges  # noqa: PLC0415 - only who looks into a blob needs it
 
-        found = BlobRanges(self._session, request, desc.size, limit)
+        request = self._read_request(desc)
+        found = BlobRanges(
+            lambda start, end: open_stretch(self._session, request, desc, start, end),
+            lambda: open_whole(self._session, request, desc),
+            desc.size,
+            limit,
+        )
         try:
             yield found
         finally:

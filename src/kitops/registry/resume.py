@@ -52,18 +52,19 @@ class ResumingReader:
     """Reads a blob in order. After a break it asks for the rest, or skips what it had where there are no ranges.
 
     Args:
-        open_at: opens the blob from an offset on.
+        open_at: opens the blob from an offset on, or from its start where there are no ranges.
+        start: the offset to begin at.
         size: of the blob in bytes.
         patience: of the network.
         run: its cancel token ends waits; its observer is told of breaks.
     """
 
-    def __init__(self, open_at: Callable[[int], Stretch], size: int, patience: Patience, run: Run) -> None:
+    def __init__(self, open_at: Callable[[int], Stretch], start: int, size: int, patience: Patience, run: Run) -> None:
         self._open_at = open_at
         self._size = size
         self._run = run
         self._breaks = Breaks(patience)
-        self._position = 0
+        self._position = start
         self._moved = False
         self._stretch: Stretch | None = None
 
