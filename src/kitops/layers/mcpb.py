@@ -23,7 +23,7 @@ def check_bundle(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as bundle:
             has_manifest = MANIFEST in bundle.namelist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # what damaged directories make it raise
         raise PackError(f"{path} is not an MCP bundle: it is no zip file") from error
     except OSError as error:
         raise FileSystemError.wrap(error, "reading", path) from error
