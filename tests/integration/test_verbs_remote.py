@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from any_artifacts import put_signature
-from conftest import DockerRegistry, Need
 from kitops.content.protocols import Run
 from kitops.oci.reference import Reference
 from kitops.registry import Network, open_repository
@@ -64,7 +64,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def signed(here: Machine, project: Path, docker_registry: DockerRegistry) -> str:
+def signed(here: Machine, project: Path, docker_registry: Any) -> str:
     """A ModelKit with a signature in Debian's registry."""
     ref = f"{docker_registry.address}/team/{os.urandom(6).hex()}:v1"
     here.kit("pack", project, "-t", ref, "--push", PLAIN)
@@ -73,7 +73,7 @@ def signed(here: Machine, project: Path, docker_registry: DockerRegistry) -> str
     return ref
 
 
-def skopeo(need: Need, *words: object) -> str:
+def skopeo(need: Callable[[str], str], *words: object) -> str:
     done = subprocess.run(
         [need("skopeo"), "--insecure-policy", *map(str, words)], capture_output=True, text=True, timeout=60, check=False
     )
@@ -101,7 +101,7 @@ def test_a_mirror_with_signatures(here: Machine, signed: str) -> None:
     assert [row["repo"] for row in rows] == [name, f"{name}-mirror"]
 
 
-def test_an_air_gap(here: Machine, away: Machine, signed: str, need: Need, tmp_path: Path) -> None:
+def test_an_air_gap(here: Machine, away: Machine, signed: str, need: Callable[[str], str], tmp_path: Path) -> None:
     file = tmp_path / "kits.tar"
     assert here.kit("save", "-r", signed, "-o", file, PLAIN) == f"Saved {signed}\n"
     inspected = json.loads(skopeo(need, "inspect", "--raw", f"oci-archive:{file}:{signed}"))
@@ -114,7 +114,9 @@ def test_an_air_gap(here: Machine, away: Machine, signed: str, need: Need, tmp_p
     assert here.json("inspect", signed)["digest"] == away.json("inspect", signed)["digest"]
 
 
-def test_what_skopeo_wrote_is_loaded(here: Machine, away: Machine, signed: str, need: Need, tmp_path: Path) -> None:
+def test_what_skopeo_wrote_is_loaded(
+    here: Machine, away: Machine, signed: str, need: Callable[[str], str], tmp_path: Path
+) -> None:
     file, directory = tmp_path / "skopeo.tar", tmp_path / "layout"
     skopeo(need, "copy", "--src-tls-verify=false", f"docker://{signed}", f"oci-archive:{file}:v1")
     assert away.kit("load", "-i", file, "-t", "team/tiny") == "Loaded team/tiny:v1\n"
