@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,6 +10,7 @@ from kitops.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from kitops.content.protocols import Run
 
@@ -28,8 +28,10 @@ def run_all(jobs: Sequence[Callable[[Run], Result]], run: Run, *, workers: int) 
         Exception: whatever the first failing job raised.
     """
     run.cancel.check()
-    if len(jobs) == 1:
-        return [jobs[0](run)]
+    if len(jobs) <= 1:
+        return [job(run) for job in jobs]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - costs logging; one job needs none of it
+
     token = CancelToken()
     inner = replace(run, cancel=token)
     with run.cancel.closing(token.cancel), ThreadPoolExecutor(max(1, workers), "kitops") as pool:
@@ -47,6 +49,8 @@ def run_all(jobs: Sequence[Callable[[Run], Result]], run: Run, *, workers: int) 
 
 def _wait(futures: list[Future[Result]]) -> None:
     """Wait in short steps: the main thread must come up for signals."""
+    from concurrent.futures import FIRST_EXCEPTION, wait  # noqa: PLC0415 - as above
+
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)

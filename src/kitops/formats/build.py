@@ -19,7 +19,6 @@ from kitops.formats.layertypes import (
     kitops_layer,
     modelpack_layer,
 )
-from kitops.formats.modelpack_config import build_config
 from kitops.formats.parts import Kind
 from kitops.layers.codec import Codec
 from kitops.layers.write import Format
@@ -27,7 +26,6 @@ from kitops.oci import gojson
 from kitops.oci.annotations import FILE_METADATA, FILE_PATH, KITFILE, LAYER_SUBTYPE, TITLE
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.manifest import Manifest
-from kitops.weights.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +33,8 @@ if TYPE_CHECKING:
     from kitops.content.protocols import LayerRecord
     from kitops.formats.plan import PlannedLayer
     from kitops.kitfile.schema import Kitfile
+    from kitops.weights.facts import Facts
 
-NO_FACTS: Final = Facts()
 """Of a model whose weights were not looked at."""
 MAX_MANIFEST: Final = 4 << 20
 """Bytes of manifest that every registry takes (distribution-spec, "Pushing manifests")."""
@@ -87,7 +85,7 @@ def build_modelkit(kitfile: Kitfile, layers: Sequence[PackedLayer], extra: Mappi
 
 
 def build_modelpack(
-    kitfile: Kitfile, layers: Sequence[PackedLayer], extra: Mapping[str, str], facts: Facts = NO_FACTS
+    kitfile: Kitfile, layers: Sequence[PackedLayer], extra: Mapping[str, str], facts: Facts | None = None
 ) -> Built:
     """The same layers as a ModelPack artifact; the Kitfile is kept in an annotation, as the Go tool does.
 
@@ -95,13 +93,16 @@ def build_modelpack(
         kitfile: what was packed.
         layers: in order.
         extra: annotations that the user asked for; some of them are fields of the config too.
-        facts: what is known of the model.
+        facts: what is known of the model; None is nothing.
 
     Raises:
         PackError: there is no layer, a raw one is compressed, or there are too many layers for a manifest.
     """
+    from kitops.formats.modelpack_config import build_config  # noqa: PLC0415 - costs the readers of weight files
+    from kitops.weights.facts import Facts  # noqa: PLC0415 - as above
+
     _check_modelpack(layers)
-    config = build_config(kitfile, [layer.record.diff_id for layer in layers], facts, extra)
+    config = build_config(kitfile, [layer.record.diff_id for layer in layers], facts or Facts(), extra)
     kitfile_json = _config_of(kitfile, layers).dump().decode()
     manifest = Manifest.build(
         config=Descriptor.of(config, MODELPACK_CONFIGS[0]),

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from kitops.weights.facts import Facts
 
 
-def build_config(
-    kitfile: Kitfile, diff_ids: Sequence[Digest], facts: Facts, annotations: Mapping[str, str]
-) -> bytes:
+def build_config(kitfile: Kitfile, diff_ids: Sequence[Digest], facts: Facts, annotations: Mapping[str, str]) -> bytes:
     """The config blob: what the Kitfile, the weights and the user say, and the true diff IDs. Nothing is made up.
 
     Fields are those that model-spec 0.0.7 and its later drafts have in common.

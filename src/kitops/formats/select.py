@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import InvalidValueError
@@ -49,6 +48,8 @@ class Filter:
         types_text, colon, patterns_text = text.partition(":")
         types = frozenset(word.strip().lower() for word in types_text.split(","))
         for word in sorted(types - _TYPES.keys()):
+            from difflib import get_close_matches  # noqa: PLC0415 - only on the way out
+
             near = get_close_matches(word, _TYPES, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"types are {', '.join(_TYPES)}"
             raise InvalidValueError(f"filter {text!r}: type {word!r} is not known", hint=hint)

@@ -27,7 +27,8 @@ WEIGHT_LIMIT: Final = 4 << 20
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE: Final = "tag:yaml.org,2002:"
 # What YAML allows in a stream (1.2, production 1), the byte order mark only as the first character.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN: Final = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+_FORBIDDEN_ASCII: Final = bytes({*range(0x20), 0x7F} - set(b"\t\n\r"))
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _HINTS: Final = (
     ("cannot start any token", "quote a text that starts with this character"),
@@ -190,7 +191,7 @@ def _decode(text: str | bytes, path: str) -> str:
         raise KitfileError(path, [Problem(0, 0, "", message, "a Kitfile names files, it does not hold them")])
     decoded = text if isinstance(text, str) else _decode_bytes(text, path)
     decoded = decoded.removeprefix("\ufeff")
-    if bad := _FORBIDDEN.search(decoded):
+    if bad := _find_forbidden(decoded):
         line, column = _place(decoded, bad.start())
         letter = f"U+{ord(bad.group()):04X}"
         hint = f'write it with an escape in a double-quoted text, for example "\\x{ord(bad.group()):02x}"'
@@ -199,6 +200,14 @@ def _decode(text: str | bytes, path: str) -> str:
             [Problem(line, column, "", f"holds the character {letter}", hint if ord(bad.group()) < 256 else None)],
         )
     return decoded
+
+
+def _find_forbidden(text: str) -> re.Match[str] | None:
+    if text.isascii():  # compiling a class of all of Unicode takes longer than reading the Kitfile
+        raw = text.encode()
+        if len(raw.translate(None, _FORBIDDEN_ASCII)) == len(raw):
+            return None
+    return re.search(_FORBIDDEN, text)
 
 
 def _decode_bytes(raw: bytes, path: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import math
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -215,9 +214,11 @@ def _part_type(rule: Rule) -> type[Any]:
 
 def _near(key: str, valid: list[str]) -> str:
     if len(key) <= _SUGGESTED:
+        from difflib import get_close_matches  # noqa: PLC0415 - only on the way out
+
         folded = {name.lower(): name for name in valid}
         plain = key.lower().replace("_", "").replace("-", "")
-        if near := difflib.get_close_matches(plain, folded, n=1, cutoff=0.6):
+        if near := get_close_matches(plain, folded, n=1, cutoff=0.6):
             return f"did you mean {folded[near[0]]}?"
     return f"the fields here are {', '.join(valid)}"
 

@@ -12,27 +12,13 @@ import platform
 import sys
 import zlib
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kitops.errors import IntegrityError, InvalidValueError
 
-try:
-    import isal
-    from isal import igzip_lib, isal_zlib
-
-    _HAS_ISAL = True
-    _IsalError = cast("type[Exception]", igzip_lib.IsalError)  # its stubs take the class for an instance
-except ImportError:  # pragma: no cover - a platform that isal does not serve
-    _HAS_ISAL = False
-    _IsalError = zlib.error
-
-if sys.version_info >= (3, 14):  # pragma: no cover - the other branch is
-    from compression import zstd
-else:
-    from backports import zstd
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import ModuleType
 
 PIECE: Final = 256 << 10
 """Bytes of one step: large enough to be cheap, small enough to stay in the cache."""
@@ -96,8 +82,8 @@ class Codec(Enum):
         if self is Codec.NONE:
             return ""
         if self is Codec.ZSTD:
-            return f"zstd {zstd.zstd_version} level {_ZSTD_LEVEL}"
-        if self is Codec.GZIP_FASTEST and _HAS_ISAL:
+            return f"zstd {_zstd().zstd_version} level {_ZSTD_LEVEL}"
+        if self is Codec.GZIP_FASTEST and (isal := _isal()) is not None:
             return f"isal {isal.__version__} {platform.machine()} level 1"
         return f"zlib {zlib.ZLIB_RUNTIME_VERSION} level {1 if self is Codec.GZIP_FASTEST else _GZIP_LEVEL}"
 
@@ -106,17 +92,31 @@ class Codec(Enum):
         if self is Codec.NONE:
             return _Through()
         if self is Codec.ZSTD:
-            return zstd.ZstdCompressor(level=_ZSTD_LEVEL)
+            compressor: Compressor = _zstd().ZstdCompressor(level=_ZSTD_LEVEL)
+            return compressor
         return _Gzip(1 if self is Codec.GZIP_FASTEST else _GZIP_LEVEL)
 
     def open_decompressor(self) -> _Decompressor:
         """A fresh decompressor of one member or frame."""
         if self is Codec.ZSTD:
-            return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG})
-        if _HAS_ISAL:
-            found: _Decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-            return found
+            zstd = _zstd()
+            options = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
+            frame: _Decompressor = zstd.ZstdDecompressor(options=options)
+            return frame
+        if (isal := _isal()) is not None:
+            member: _Decompressor = isal.igzip_lib.IgzipDecompressor(flag=isal.igzip_lib.DECOMP_GZIP)
+            return member
         return ZlibDecompressor()
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What decompression raises about malformed bytes."""
+        own: list[type[Exception]] = [zlib.error, EOFError, OSError, ValueError]
+        if self is Codec.ZSTD:
+            own.append(_zstd().ZstdError)
+        elif self is not Codec.NONE and (isal := _isal()) is not None:
+            own.append(isal.igzip_lib.IsalError)
+        return tuple(own)
 
 
 def decompress(pieces: Iterable[memoryview], codec: Codec, what: str) -> Iterator[memoryview]:
@@ -150,10 +150,30 @@ def decompress(pieces: Iterable[memoryview], codec: Codec, what: str) -> Iterato
                         yield memoryview(out)
                     out = b"" if decompressor.eof else decompressor.decompress(b"", PIECE)
                 rest = decompressor.unused_data if decompressor.eof else b""
-    except (zlib.error, _IsalError, zstd.ZstdError, EOFError, OSError, ValueError) as error:
+    except codec.errors as error:
         raise IntegrityError(what, f"{codec.value} content", str(error).lower() or "something else") from error
     if decompressor is None or is_fresh or not decompressor.eof:
         raise IntegrityError(what, f"whole {codec.value} content", "an early end")
+
+
+def _zstd() -> ModuleType:
+    """The library of zstd, which costs milliseconds to import."""
+    if sys.version_info >= (3, 14):  # pragma: no cover - the other branch is
+        from compression import zstd  # noqa: PLC0415 - as above
+    else:
+        from backports import zstd  # noqa: PLC0415 - as above
+    return zstd
+
+
+def _isal() -> ModuleType | None:
+    """The fast library of gzip, None on a platform that it does not serve."""
+    try:
+        import isal  # noqa: PLC0415 - costs milliseconds
+        import isal.igzip_lib  # noqa: PLC0415 - as above
+        import isal.isal_zlib  # noqa: PLC0415 - as above
+    except ImportError:  # pragma: no cover - as above
+        return None
+    return isal
 
 
 class _Through:
@@ -170,9 +190,10 @@ class _Gzip:
     _HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
     def __init__(self, level: int) -> None:
-        if level == 1 and _HAS_ISAL:
-            self._deflate: Compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, -15)
-            self._crc = isal_zlib.crc32
+        isal = _isal() if level == 1 else None
+        if isal is not None:
+            self._deflate: Compressor = isal.isal_zlib.compressobj(1, isal.isal_zlib.DEFLATED, -15)
+            self._crc = isal.isal_zlib.crc32
         else:
             self._deflate = zlib.compressobj(level, zlib.DEFLATED, -15)
             self._crc = zlib.crc32

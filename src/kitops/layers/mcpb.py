@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, PackError
@@ -20,6 +19,8 @@ def check_bundle(path: Path) -> None:
         PackError: it is no zip, or has no ``manifest.json`` at its root.
         FileSystemError: it cannot be read.
     """
+    import zipfile  # noqa: PLC0415 - most Kitfiles have no MCP server
+
     try:
         with zipfile.ZipFile(path) as bundle:
             has_manifest = MANIFEST in bundle.namelist()

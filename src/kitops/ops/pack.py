@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from kitops.content.protocols import LayerRecord, Run
+    from kitops.content.protocols import Fingerprint, LayerRecord, Run
     from kitops.errors import Problem
     from kitops.formats.build import Built
     from kitops.formats.plan import PlannedLayer
@@ -268,14 +268,15 @@ def _pack_layers(place: Place, jobs: Sequence[_Job], lease: Lease, *, cache: boo
         _Work(place.store, job, lease, use_cache=cache, overlap=job.size > total * OVERLAP_SHARE)
         for job in sorted(jobs, key=lambda job: -job.size)
     ]
-    done = run_all([one.make for one in work], place.run, workers=os.cpu_count() or 1)
-    by_item = {one.item: one for one in done}
+    by_item = {one.job.item: done for one in work if (done := one.find(place.run)) is not None}
+    rest = [one.make for one in work if one.job.item not in by_item]
+    by_item |= {done.item: done for done in run_all(rest, place.run, workers=os.cpu_count() or 1)}
     return [by_item[job.item] for job in jobs]
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """The making of one layer, in any thread."""
+    """The making of one layer; what is not in the store is made in any thread."""
 
     store: Store
     job: _Job
@@ -283,20 +284,31 @@ class _Work:
     use_cache: bool
     overlap: bool
 
+    def find(self, run: Run) -> _Done | None:
+        """The layer, if its files are known and the store has it."""
+        run.cancel.check()
+        job = self.job
+        record = self.store.digest_cache.get(self._stamp) if self.use_cache else None
+        if record is None or not self.store.blobs.hold(record.digest, record.size, self.lease):
+            return None
+        run.observer(Started(job.item, job.label, job.size))
+        run.observer(Finished(job.item, "cached"))
+        return _Done(job.item, job.as_packed(record), is_new=False)
+
     def make(self, run: Run) -> _Done:
+        """Read the files and write the layer."""
         job = self.job
         item = job.item
         run.observer(Started(item, job.label, job.size))
-        stamp = fingerprint(job.scan.entries, job.planned.form, job.planned.codec)
-        record = self.store.digest_cache.get(stamp) if self.use_cache else None
-        if record is not None and self.store.blobs.hold(record.digest, record.size, self.lease):
-            run.observer(Finished(item, "cached"))
-            return _Done(item, job.as_packed(record), is_new=False)
         started_ns = time.time_ns()
         record, is_new = self._write(run)
-        self.store.digest_cache.put(stamp, record, started_ns)
+        self.store.digest_cache.put(self._stamp, record, started_ns)
         run.observer(Finished(item, "done" if is_new else "exists"))
         return _Done(item, job.as_packed(record), is_new=is_new)
+
+    @property
+    def _stamp(self) -> Fingerprint:
+        return fingerprint(self.job.scan.entries, self.job.planned.form, self.job.planned.codec)
 
     def _write(self, run: Run) -> tuple[LayerRecord, bool]:
         planned, entries, item = self.job.planned, self.job.scan.entries, self.job.item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ def open_store(
     layout = Layout(str(root))
     blobs = Blobs(layout, run)
     store = Store(layout, blobs, Refs(layout, blobs), StoreDigestCache(layout), describe, run)
-    if go_storage is not None:
+    if go_storage is not None and (not layout.is_there or os.path.exists(layout.adopting_file)):
         from kitops.store.adopt import adopt_once  # noqa: PLC0415 - needed once in a store's life
 
         adopt_once(store, go_storage, run)

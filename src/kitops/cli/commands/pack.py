@@ -13,6 +13,9 @@ from kitops.cli._values import parse_annotations, parse_created, read_stdin
 if TYPE_CHECKING:
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
+    from kitops.ops.pack import Packed
+    from kitops.ops.place import Place
+    from kitops.ops.push import Pushed
 
 _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
 
@@ -45,7 +48,6 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
     """Pack DIRECTORY into a ModelKit in the local store."""
     from kitops.oci.reference import Reference
     from kitops.ops.pack import PackOptions, pack
-    from kitops.ops.push import push
 
     options = PackOptions(
         references=tuple(ref for tag in given["tags"] for ref in Reference.parse_tags(tag)),
@@ -62,7 +64,7 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
         raise click.UsageError("--push wants a --tag that names a registry", click.get_current_context())
     with session.place(network) as place:
         packed = pack(place, Path(directory), options)
-        pushed = push(place, packed.references[0], packed.references) if given["push"] else None
+        pushed = _push(place, packed) if given["push"] else None
     names = [str(ref) for ref in packed.references]
     line = f"Model saved: {packed.desc.digest}" + (f"\nPushed {pushed.desc.digest}" if pushed else "")
     session.result(
@@ -70,3 +72,9 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
         {"digest": str(packed.desc.digest), "references": names, "size": packed.size, "newSize": packed.new_size,
          "pushed": pushed is not None},
     )  # fmt: skip
+
+
+def _push(place: Place, packed: Packed) -> Pushed:
+    from kitops.ops.push import push  # most packs push nothing, and do not pay for it
+
+    return push(place, packed.references[0], packed.references)
