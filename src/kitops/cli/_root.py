@@ -18,6 +18,7 @@ ENTRIES = {
     "unpack": Entry("Unpack a ModelKit, or parts of it, into a directory", _PACKAGING),
     "push": Entry("Upload a ModelKit to a registry", _SHARING),
     "pull": Entry("Download a ModelKit from a registry into the local store", _SHARING),
+    "export": Entry("Log the files of a ModelKit to MLflow", _SHARING),
     "tag": Entry("Give a ModelKit another reference", _SHARING),
     "copy": Entry("Copy between registries, the local store and OCI layouts", _SHARING),
     "save": Entry("Write ModelKits into one file", _SHARING),

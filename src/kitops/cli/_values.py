@@ -58,6 +58,12 @@ def hub_host() -> str:
     return urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
 
 
+def quiet_mlflow() -> None:
+    """MLflow's client draws bars and prints links to stdout of its own; ours is for results."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
 def read_stdin() -> bytes:
     """All of standard input.
 

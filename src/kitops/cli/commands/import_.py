@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import click
 
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
 from kitops.cli._output import to_stdout
-from kitops.cli._values import hub_host, read_stdin
+from kitops.cli._values import hub_host, quiet_mlflow, read_stdin
 from kitops.errors import FileSystemError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
     from kitops.ops.import_ import ImportOptions, import_, import_directory
     from kitops.ops.sources import SourceOptions, open_source
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # ours is drawn already
+    quiet_mlflow()
     location = parse_location(source, hub_host=hub_host(), tool=given["tool"] or "")
     options = ImportOptions(
         references=tuple(ref for tag in given["tags"] for ref in Reference.parse_tags(tag)),

@@ -1,0 +1,137 @@
+"""Imports from, and exports to, a real MLflow server by its real client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mlflow_server import mlflow_server
+
+TRAIN = """
+import json, mlflow, sys
+from mlflow.models import infer_signature
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+mlflow.set_experiment("flowers")
+x, y = load_iris(return_X_y=True)
+with mlflow.start_run() as run:
+    model = LogisticRegression(max_iter=500).fit(x, y)
+    mlflow.log_param("max_iter", 500)
+    mlflow.log_metric("accuracy", model.score(x, y))
+    mlflow.set_tag("team", "vision")
+    mlflow.sklearn.log_model(model, name="model", signature=infer_signature(x, model.predict(x)),
+                             registered_model_name="iris", serialization_format="cloudpickle")
+    mlflow.log_text("notes", "notes/readme.txt")
+    mlflow.log_dict({"a": 1}, "notes/deep/a.json")
+mlflow.MlflowClient().set_registered_model_alias("iris", "champion", "1")
+print(json.dumps({"run": run.info.run_id}))
+"""
+
+
+@dataclass
+class Tracking:
+    address: str
+    run: str
+    home: Path
+
+    def kit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("kit")), *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        return {**os.environ, **quiet, "MLFLOW_TRACKING_URI": self.address, "KITOPS_HOME": str(self.home)}
+
+    def json(self, *arguments: str) -> dict[str, object]:
+        done = self.kit(*arguments, "--format", "json")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, object] = json.loads(done.stdout)
+        return found
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
+    directory = tmp_path_factory.mktemp("mlflow")
+    with mlflow_server(directory) as address:
+        found = Tracking(address, "", directory / "home")
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", TRAIN], env=found.environment, cwd=directory,
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.run = json.loads(done.stdout.splitlines()[-1])["run"]
+        yield found
+
+
+@pytest.mark.slow
+def test_a_model_comes_with_what_is_known_of_its_run(tracking: Tracking, tmp_path: Path) -> None:
+    by_alias = tracking.json("import", "models:/iris@champion")
+    by_version = tracking.json("import", "models:/iris/1", "-t", "again:v1")
+    assert by_alias["digest"] == by_version["digest"]
+    assert by_alias["references"] == ["iris:latest"]
+    assert by_alias["revision"] == "1"
+    model = tracking.json("info", "iris:latest")["model"]
+    assert isinstance(model, dict)
+    assert model["framework"] == "sklearn"
+    known = model["parameters"]["mlflow"]
+    assert known["run"] == tracking.run
+    assert known["parameters"] == {"max_iter": "500"}
+    assert known["metrics"]["accuracy"] > 0.9
+    assert known["tags"] == {"team": "vision"}
+    assert known["signature"]["inputs"][0]["type"] == "tensor"
+    assert tracking.kit("unpack", "iris:latest", "-d", str(tmp_path / "out")).returncode == 0
+    predict = (
+        "import mlflow, sys; m = mlflow.sklearn.load_model(sys.argv[1]); print(m.predict([[5.1, 3.5, 1.4, 0.2]])[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", predict, str(tmp_path / "out")],
+        env=tracking.environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.strip().endswith("0"), done.stderr
+
+
+@pytest.mark.slow
+def test_files_of_a_run_below_a_path(tracking: Tracking, tmp_path: Path) -> None:
+    tracking.json("import", f"runs:/{tracking.run}/notes", "-t", "notes:v1")
+    assert tracking.kit("unpack", "notes:v1", "-d", str(tmp_path / "out")).returncode == 0
+    assert (tmp_path / "out/readme.txt").read_text() == "notes"
+    assert json.loads((tmp_path / "out/deep/a.json").read_text()) == {"a": 1}
+
+
+@pytest.mark.slow
+def test_what_is_not_there(tracking: Tracking) -> None:
+    for uri in ("models:/iris@nobody", "runs:/0123456789abcdef"):
+        done = tracking.kit("import", uri)
+        assert done.returncode == 11, done.stderr
+        assert "Hint:" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert tracking.kit("import", "models:/iris").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_modelkit_goes_to_a_run(tracking: Tracking, tmp_path: Path) -> None:
+    example = str(Path(__file__).resolve().parents[2] / "examples/digits")
+    packed = tracking.json("pack", example, "-t", "digits:v1")
+    exported = tracking.json("export", "digits:v1", "--to", "mlflow", "--experiment", "kits", "--path", "kit")
+    back = tracking.json("import", str(exported["uri"]), "-t", "back:v1")
+    assert back["digest"]
+    for name in ("digits:v1", "back:v1"):
+        assert tracking.kit("unpack", name, "-d", str(tmp_path / name.partition(":")[0])).returncode == 0
+    files = {path.name: path.read_bytes() for path in (tmp_path / "digits").rglob("*") if path.is_file()}
+    came = {path.name: path.read_bytes() for path in (tmp_path / "back").rglob("*") if path.is_file()}
+    assert set(came) == set(files)
+    assert came["README.md"] == files["README.md"]
+    ask = "import mlflow, sys; print(mlflow.MlflowClient().get_run(sys.argv[1]).data.tags['kitops.digest'])"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ask, str(exported["run"])],
+        env=tracking.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.strip() == packed["digest"], done.stderr
