@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
@@ -19,14 +18,14 @@ from kitops.errors import (
     NotFoundError,
     RegistryError,
 )
-from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.manifest import MAX_MANIFEST_SIZE
 from kitops.oci.reference import check_tag
 from kitops.registry.auth import Scopes
 from kitops.registry.download import Origin, download
-from kitops.registry.headers import media_type, parse_length
+from kitops.registry.headers import media_type
+from kitops.registry.manifests import MANIFEST_TYPES, body_type, describe_answer, read_tags, said_digest
 from kitops.registry.mirror import MirroredSession, mirrors_of
 from kitops.registry.pace import Spare
 from kitops.registry.pages import MAX_PAGE, read_pages
@@ -49,9 +48,7 @@ if TYPE_CHECKING:
     from kitops.registry.credentials import FindsCredential
     from kitops.registry.mirror import Mirror
     from kitops.registry.network import Network
-    from kitops.registry.transport import Answer
 
-MANIFEST_TYPES: Final = mediatype.MANIFESTS | mediatype.INDEXES
 _ACCEPT: Final = ", ".join(sorted(MANIFEST_TYPES, reverse=True))
 _KEPT_MANIFESTS: Final = 8
 
@@ -126,7 +123,7 @@ class Repository:
             NotFoundError: there is no such tag or digest.
         """
         with self._session.send(self._manifest_request("HEAD", pointer)) as answer:
-            desc = _described(answer, pointer, self._name(pointer))
+            desc = describe_answer(answer, pointer, self._name(pointer))
         return self.fetch_manifest(pointer)[0] if desc is None else desc
 
     def fetch_manifest(self, pointer: str) -> tuple[Descriptor, bytes]:
@@ -139,13 +136,13 @@ class Repository:
         what = self._name(pointer)
         with self._session.send(self._manifest_request("GET", pointer)) as answer:
             data = answer.read(MAX_MANIFEST_SIZE)
-            said = _said_digest(answer)
+            said = said_digest(answer)
             kind = media_type(answer.header("Content-Type"))
         digest = Digest.parse(pointer) if ":" in pointer else said or Digest.of(data)
         for promised in (said, digest):
             if promised is not None:
                 check_bytes(data, Descriptor(kind, promised, len(data)), what)
-        return Descriptor(_body_type(data, kind, what), digest, len(data)), data
+        return Descriptor(body_type(data, kind, what), digest, len(data)), data
 
     def fetch(self, desc: Descriptor) -> bytes:
         """A small blob or a manifest as verified bytes.
@@ -335,7 +332,7 @@ class Repository:
             scopes=self._pull,
         )
         for answer in read_pages(self._session, request):
-            found |= dict.fromkeys(_read_tags(answer.read(MAX_PAGE), self.locator))
+            found |= dict.fromkeys(read_tags(answer.read(MAX_PAGE), self.locator))
         return list(found)
 
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> list[Descriptor]:
@@ -505,50 +502,6 @@ def ping(session: Session) -> None:
         ) from error
     if kind == "text/html":
         raise RegistryError(f"{session.registry} is not a registry: GET /v2/ answered with a web page", status=200)
-
-
-def _described(answer: Answer, pointer: str, what: str) -> Descriptor | None:
-    """The descriptor in the headers of a HEAD answer, or None where one of its parts is missing."""
-    kind = media_type(answer.header("Content-Type"))
-    said, length = _said_digest(answer), parse_length(answer.header("Content-Length"))
-    if said is None or kind not in MANIFEST_TYPES or length is None or length > MAX_MANIFEST_SIZE:
-        return None
-    if ":" in pointer and str(said) != pointer:
-        raise IntegrityError(what, pointer, said)
-    return Descriptor(kind, said, length)
-
-
-def _said_digest(answer: Answer) -> Digest | None:
-    """The digest that the registry names, if it is one that we can check."""
-    try:
-        return Digest.parse(answer.header("Docker-Content-Digest") or "")
-    except InvalidValueError:
-        return None
-
-
-def _body_type(data: bytes, kind: str, what: str) -> str:
-    """The media type of a manifest: what it says itself, which must be what the header says where both do."""
-    try:
-        table = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidValueError(f"{what} is not valid JSON") from error
-    inner = table.get("mediaType") if isinstance(table, dict) else None
-    if isinstance(inner, str) and inner:
-        if kind in MANIFEST_TYPES and kind != inner:
-            raise InvalidValueError(f"{what} says it is {inner}, its registry says {kind}")
-        return inner
-    return kind if kind in MANIFEST_TYPES else mediatype.MANIFEST
-
-
-def _read_tags(data: bytes, locator: str) -> list[str]:
-    try:
-        table = json.loads(data)
-        tags = table["tags"] or []
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise RegistryError(f"listing tags of {locator}: the answer is not a list of tags") from error
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise RegistryError(f"listing tags of {locator}: the answer is not a list of tags")
-    return tags
 
 
 def _read_full(reader: Reader, buffer: memoryview) -> int:
