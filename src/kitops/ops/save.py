@@ -139,17 +139,17 @@ def _open_roots(
     for ref in references:
         check_pointer(ref)
         wanted: Reference | None = ref
-        chain: list[Digest] = []
+        count = 0
         while wanted is not None and str(wanted) not in seen:
             seen.add(str(wanted))
-            if chain:
+            if count > MAX_CHAIN:
+                raise InvalidValueError(f"model.path: more than {MAX_CHAIN} ModelKits follow {ref}, last {wanted}")
+            if count:
                 place.run.observer(Message("info", f"With {wanted}, which {ref} takes its model from"))
             origin, root = _open_root(place, wanted, options, stack)
-            if root.desc.digest in chain or len(chain) > MAX_CHAIN:
-                raise InvalidValueError(f"model.path: the parents of {ref} lead in a circle, or are too many")
-            chain.append(root.desc.digest)
             yield origin, root
             wanted = _parent(origin, root) if options.parents else None
+            count += 1
 
 
 def _open_root(place: Place, ref: Reference, options: SaveOptions, stack: ExitStack) -> tuple[Origin, Root]:
