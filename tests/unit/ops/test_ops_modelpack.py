@@ -15,6 +15,7 @@ from golden_trees import list_cases, tree_of
 from kitops.content.events import Event, Finished, Message
 from kitops.content.protocols import Run
 from kitops.errors import InvalidValueError, PackError
+from kitops.formats import build
 from kitops.formats.modelkit import read_modelkit
 from kitops.layers.write import Format
 from kitops.oci.annotations import FILE_METADATA, FILE_PATH, KITFILE, TITLE
@@ -225,6 +226,13 @@ def test_what_modelpack_cannot_hold(kitfile: bytes, options: dict[str, Any], mes
             tmp_path / "p",
             PackOptions(kitfile_text=kitfile, modelpack=True, **options),
         )
+
+
+def test_a_manifest_that_no_registry_takes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "MAX_MANIFEST", 5000)
+    with pytest.raises(PackError, match="13 layers make a manifest of") as caught:
+        pack_tiny(open_test_place(tmp_path / "home"), make_project(tmp_path / "p"), layer_format="raw")
+    assert "--layer-format tar" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", [name for name in list_cases("2026") if "+modelpack" in name])

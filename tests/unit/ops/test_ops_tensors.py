@@ -17,6 +17,7 @@ from kitops.oci.digest import Digest
 from kitops.oci.manifest import Manifest
 from kitops.oci.reference import Reference
 from kitops.ops import tensors as tensors_module
+from kitops.ops.inspect import inspect
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.push import push
@@ -137,6 +138,17 @@ def test_a_compressed_layer_is_read_as_far_as_allowed(tmp_path: Path, monkeypatc
     assert [file.path for file in found.files][-1] == "adapter.safetensors"
     assert "weights/q/model.gguf" not in [file.path for file in found.files]
     assert found.notes == ("layer weights: only the first 3000 bytes were read, as it is compressed",)
+
+
+def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    ref = pack_as(place, make_project(tmp_path / "p"), "x:v1", b"model: {path: weights}")
+    (layer,) = inspect(place, ref).kit.layers
+    path = place.store.blobs.path(layer.desc.digest)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(IntegrityError, match="a whole tar archive"):
+        tensors(place, ref)
 
 
 # --- a registry that counts

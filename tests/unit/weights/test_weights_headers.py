@@ -129,6 +129,16 @@ def test_versions_and_orders_of_bytes(version: int, order: str) -> None:
     assert header.version == version
 
 
+def test_floats_of_32_bits_are_told_as_short_as_they_are() -> None:
+    values = [0.1, 1e-05, 1e6, 3.4e38, 1 / 3, 16777217.0, -0.0, float("inf")]
+    pairs = [(str(n).encode(), 6, struct.pack("<f", value)) for n, value in enumerate(values)]
+    told = list(read_gguf(BytesRanges(gguf_bytes(pairs)), "m").metadata.values())
+    assert told[:3] == [0.1, 1e-05, 1e6]
+    assert told[7] == "inf"
+    for value, found in zip(values[:7], told[:7], strict=True):
+        assert struct.pack("<f", value) == struct.pack("<f", found)
+
+
 def test_types_are_those_of_the_gguf_library() -> None:
     for kind, (elements, size) in gguf.GGML_QUANT_SIZES.items():
         if kind.name != "Q8_1":  # never in a file; the library's own two words for its size differ
@@ -173,6 +183,7 @@ def hostile_safetensors() -> Iterator[tuple[str, bytes, str]]:
         ("size", {"data_offsets": [0, 4]}, "given 4 bytes, its dtype and shape make 8"),
     ):
         yield name, safetensors_bytes({"a": {**A, **change}}, bytes(8)), message
+    yield "pairs", safetensors_bytes({"__metadata__": {str(n): "" for n in range(65537)}}), "more than 65536 entries"
     yield "absent key", safetensors_bytes({"a": {"dtype": "F32"}}), "must have dtype, shape and data_offsets"
     yield "overlap", safetensors_bytes({"a": A, "b": {**A, "data_offsets": [4, 12]}}, bytes(12)), "overlaps"
     yield "hole", safetensors_bytes({"a": A, "b": {**A, "data_offsets": [12, 20]}}, bytes(20)), "a hole"
@@ -215,6 +226,8 @@ def hostile_gguf() -> Iterator[tuple[str, bytes, str]]:
     yield "string length", gguf_bytes([(b"k", 8, struct.pack("<Q", 1 << 40))]), "a value has"
     yield "depth", gguf_bytes([(b"k", 9, text_array(1, 9) * 100)]), "nested more than 4"
     yield "arrays", gguf_bytes([(b"k", 9, text_array(1 << 22, 9) + text_array(0, 0) * 300_000)]), "values"
+    arrays = text_array(17, 9) + (text_array(1, 0) + b"\7") * 17
+    yield "arrays of arrays end", gguf_bytes([(b"k", 9, arrays)])[:200], "ends within the header"
     yield "boolean", gguf_bytes([(b"k", 7, b"\2")]), "neither true nor false"
     yield "alignment", gguf_bytes([(b"general.alignment", 4, struct.pack("<I", 3))]), "not a power of two"
     yield "alignment 0", gguf_bytes([(b"general.alignment", 4, bytes(4))]), "not a power of two"
