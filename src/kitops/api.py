@@ -128,7 +128,7 @@ def pack(
         tag: what to call it: ``"team/model:v1"``, ``"team/model:v1,latest"``, or several of those.
         kitfile: a Kitfile elsewhere.
         compression: of the layers.
-        layer_format: ``tar``, or ``raw`` where every path is one file.
+        layer_format: ``tar``, or ``raw``: every path is one file; ModelPack spreads directories over a layer a file.
         modelpack: write a ModelPack artifact.
         symlinks: refuse, follow or skip symbolic links.
         settings: where and how.

@@ -33,7 +33,7 @@ _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
 @option("-t", "--tag", "tags", multiple=True, metavar="REF", help="What it is called: repository:tag[,tag…].")
 @option("--compression", type=click.Choice(_CODECS), default="none", show_default=True, help="Of the layers.")
 @option("--layer-format", type=click.Choice(["tar", "raw"]), default="tar", show_default=True,
-        help="raw: every path is one file, packed as it is.")  # fmt: skip
+        help="raw: a path is one file, packed as it is; directories only with --use-model-pack.")  # fmt: skip
 @switch("--use-model-pack", help="Write a CNCF ModelPack artifact.")
 @switch("--push", help="Push it to its registry afterwards.")
 @option("--symlinks", type=click.Choice(["refuse", "follow", "skip"]), default="refuse", show_default=True,
