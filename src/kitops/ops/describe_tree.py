@@ -12,7 +12,7 @@ from kitops.content.parallel import run_all
 from kitops.errors import HeaderError, SourceError
 from kitops.formats.parts import Kind, list_parts
 from kitops.importers.card import HEAD, Card, parse_card
-from kitops.importers.enrich import Known, enrich
+from kitops.importers.enrich import Known, arrange, enrich
 from kitops.kitfile.generate import Listed, generate
 from kitops.kitfile.schema import clean_path
 from kitops.weights.facts import Facts, format_parameters, gather_facts
@@ -60,6 +60,8 @@ def describe_tree(
     kitfile = generate([Listed(file.path, file.size) for file in files], read=read, depth=depth)
     listed = {file.path: file for file in files}
     origin = tree.origin
+    if origin.kind == "huggingface" and not origin.is_dataset:
+        kitfile = arrange(kitfile, list(listed))
     flavors = origin.parameters.get("flavors")
     adapter = _read_json(tree, listed.get("adapter_config.json"))
     known = Known(
