@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +13,10 @@ from kitops.errors import HeaderError, SourceError
 from kitops.formats.parts import Kind, list_parts
 from kitops.importers.card import HEAD, Card, parse_card
 from kitops.importers.enrich import Known, arrange, enrich
+from kitops.kitfile.classify import is_skill
 from kitops.kitfile.generate import Listed, generate
-from kitops.kitfile.schema import clean_path
+from kitops.kitfile.schema import Prompt, clean_path
+from kitops.kitfile.skill import parse_front_matter
 from kitops.weights.facts import Facts, format_parameters, gather_facts
 from kitops.weights.header import has_header, read_header
 from kitops.weights.model_config import CONFIG_NAME, MAX_CONFIG, find_config, parse_model_config
@@ -59,6 +61,7 @@ def describe_tree(
 
     kitfile = generate([Listed(file.path, file.size) for file in files], read=read, depth=depth)
     listed = {file.path: file for file in files}
+    kitfile = _with_skills(kitfile, list(listed), read)
     origin = tree.origin
     if origin.kind == "huggingface" and not origin.is_dataset:
         kitfile = arrange(kitfile, list(listed))
@@ -73,6 +76,25 @@ def describe_tree(
         is_lora=str(adapter.get("peft_type", "")).upper() == "LORA",
     )
     return enrich(kitfile, origin, known)
+
+
+def _with_skills(kitfile: Kitfile, paths: Sequence[str], read: Callable[[str, int], bytes]) -> Kitfile:
+    """A directory of nothing but skills is a prompt a skill, not code."""
+    code = []
+    prompts = list(kitfile.prompts)
+    for entry in kitfile.code:
+        below = [path for path in paths if path.startswith(f"{entry.path}/")]
+        skills = sorted(path.rpartition("/")[0] for path in below if is_skill(path.rpartition("/")[2]))
+        if not skills or not all(any(path.startswith(f"{skill}/") for skill in skills) for path in below):
+            code.append(entry)
+            continue
+        for skill in skills:
+            marker = next(
+                path for path in below if path.rpartition("/")[0] == skill and is_skill(path.rpartition("/")[2])
+            )
+            front = parse_front_matter(read(marker, HEAD))
+            prompts.append(Prompt(front.name, skill, front.description))
+    return replace(kitfile, code=tuple(code), prompts=tuple(prompts))
 
 
 def _tell(facts: Facts) -> dict[str, Json]:
