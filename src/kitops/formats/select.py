@@ -77,7 +77,9 @@ class Filter:
             return False
         if not self.patterns:
             return True
-        names = {layer.path.removeprefix("./"), layer.part.name if layer.part else ""}
+        names = {layer.path.removeprefix("./")}
+        if layer.part is not None:  # its path is above the layer's where a directory is spread over a layer a file
+            names |= {layer.part.name, layer.part.path}
         return any(_is_glob_match(pattern, name) for pattern in self.patterns for name in names if name)
 
 

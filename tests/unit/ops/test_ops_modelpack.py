@@ -17,6 +17,7 @@ from kitops.content.protocols import Run
 from kitops.errors import InvalidValueError, PackError
 from kitops.formats import build
 from kitops.formats.modelkit import read_modelkit
+from kitops.formats.select import Filter, select_layers
 from kitops.layers.write import Format
 from kitops.oci.annotations import FILE_METADATA, FILE_PATH, KITFILE, TITLE
 from kitops.oci.manifest import Manifest
@@ -139,6 +140,17 @@ def test_what_was_spread_is_understood_again(tmp_path: Path) -> None:
     assert [layer.part.field for layer in kit.layers if layer.part] == [
         *["model"] * 4, "model.parts[0]", *["code[0]"] * 3, *["datasets[0]"] * 2, "docs[0]", *["prompts[0]"] * 2
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [("model", 5), ("model:vocab", 1), ("code:src", 3), ("code:src/lib/*", 1), ("datasets:train", 2), ("prompts", 2)],
+)
+def test_filters_know_the_part_and_the_file(wanted: str, count: int, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    pack_tiny(place, make_project(tmp_path / "p"), layer_format="raw")
+    kit = read_modelkit(place.store.blobs, place.store.refs.resolve(REF))
+    assert len(select_layers(kit, [Filter.parse(wanted)])) == count
 
 
 @pytest.mark.parametrize("form", ["tar", "raw"])
