@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -67,7 +66,7 @@ class Descriptor:
         if self.annotations:
             found["annotations"] = {key: self.annotations[key] for key in sorted(self.annotations, key=str.encode)}
         if self.data is not None:
-            found["data"] = base64.b64encode(self.data).decode()
+            found["data"] = binascii.b2a_base64(self.data, newline=False).decode()
         if self.artifact_type is not None:
             found["artifactType"] = self.artifact_type
         return found
@@ -112,6 +111,6 @@ def _decode_data(value: Json, what: str) -> bytes | None:
     if value is None:
         return None
     try:
-        return base64.b64decode(expect_text(value, what), validate=True)
+        return binascii.a2b_base64(expect_text(value, what), strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidValueError(f"{what} is not base64") from error

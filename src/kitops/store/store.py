@@ -14,8 +14,6 @@ from kitops.store.digest_cache import StoreDigestCache
 from kitops.store.layout import Layout
 from kitops.store.lease import Lease, hold_lease
 from kitops.store.refs import Refs
-from kitops.store.repository import StoreRepository
-from kitops.store.usage import Usage, measure
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
 
     from kitops.oci.digest import Digest
     from kitops.oci.reference import Reference
+    from kitops.store.repository import StoreRepository
+    from kitops.store.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Store:
 
     def usage(self) -> Usage:
         """What the store takes on the disk."""
+        from kitops.store.usage import measure  # noqa: PLC0415 - packing measures nothing
+
         return measure(self.layout)
 
     def repository(self, ref: Reference, lease: Lease, *, absent: tuple[Digest, ...] = ()) -> StoreRepository:
@@ -59,6 +61,8 @@ class Store:
             lease: holds what is read from it and put into it.
             absent: layers that are left out on purpose.
         """
+        from kitops.store.repository import StoreRepository  # noqa: PLC0415 - as above: no graph is copied
+
         return StoreRepository(ref, lease, self.blobs, self.refs, self.describe, absent)
 
 

@@ -13,9 +13,6 @@ from kitops.cli._values import parse_annotations, parse_created, read_stdin
 if TYPE_CHECKING:
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
-    from kitops.ops.pack import Packed
-    from kitops.ops.place import Place
-    from kitops.ops.push import Pushed
 
 _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
 
@@ -64,7 +61,11 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
         raise click.UsageError("--push wants a --tag that names a registry", click.get_current_context())
     with session.place(network) as place:
         packed = pack(place, Path(directory), options)
-        pushed = _push(place, packed) if given["push"] else None
+        pushed = None
+        if given["push"]:
+            from kitops.ops.push import push  # most packs push nothing, and do not pay for it
+
+            pushed = push(place, packed.references[0], packed.references)
     names = [str(ref) for ref in packed.references]
     line = f"Model saved: {packed.desc.digest}" + (f"\nPushed {pushed.desc.digest}" if pushed else "")
     session.result(
@@ -72,9 +73,3 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
         {"digest": str(packed.desc.digest), "references": names, "size": packed.size, "newSize": packed.new_size,
          "pushed": pushed is not None},
     )  # fmt: skip
-
-
-def _push(place: Place, packed: Packed) -> Pushed:
-    from kitops.ops.push import push  # most packs push nothing, and do not pay for it
-
-    return push(place, packed.references[0], packed.references)
