@@ -20,7 +20,7 @@ from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.index import Index
 from kitops.oci.manifest import MAX_MANIFEST_SIZE, Manifest
-from kitops.server import BasicAccess, RegistryServer
+from kitops.server import BasicAccess, DirectoryShelf, RegistryServer, ServerOptions
 from tls_files import make_authority
 
 DATA = bytes(range(256)) * 2000
@@ -64,7 +64,7 @@ class Visitor:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path / "root") as found:
+    with RegistryServer(DirectoryShelf(tmp_path / "root")) as found:
         yield found
 
 
@@ -89,7 +89,10 @@ def test_the_base(visitor: Visitor) -> None:
     ("method", "target", "status", "code"),
     [
         ("GET", "/", 404, "UNSUPPORTED"),
-        ("GET", "/v2/_catalog", 404, "NAME_INVALID"),
+        ("GET", "/v2/_uploads/tags/list", 404, "NAME_INVALID"),
+        ("GET", f"/v2/{'a' * 256}/tags/list", 400, "NAME_INVALID"),
+        ("GET", "//[/v2/", 400, "UNSUPPORTED"),
+        ("GET", "/v2/?" + "&".join("x" * 65), 400, "UNSUPPORTED"),
         ("GET", "/v2/UPPER/tags/list", 404, "NAME_INVALID"),
         ("GET", "/v2/a/../b/tags/list", 404, "NAME_INVALID"),
         ("GET", "/v2/a/_uploads/tags/list", 404, "NAME_INVALID"),
@@ -101,7 +104,7 @@ def test_the_base(visitor: Visitor) -> None:
         ("DELETE", f"/v2/a/blobs/{DIGEST}", 404, "BLOB_UNKNOWN"),
         ("GET", "/v2/a/manifests/v1", 404, "MANIFEST_UNKNOWN"),
         ("GET", f"/v2/a/manifests/{DIGEST}", 404, "MANIFEST_UNKNOWN"),
-        ("GET", "/v2/a/manifests/-x", 400, "TAG_INVALID"),
+        ("GET", "/v2/a/manifests/-x", 404, "MANIFEST_UNKNOWN"),
         ("GET", "/v2/a/manifests/sha256:1", 400, "DIGEST_INVALID"),
         ("DELETE", "/v2/a/manifests/v1", 404, "MANIFEST_UNKNOWN"),
         ("GET", "/v2/a/blobs/uploads/nothing", 404, "BLOB_UPLOAD_UNKNOWN"),
@@ -125,6 +128,10 @@ def test_refusals_have_the_specifications_codes(
         b"Content-Length: -1\r\n",
         b"Content-Length: x\r\n",
         b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length : 5\r\n",
+        b"Content-Length: 5\r\n folded: 1\r\n",
+        b"A\0: 1\r\n",
+        b"X: " + b"y" * 100_000 + b"\r\n",
         b"Transfer-Encoding: gzip\r\n",
     ],
 )
@@ -135,7 +142,7 @@ def test_framing_that_cannot_be_trusted(server: RegistryServer, head: bytes) -> 
         answer = b""
         while more := sock.recv(65536):
             answer += more
-    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.split()[1] in (b"400", b"431", b"501")
     assert answer.count(b"HTTP/1.1") == 1
 
 
@@ -244,7 +251,7 @@ def test_sha512(visitor: Visitor) -> None:
 
 def test_mounts_only_from_repositories_that_have_the_blob(visitor: Visitor) -> None:
     visitor.put_blob(DATA, "source")
-    for source in ("other", "../source", "_blobs", ""):
+    for source in ("other", "../source", "_blobs"):
         answer = visitor.ask("POST", f"/v2/target/blobs/uploads/?mount={DIGEST}&from={source}")
         assert answer.status == 202
         assert "location" in answer.headers
@@ -277,7 +284,7 @@ def test_heads(visitor: Visitor) -> None:
         ("bytes=-5", 206, 511_995, 512_000),
         ("bytes=10-9999999", 206, 10, 512_000),
         ("bytes=-9999999", 206, 0, 512_000),
-        ("bytes=5-2", 200, 0, 512_000),
+        ("bytes=5-2", 416, 0, 0),
         ("bytes=0-1,5-6", 200, 0, 512_000),
         ("bytes=-", 200, 0, 512_000),
         ("lines=1-2", 200, 0, 512_000),
@@ -326,7 +333,7 @@ def test_a_manifest_keeps_bytes_and_type(visitor: Visitor) -> None:
         ("v1", Manifest.build(config=EMPTY_JSON, layers=[]).raw, mediatype.MANIFEST, 404, "MANIFEST_BLOB_UNKNOWN"),
         (DIGEST, Index.build([]).raw, mediatype.INDEX, 400, "DIGEST_INVALID"),
         ("v1", bytes(MAX_MANIFEST_SIZE + 1), mediatype.INDEX, 413, "SIZE_INVALID"),
-        ("..", Index.build([]).raw, mediatype.INDEX, 400, "TAG_INVALID"),
+        ("..", Index.build([]).raw, mediatype.INDEX, 400, "MANIFEST_INVALID"),
     ],
 )
 def test_manifests_that_are_refused(
@@ -361,7 +368,7 @@ def test_tags_in_pages(visitor: Visitor) -> None:
     assert json.loads(answer.body)["tags"] == ["e"]
     assert "link" not in answer.headers
     assert json.loads(visitor.ask("GET", "/v2/a/b/tags/list?n=0").body)["tags"] == []
-    assert visitor.ask("GET", "/v2/a/b/tags/list?n=x").code == "PAGINATION_NUMBER_INVALID"
+    assert visitor.ask("GET", "/v2/a/b/tags/list?n=x").code == "UNSUPPORTED"
 
 
 def test_a_repository_without_tags_has_none(visitor: Visitor) -> None:
@@ -385,7 +392,7 @@ def test_untagging_and_deleting(visitor: Visitor) -> None:
 
 
 def test_basic_access(tmp_path: Path) -> None:
-    with RegistryServer(tmp_path, access=BasicAccess({"me": "pass:word"})) as server:
+    with RegistryServer(tmp_path, ServerOptions(access=BasicAccess({"me": "pass:word"}))) as server:
         visitor = Visitor(server.address)
         for value in ("", "Basic !", "Basic bWU6bm8=", "Basic eW91Ong=", "Bearer x"):
             answer = visitor.ask("GET", "/v2/", Authorization=value)
@@ -465,7 +472,7 @@ def test_a_temporary_registry_leaves_nothing() -> None:
 
 def test_ipv6() -> None:
     try:
-        server = RegistryServer(host="::1")
+        server = RegistryServer(options=ServerOptions(host="::1"))
     except NetworkError:
         pytest.skip("this machine has no IPv6")
     with server:
@@ -477,9 +484,9 @@ def test_ipv6() -> None:
 
 def test_an_address_that_is_taken(server: RegistryServer) -> None:
     with pytest.raises(NetworkError, match=r"listening on 127\.0\.0\.1"):
-        RegistryServer(port=int(server.address.partition(":")[2]))
+        RegistryServer(options=ServerOptions(port=int(server.address.partition(":")[2])))
     with pytest.raises(NetworkError, match="listening on"):
-        RegistryServer(port=70000)
+        RegistryServer(options=ServerOptions(port=70000))
 
 
 def test_tls_files_that_are_none(tmp_path: Path) -> None:
@@ -487,9 +494,9 @@ def test_tls_files_that_are_none(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("hello")
     with pytest.raises(InvalidValueError, match="not usable"):
-        RegistryServer(tls_cert=text)
+        RegistryServer(options=ServerOptions(tls_cert=text))
     with pytest.raises(FileSystemError):
-        RegistryServer(tls_cert=authority.cert, tls_key=tmp_path / "missing")
+        RegistryServer(options=ServerOptions(tls_cert=authority.cert, tls_key=tmp_path / "missing"))
 
 
 def test_requests_are_told(tmp_path: Path) -> None:

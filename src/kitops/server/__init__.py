@@ -1,8 +1,9 @@
-"""A registry server: pull, push, tags and deletion over a directory, in threads of this process."""
+"""A registry server: everything of the distribution specification 1.1, over a directory or the local store."""
 
 from __future__ import annotations
 
-from kitops.server.access import Access, BasicAccess, BearerAccess
-from kitops.server.server import RegistryServer
+from kitops.server.access import Access, BasicAccess, BearerAccess, OpenAccess
+from kitops.server.directory import DirectoryShelf
+from kitops.server.server import RegistryServer, ServerOptions
 
-__all__ = ["Access", "BasicAccess", "BearerAccess", "RegistryServer"]
+__all__ = ["Access", "BasicAccess", "BearerAccess", "DirectoryShelf", "OpenAccess", "RegistryServer", "ServerOptions"]

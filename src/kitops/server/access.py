@@ -25,6 +25,13 @@ class Access(Protocol):
         ...
 
 
+class OpenAccess:
+    """Everybody may do everything."""
+
+    def challenge(self, authorization: str | None, scope: str) -> str | None:  # noqa: ARG002 - a rule is given both
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class BasicAccess:
     """HTTP Basic: every user may do everything.
@@ -38,7 +45,7 @@ class BasicAccess:
     realm: str = "kitops"
 
     def challenge(self, authorization: str | None, scope: str) -> str | None:  # noqa: ARG002 - a rule is given both
-        found = _read_basic(authorization)
+        found = read_basic(authorization)
         if found is not None:
             user, password = found
             wanted = self.users.get(user)
@@ -71,7 +78,8 @@ class BearerAccess:
         return f'Bearer realm="{self.realm}",service="{self.service}"{asked}{error}'
 
 
-def _read_basic(authorization: str | None) -> tuple[str, str] | None:
+def read_basic(authorization: str | None) -> tuple[str, str] | None:
+    """User and password of an ``Authorization`` value; None when it has none."""
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -1,91 +1,107 @@
-"""The body of a request: by Content-Length, or in chunks (RFC 9112, 6 and 7.1)."""
+"""The body of a request: bytes of the connection, up to where the request says that it ends."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from email.message import Message
-    from io import BufferedIOBase
-
-_LINE = 1024
+    from kitops.server.wire import Wire
 
 
-class BadBodyError(Exception):
-    """The request's framing is wrong, or it ended early: nothing more can be read from its connection."""
+class BrokenBodyError(Exception):
+    """The body ended early, came too slowly or was framed wrongly: nothing more can be read from its connection."""
 
 
-class RequestBody:
-    """Reads the body of one request and not a byte more.
+class Body(Protocol):
+    """Gives the body of one request and not a byte more. Who reads it first lets the client send it (``100``)."""
 
-    Args:
-        stream: the connection.
-        headers: the request's.
-
-    Raises:
-        BadBodyError: the framing is not one that can be trusted.
-    """
-
-    def __init__(self, stream: BufferedIOBase, headers: Message) -> None:
-        self._stream = stream
-        coding = headers.get("Transfer-Encoding", "").strip().lower()
-        lengths = set(headers.get_all("Content-Length", []))
-        if (coding and (lengths or coding != "chunked")) or len(lengths) > 1:
-            raise BadBodyError
-        self._chunked = bool(coding)
-        text = lengths.pop().strip() if lengths else "0"
-        if not (text.isascii() and text.isdigit()):
-            raise BadBodyError
-        self._left = int(text)
-        self._begun = False
-        self.is_ended = not self._chunked and self._left == 0
-        self.size: int | None = None if self._chunked else self._left
+    size: int | None
+    """Bytes in all, None where they come in chunks."""
+    is_ended: bool
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill at most ``buffer``; 0 at the end.
 
         Raises:
-            BadBodyError: it ended early.
+            BrokenBodyError: it ended early, or is not what it said.
         """
-        if self._chunked and not self._left and not self.is_ended:
-            self._next_chunk()
+        ...
+
+
+class MeasuredBody:
+    """A body whose length was told: read from the socket into the caller's buffer, past the protocol's parser.
+
+    Args:
+        wire: the connection.
+        size: bytes.
+        early: those that came with the head; at most ``size``.
+    """
+
+    def __init__(self, wire: Wire, size: int, early: bytes) -> None:
+        self._wire = wire
+        self._early = early
+        self._left = size
+        self.size: int | None = size
+        self.is_ended = size == 0
+
+    def readinto(self, buffer: memoryview, /) -> int:
         if self.is_ended:
             return 0
-        count = self._stream.readinto(buffer[: min(len(buffer), self._left)])
-        if not count:
-            raise BadBodyError
+        self._wire.let_send()
+        room = buffer[: min(len(buffer), self._left)]
+        if self._early:
+            count = min(len(room), len(self._early))
+            room[:count] = self._early[:count]
+            self._early = self._early[count:]
+        else:
+            count = self._wire.receive_into(room)
+            if not count:
+                raise BrokenBodyError("the body ended early")
         self._left -= count
-        if not self._left and not self._chunked:
-            self.is_ended = True
+        self.is_ended = not self._left
         return count
 
-    def read(self, limit: int) -> bytes | None:
-        """The whole body, or None when it has more than ``limit`` bytes."""
-        found = bytearray(limit + 1)
-        view = memoryview(found)
-        count = 0
-        while count <= limit and (more := self.readinto(view[count:])):
-            count += more
-        return bytes(view[:count]) if count <= limit else None
 
-    def drain(self, limit: int) -> None:
-        """Read and forget up to about ``limit`` bytes; ``is_ended`` tells whether that was all."""
-        buffer = memoryview(bytearray(min(limit, 64 * 1024)))
-        while limit > 0 and (count := self.readinto(buffer)):
-            limit -= count
+class ChunkedBody:
+    """A body in chunks, taken apart by the protocol's parser.
 
-    def _next_chunk(self) -> None:
-        if self._begun and self._stream.readline(_LINE).strip():
-            raise BadBodyError
-        self._begun = True
-        size = self._stream.readline(_LINE).partition(b";")[0].strip()
-        try:
-            self._left = int(size, 16) if size.isalnum() else -1
-        except ValueError:
-            self._left = -1
-        if self._left < 0:
-            raise BadBodyError
-        if self._left == 0:
-            while self._stream.readline(_LINE).strip():
-                pass  # trailers
-            self.is_ended = True
+    Args:
+        wire: the connection.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._waiting = memoryview(b"")
+        self.size: int | None = None
+        self.is_ended = False
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if not self._waiting and not self.is_ended:
+            self._wire.let_send()
+            found = self._wire.next_data()
+            self.is_ended = found is None
+            self._waiting = memoryview(found or b"")
+        count = min(len(buffer), len(self._waiting))
+        buffer[:count] = self._waiting[:count]
+        self._waiting = self._waiting[count:]
+        return count
+
+
+def read_whole(body: Body, limit: int) -> bytes | None:
+    """The whole body, or None when it has more than ``limit`` bytes."""
+    if body.size is not None and body.size > limit:
+        return None
+    found = bytearray()
+    buffer = memoryview(bytearray(64 * 1024))
+    while count := body.readinto(buffer):
+        found += buffer[:count]
+        if len(found) > limit:
+            return None
+    return bytes(found)
+
+
+def drain(body: Body, limit: int) -> None:
+    """Read and forget up to about ``limit`` bytes; ``body.is_ended`` tells whether that was all."""
+    buffer = memoryview(bytearray(min(limit, 64 * 1024)))
+    while limit > 0 and not body.is_ended and (count := body.readinto(buffer)):
+        limit -= count

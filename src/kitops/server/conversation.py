@@ -1,145 +1,153 @@
-"""One connection: requests in, replies out, over the standard library's HTTP/1.1 parser."""
+"""One connection: requests in, replies out, until the other side hangs up or the server stops."""
 
 from __future__ import annotations
 
+import errno
 import socket
-import ssl
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING
+import time
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Final
 
+from kitops.errors import KitError
 from kitops.server.answers import RefusedError, Reply
-from kitops.server.body import BadBodyError, RequestBody
-from kitops.server.endpoints import parse_call
+from kitops.server.body import BrokenBodyError, drain
+from kitops.server.call import parse_call
+from kitops.server.wire import BLOCK, BadRequestError, Request, Wire
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from typing import BinaryIO
 
     from kitops.server.listener import Listener
 
-_BLOCK = 256 * 1024
-_ALERT_SECONDS = 1.0
-_DRAINED = 1024 * 1024
-_LINGERED = 256 * 1024 * 1024
+HANDSHAKE_SECONDS: Final = 10.0
+_LINGER_SECONDS: Final = 2.0
+_DRAINED: Final = 1024 * 1024
+_LINGERED: Final = 256 * 1024 * 1024
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-class Conversation(BaseHTTPRequestHandler):
-    """Reads requests until the other side hangs up, or the server stops."""
+class Conversation:
+    """Talks with one client, in a thread of its own.
 
-    protocol_version = "HTTP/1.1"
-    server_version = "kitops"
-    sys_version = ""
-    disable_nagle_algorithm = True
-    timeout = 60  # seconds without a byte in either direction
-    server: Listener
-    is_idle = True
+    Args:
+        sock: the accepted connection; closed at the end.
+        listener: who accepted it.
+    """
 
-    def setup(self) -> None:
-        super().setup()
-        self.server.began(self)
-        if isinstance(self.connection, ssl.SSLSocket):
-            try:
-                self.connection.do_handshake()
-            except BaseException:
-                self.finish()  # which the base class calls only after a set-up that succeeded
-                _let_read(self.connection)
-                raise
+    def __init__(self, sock: socket.socket, listener: Listener) -> None:
+        self._sock = sock
+        self._listener = listener
+        self.idle_since: float | None = time.monotonic()
+        """When it began to wait for a request; None while it answers one."""
 
-    def finish(self) -> None:
-        self.server.ended(self)
-        super().finish()
-
-    def parse_request(self) -> bool:
-        self.is_idle = False
-        return super().parse_request()
-
-    def _converse(self) -> None:
-        status = 0
+    def run(self) -> None:
+        """Talk until it is over. A connection that broke, or was cut, is nothing to tell."""
         try:
-            body = RequestBody(self.rfile, self.headers)
-        except BadBodyError:
-            self._end_with(RefusedError(400, "UNSUPPORTED", "the request's framing is not valid"))
-            return
-        try:
-            reply = self._answer(body)
-            status = reply.status
-            self._send(reply, body)
-            body.drain(_LINGERED)  # closing on unread bytes would reset the connection before the reply was read
-        except BadBodyError:
-            self.close_connection = True  # it broke off in the middle: nobody is there to be answered
+            with suppress(OSError):
+                self._secure()
+                self._talk(Wire(self._sock))
         finally:
-            self.server.told(self.command, self.path, status)
-            self.is_idle = True
-            if self.server.is_stopping:
-                self.close_connection = True
+            _let_read(self._sock)
+            self._sock.close()
 
-    # the base class's names
-    do_GET = do_HEAD = do_DELETE = _converse  # noqa: N815
-    do_POST = do_PUT = do_PATCH = _converse  # noqa: N815
+    def cut(self) -> None:
+        """Break it off, from another thread: what it reads or writes ends at once."""
+        with suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
-    def _answer(self, body: RequestBody) -> Reply:
+    def _secure(self) -> None:
+        """TLS, where it is spoken. The handshake is ours, so that a slow one keeps nobody else waiting."""
+        context = self._listener.context
+        if context is not None:
+            secured = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+            self._sock = secured
+            secured.settimeout(HANDSHAKE_SECONDS)
+            secured.do_handshake()
+
+    def _talk(self, wire: Wire) -> None:
+        while not self._listener.is_stopping and wire.wait():
+            self.idle_since = None
+            try:
+                request = wire.read_request()
+                if request is None or not self._converse(wire, request):
+                    return
+            except BadRequestError as error:
+                reply = RefusedError(error.status, "UNSUPPORTED", f"not a valid request: {error}").reply()
+                wire.send_reply(reply, closes=True)
+                return
+            finally:
+                self.idle_since = time.monotonic()
+
+    def _converse(self, wire: Wire, request: Request) -> bool:
+        """Answer one request; whether another may follow."""
         try:
-            call = parse_call(self.command, self.path, self.headers, body)  # type: ignore[arg-type]
-            challenge = self.server.access.challenge(self.headers.get("Authorization"), call.scope)
-            if challenge is not None:
-                raise RefusedError(401, "UNAUTHORIZED", "who are you?", {"WWW-Authenticate": challenge})
-            return self.server.endpoints.answer(call)
+            reply = self._answer(request)
+        except BrokenBodyError:  # it broke off in the middle: nobody is there to be answered
+            self._listener.told(request.method, request.target, 0)
+            return False
+        self._listener.told(request.method, request.target, reply.status)  # before the client knows it
+        with suppress(BrokenBodyError):
+            return self._send(wire, request, reply)
+        return False
+
+    def _answer(self, request: Request) -> Reply:
+        try:
+            return self._listener.endpoints.answer(parse_call(request, self._listener.access))
         except RefusedError as refused:
             return refused.reply()
         except OSError as error:
-            return RefusedError(500, "UNKNOWN", f"the server cannot do that: {error.strerror}").reply()
+            return _explain(error).reply()
+        except KitError as error:
+            cause = error.__cause__
+            known = _explain(cause) if isinstance(cause, OSError) else RefusedError(500, "UNKNOWN", error.message)
+            return known.reply()
 
-    def _send(self, reply: Reply, body: RequestBody) -> None:
-        if not body.is_ended:
-            body.drain(_DRAINED)
-            self.close_connection = self.close_connection or not body.is_ended
-        length = reply.size if reply.path is not None else len(reply.body)
-        self.send_response(reply.status)
-        for key, value in reply.headers.items():
-            self.send_header(key, value)
-        if reply.status != 204:
-            self.send_header("Content-Length", str(length))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        if reply.path is None:
-            self.wfile.write(reply.body)
-        else:
-            self._send_file(reply, reply.path)
-
-    def _send_file(self, reply: Reply, path: Path) -> None:
-        buffer = memoryview(bytearray(min(_BLOCK, max(reply.size, 1))))
-        left = reply.size
-        with open(path, "rb", buffering=0) as file:
-            file.seek(reply.start)
-            while left:
-                count = file.readinto(buffer[: min(left, len(buffer))])
-                if not count:
-                    self.close_connection = True
-                    return
-                self.connection.sendall(buffer[:count])
-                left -= count
-
-    def _end_with(self, refused: RefusedError) -> None:
-        reply = refused.reply()
-        self.close_connection = True
-        self.send_response(reply.status)
-        self.send_header("Content-Length", str(len(reply.body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(reply.body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """The library is silent; ``RegistryServer(on_request=…)`` is told instead."""
+    def _send(self, wire: Wire, request: Request, reply: Reply) -> bool:
+        body = request.body
+        with reply.file or nullcontext():
+            if not wire.is_awaited and (body.size or 0) <= _DRAINED:
+                drain(body, _DRAINED)  # so that the connection can go on
+            closes = not (request.keeps_alive and body.is_ended) or self._listener.is_stopping
+            has_body = request.method != "HEAD"
+            unread = not (body.is_ended or wire.is_awaited)
+            wire.send_reply(reply, closes=closes, has_body=has_body)
+            if reply.file is not None and has_body and not _send_file(wire, reply.file, reply):
+                return False
+        if unread:
+            drain(body, _LINGERED)  # closing on unread bytes would reset the connection before the reply was read
+        return not closes
 
 
-def _let_read(connection: socket.socket) -> None:
-    """Give the other side the time to read TLS's alert: closing on what it sent already would reset the connection."""
+def _send_file(wire: Wire, file: BinaryIO, reply: Reply) -> bool:
+    buffer = wire.buffer
+    left = reply.size
+    file.seek(reply.start)
+    while left:
+        count = file.readinto(buffer[: min(left, BLOCK)])  # type: ignore[attr-defined]  # unbuffered: it has it
+        if not count:
+            return False
+        wire.send(buffer[:count])
+        left -= count
+    return True
+
+
+def _explain(error: OSError) -> RefusedError:
+    what = error.strerror or type(error).__name__
+    if error.errno in _FULL:
+        return RefusedError(507, "UNKNOWN", f"the server's disk is full: {what}")
+    return RefusedError(500, "UNKNOWN", f"the server cannot do that: {what}")
+
+
+def _let_read(sock: socket.socket) -> None:
+    """Give the other side time to read what was said last: closing on bytes that it sent already resets the connection.
+
+    For TLS too: an alert is lost otherwise.
+    """
     # the base class's methods: there is no TLS on it
     with suppress(OSError):
-        socket.socket.shutdown(connection, socket.SHUT_WR)
-        connection.settimeout(_ALERT_SECONDS)
-        while socket.socket.recv(connection, _BLOCK):
-            pass
+        socket.socket.shutdown(sock, socket.SHUT_WR)
+        deadline = time.monotonic() + _LINGER_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            sock.settimeout(left)
+            if not socket.socket.recv(sock, BLOCK):
+                return

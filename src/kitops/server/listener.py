@@ -1,4 +1,8 @@
-"""The listening socket, a thread a connection, and their end."""
+"""The listening socket, a thread a connection, and their end.
+
+There is room for so many connections. When it is full, the one that has been idle longest makes room; while none is
+idle, who comes next waits in the system's queue.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from http.server import ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.server.conversation import Conversation
 
@@ -19,23 +22,26 @@ if TYPE_CHECKING:
     from kitops.server.access import Access
     from kitops.server.endpoints import Endpoints
 
-_GRACE_SECONDS = 2.0
+MOST_CONNECTIONS: Final = 512
+_BACKLOG: Final = 512
+_MOST_PORT: Final = 65535
+_STEP: Final = 0.05
+_SPARE_DESCRIPTORS: Final = 64
 
 
-class OpenAccess:
-    """Everybody may do everything."""
+class Listener:
+    """Accepts connections and gives each a :class:`Conversation` in a thread.
 
-    def challenge(self, authorization: str | None, scope: str) -> str | None:  # noqa: ARG002
-        """Nothing has to be answered."""
-        return None
+    Args:
+        address: host and port.
+        endpoints: answer requests.
+        access: who may use them.
+        context: for TLS; None speaks plain HTTP.
+        told: method, target and status of every request.
 
-
-class Listener(ThreadingHTTPServer):
-    """Accepts connections and gives each a :class:`Conversation` in a thread."""
-
-    daemon_threads = False
-    block_on_close = True
-    request_queue_size = 128
+    Raises:
+        OSError, OverflowError: the address cannot be listened on.
+    """
 
     def __init__(
         self,
@@ -43,72 +49,104 @@ class Listener(ThreadingHTTPServer):
         endpoints: Endpoints,
         access: Access,
         context: ssl.SSLContext | None,
-        on_request: Callable[[str, str, int], None],
+        told: Callable[[str, str, int], None],
     ) -> None:
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
         self.endpoints = endpoints
         self.access = access
-        self.told = on_request
+        self.context = context
+        self.told = told
         self.is_stopping = False
-        self._context = context
-        self._conversations: set[Conversation] = set()
+        self._conversations: dict[Conversation, threading.Thread] = {}
         self._lock = threading.Lock()
-        super().__init__(address, Conversation)
+        self._most = _room()
+        if not 0 <= address[1] <= _MOST_PORT:
+            raise OverflowError(f"{address[1]} is not a port")
+        self._socket = socket.create_server(address, family=_family(address[0]), backlog=_BACKLOG)
+        self._socket.settimeout(0.5)
+        name = self._socket.getsockname()
+        self.host, self.port = str(name[0]), int(name[1])
+        self._acceptor = threading.Thread(target=self._accept, name="registry server", daemon=True)
+        self._acceptor.start()
 
-    def server_bind(self) -> None:
-        # without the base class's look-up of our own name, which may ask a name server
-        socket_server_bind(self)
+    def _accept(self) -> None:
+        while not self.is_stopping:
+            if not self._has_room():
+                time.sleep(_STEP)
+                continue
+            try:
+                sock, _ = self._socket.accept()
+            except TimeoutError:
+                continue
+            except OSError:  # no descriptor left, or the client was gone before it was accepted; or our end
+                time.sleep(_STEP)
+                continue
+            self._begin(sock)
 
-    def get_request(self) -> tuple[socket.socket, object]:
-        sock, address = super().get_request()
-        if self._context is None:
-            return sock, address
-        try:
-            # no I/O here: the handshake is the conversation's, so that a slow one keeps nobody waiting
-            return self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), address
-        except (OSError, ValueError) as error:
-            sock.close()
-            raise OSError(str(error)) from error
-
-    def began(self, conversation: Conversation) -> None:
-        """Know a conversation, to end it."""
-        with self._lock:
-            self._conversations.add(conversation)
-
-    def ended(self, conversation: Conversation) -> None:
-        """Forget it."""
-        with self._lock:
-            self._conversations.discard(conversation)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A connection that broke is nothing to tell; anything else is a defect and comes up as one."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
-
-    def end(self) -> None:
-        """Accept no more, let what is running finish for two seconds, then break it off; every thread is joined."""
+    def stop(self, grace_seconds: float) -> None:
+        """Accept no more, let what is running finish, then break it off; every thread is joined."""
         self.is_stopping = True
-        self.shutdown()
-        deadline = time.monotonic() + _GRACE_SECONDS
+        with suppress(OSError):  # wakes the acceptor; where it does not, its time-out does
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
+        self._socket.close()
+        deadline = time.monotonic() + grace_seconds
+        threads = list(self._running().values())
         while running := self._running():
             late = time.monotonic() > deadline
             for conversation in running:
-                if conversation.is_idle or late:
-                    with suppress(OSError):
-                        socket.socket.shutdown(conversation.connection, socket.SHUT_RDWR)
-            time.sleep(0.01)
-        self.server_close()
+                if late or conversation.idle_since is not None:
+                    conversation.cut()
+            time.sleep(_STEP / 5)
+        for thread in threads:
+            thread.join()
 
-    def _running(self) -> list[Conversation]:
+    def _begin(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # so that a client that vanished is noticed
+        conversation = Conversation(sock, self)
+        thread = threading.Thread(target=self._run, args=(conversation,), name="registry client", daemon=True)
         with self._lock:
-            return list(self._conversations)
+            self._conversations[conversation] = thread
+        try:
+            thread.start()
+        except RuntimeError:  # no thread left
+            self._forget(conversation)
+            sock.close()
+
+    def _run(self, conversation: Conversation) -> None:
+        try:
+            conversation.run()
+        finally:
+            self._forget(conversation)
+
+    def _forget(self, conversation: Conversation) -> None:
+        with self._lock:
+            self._conversations.pop(conversation, None)
+
+    def _running(self) -> dict[Conversation, threading.Thread]:
+        with self._lock:
+            return dict(self._conversations)
+
+    def _has_room(self) -> bool:
+        if len(self._conversations) < self._most:
+            return True
+        idle = [(since, each) for each in self._running() if (since := each.idle_since) is not None]
+        if idle:
+            min(idle, key=lambda pair: pair[0])[1].cut()
+        return False
 
 
-def socket_server_bind(listener: Listener) -> None:
-    """Bind as ``socketserver.TCPServer`` does, and name the server by its address."""
-    listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.socket.bind(listener.server_address)
-    listener.server_address = listener.socket.getsockname()
-    listener.server_name, listener.server_port = str(listener.server_address[0]), int(listener.server_address[1])
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _room() -> int:
+    """How many connections there is room for: each takes two descriptors."""
+    if sys.platform == "win32":
+        return MOST_CONNECTIONS
+    import resource  # noqa: PLC0415 - not on Windows
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(8, min(MOST_CONNECTIONS, (limit - _SPARE_DESCRIPTORS) // 2))

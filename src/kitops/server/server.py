@@ -1,24 +1,56 @@
-"""A registry in a thread."""
+"""A registry in threads of this process."""
 
 from __future__ import annotations
 
 import ssl
 import tempfile
 import threading
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kitops.errors import FileSystemError, InvalidValueError, NetworkError, printable
+from kitops.errors import FileSystemError, InvalidValueError, KitError, NetworkError, printable
+from kitops.server.access import Access, OpenAccess
+from kitops.server.directory import DirectoryShelf
 from kitops.server.endpoints import Endpoints
-from kitops.server.listener import Listener, OpenAccess
-from kitops.server.shelf import Shelf
+from kitops.server.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
-    from kitops.server.access import Access
+    from kitops.server.shelf import Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a registry is served.
+
+    Args:
+        host: the address to listen on.
+        port: 0 takes a free one.
+        access: who may use it; everybody by default.
+        tls_cert: PEM file with the server's certificate and its chain; None serves plain HTTP.
+        tls_key: PEM file with its key; None when it stands in ``tls_cert``.
+        tls_client_ca: PEM file with the authorities of the client certificates that are then demanded.
+        read_only: refuse every change.
+        has_referrers: offer the list of referrers, as 1.1 asks; an older registry does not.
+        grace_seconds: how long requests may go on after :meth:`RegistryServer.stop`.
+        tidy_seconds: how often the disk is tidied, and once at the start; never by default.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    access: Access = field(default_factory=OpenAccess)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    read_only: bool = False
+    has_referrers: bool = True
+    grace_seconds: float = 2.0
+    tidy_seconds: float | None = None
 
 
 def _ignore_request(method: str, target: str, status: int) -> None:
@@ -26,65 +58,67 @@ def _ignore_request(method: str, target: str, status: int) -> None:
 
 
 class RegistryServer:
-    """A registry over a directory, serving from construction to :meth:`stop`; a context manager.
+    """A registry, serving from construction to :meth:`stop`; a context manager.
 
     Args:
-        root: where content is kept; None is a temporary directory that ends with the server.
-        host: the address to listen on.
-        port: 0 takes a free one.
-        access: who may use it; None lets everybody.
-        tls_cert: PEM file with the server's certificate and its chain; None serves plain HTTP.
-        tls_key: PEM file with its key; None when it stands in ``tls_cert``.
-        tls_client_ca: PEM file with the authorities of the client certificates that are then demanded.
-        on_request: told method, target and status of every request, from the threads that answer them.
+        content: a directory, or another shelf; None is a temporary directory that ends with the server.
+        options: how.
+        on_request: told method, target and status of every request, from the threads that answer them. The status is
+            0 where the client broke off.
 
     Raises:
         NetworkError: the address cannot be listened on.
         InvalidValueError: the TLS files are not usable.
+        FileSystemError: the directory cannot be made.
+        StoreError: another process serves the directory.
     """
 
     def __init__(
         self,
-        root: Path | None = None,
+        content: Path | Shelf | None = None,
+        options: ServerOptions | None = None,
         *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        access: Access | None = None,
-        tls_cert: Path | None = None,
-        tls_key: Path | None = None,
-        tls_client_ca: Path | None = None,
         on_request: Callable[[str, str, int], None] = _ignore_request,
     ) -> None:
-        context = _server_context(tls_cert, tls_key, tls_client_ca) if tls_cert is not None else None
-        self._temporary = tempfile.TemporaryDirectory(prefix="kitops-registry-") if root is None else None
-        self.root = Path(self._temporary.name) if self._temporary is not None else Path(root or ".")
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            endpoints = Endpoints(Shelf(self.root))
-            self._listener = Listener((host, port), endpoints, access or OpenAccess(), context, on_request)
-        except (OSError, OverflowError) as error:
-            self._clean_up()
-            raise NetworkError(f"listening on {host}:{port}: {error}".lower(), permanent=True) from error
-        self._stopped = False
-        self._thread = threading.Thread(
-            target=self._listener.serve_forever, kwargs={"poll_interval": 0.05}, name="registry server", daemon=True
-        )
-        self._thread.start()
+        options = options or ServerOptions()
+        self._options = options
+        context = None if options.tls_cert is None else _server_context(options, options.tls_cert)
+        self._stopping = threading.Event()
+        with ExitStack() as stack:
+            self._shelf = _open_shelf(content, stack)
+            stack.callback(self._shelf.close)
+            if not options.read_only:
+                self._shelf.hold()
+            endpoints = Endpoints(self._shelf, read_only=options.read_only, has_referrers=options.has_referrers)
+            where = (options.host, options.port)
+            try:
+                self._listener = Listener(where, endpoints, options.access, context, on_request)
+            except (OSError, OverflowError) as error:
+                message = f"listening on {options.host}:{options.port}: {error}".lower()
+                raise NetworkError(message, permanent=True, hint="another `--port`, or 0 for a free one") from error
+            self._tidier = threading.Thread(target=self._tidy, name="registry tidy", daemon=True)
+            self._tidier.start()
+            self._closing = stack.pop_all()
+
+    @property
+    def root(self) -> Path:
+        """The directory that is served."""
+        return self._shelf.root
 
     @property
     def address(self) -> str:
         """``host:port``, as references have it."""
-        host = self._listener.server_name
-        return f"[{host}]:{self._listener.server_port}" if ":" in host else f"{host}:{self._listener.server_port}"
+        host, port = self._listener.host, self._listener.port
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def stop(self) -> None:
-        """Stop serving and join every thread; takes at most some seconds. May be called twice."""
-        if self._stopped:
+        """Stop serving: requests that run may finish within the grace. Every thread is joined. May be called twice."""
+        if self._stopping.is_set():
             return
-        self._stopped = True
-        self._listener.end()
-        self._thread.join()
-        self._clean_up()
+        self._stopping.set()
+        self._listener.stop(self._options.grace_seconds)
+        self._tidier.join()
+        self._closing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -94,18 +128,29 @@ class RegistryServer:
     ) -> None:
         self.stop()
 
-    def _clean_up(self) -> None:
-        if self._temporary is not None:
-            self._temporary.cleanup()
+    def _tidy(self) -> None:
+        seconds = self._options.tidy_seconds
+        while seconds is not None and not self._options.read_only:
+            with suppress(KitError, OSError):  # the next time may have more luck
+                self._shelf.tidy()
+            if self._stopping.wait(seconds):
+                return
 
 
-def _server_context(cert: Path, key: Path | None, client_ca: Path | None) -> ssl.SSLContext:
+def _open_shelf(content: Path | Shelf | None, stack: ExitStack) -> Shelf:
+    if content is None:
+        return DirectoryShelf(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kitops-registry-"))))
+    return DirectoryShelf(content, durable=True) if isinstance(content, Path) else content
+
+
+def _server_context(options: ServerOptions, cert: Path) -> ssl.SSLContext:
+    key = options.tls_key
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(cert, key)
-        if client_ca is not None:
-            context.load_verify_locations(client_ca)
+        if options.tls_client_ca is not None:
+            context.load_verify_locations(options.tls_client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except ssl.SSLError as error:
         raise InvalidValueError(f"TLS files {printable(cert)}, {printable(key or cert)} are not usable") from error

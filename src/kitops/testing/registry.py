@@ -22,7 +22,7 @@ from kitops.oci.reference import Reference
 from kitops.registry.auth import Scopes
 from kitops.registry.credentials import Credential, FixedCredential
 from kitops.registry.network import Network
-from kitops.server import BasicAccess, BearerAccess, RegistryServer
+from kitops.server import BasicAccess, BearerAccess, DirectoryShelf, OpenAccess, RegistryServer, ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +53,7 @@ class ThrowAwayRegistry:
         tls_cert: PEM file with a certificate; None serves plain HTTP.
         tls_key: PEM file with its key.
         tls_client_ca: PEM file with the authorities of client certificates, which are then demanded.
+        has_referrers: offer the list of referrers; an older registry does not.
     """
 
     def __init__(
@@ -64,14 +65,19 @@ class ThrowAwayRegistry:
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
         tls_client_ca: Path | None = None,
+        has_referrers: bool = True,
     ) -> None:
         self.asked: list[Asked] = []
-        self._server = RegistryServer(
-            root,
-            access=access or (BasicAccess(users) if users is not None else None),
+        options = ServerOptions(
+            access=access or (OpenAccess() if users is None else BasicAccess(users)),
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_client_ca=tls_client_ca,
+            has_referrers=has_referrers,
+        )
+        self._server = RegistryServer(
+            None if root is None else DirectoryShelf(root),
+            options,
             on_request=lambda method, target, status: self.asked.append(Asked(method, target, status)),
         )
         self.network = Network(plain_http=tls_cert is None)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cli_runs import KITFILE, Kit
 
-from kitops.server import BasicAccess, RegistryServer
+from kitops.server import BasicAccess, RegistryServer, ServerOptions
 
 DIGEST = r"sha256:[0-9a-f]{64}"
 
@@ -416,7 +416,7 @@ def test_diff_of_packings_modes_and_lengths(kit: Kit, project: Path, packed: str
 
 
 def test_login_and_logout(kit: Kit, packed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with RegistryServer(tmp_path / "registry", access=BasicAccess({"ada": "secret"})) as server:
+    with RegistryServer(tmp_path / "registry", ServerOptions(access=BasicAccess({"ada": "secret"}))) as server:
         registry = server.address
         refused = kit("push", "digits:v1", f"{registry}/x:1", "--plain-http")
         assert refused.code == 6

@@ -164,7 +164,7 @@ def test_the_signature_is_there_before_the_tag(place: Place, registry: ThrowAway
     go(place, signed, at(registry, "other/y:v9"), recursive=True)
     puts = writes(registry)
     assert puts[-1] == "/v2/other/y/manifests/v9"
-    assert len(puts) > 4
+    assert len(puts) >= 4  # three manifests and the tag, and a list of referrers where the registry keeps none
 
 
 def test_within_a_repository_only_the_tag_is_set(place: Place, registry: ThrowAwayRegistry, signed: Reference) -> None:
