@@ -171,7 +171,7 @@ def _tell_referrers(place: Place, repository: Repository, ref: Reference, desc: 
         return
     if found:
         kinds = ", ".join(sorted({one.artifact_type or one.media_type for one in found}))
-        text = f"{len(found)} manifests that refer to {ref} stay ({kinds}); --referrers deletes them too"
+        text = f"what refers to {ref} stays ({len(found)}: {kinds}); --referrers deletes it too"
         place.run.observer(Message("warning", text))
 
 

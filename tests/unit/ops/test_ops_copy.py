@@ -22,6 +22,7 @@ from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
 from kitops.ops.copy import copy, copy_all
+from kitops.ops.ends import Origin, Root
 from kitops.ops.list import list_, list_catalog, parse_host
 from kitops.ops.list_filter import ListFilter
 from kitops.ops.load import load
@@ -29,7 +30,7 @@ from kitops.ops.location import Location
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.push import push
-from kitops.ops.referrers import referrers
+from kitops.ops.referrers import collect_referrers, referrers
 from kitops.ops.remove import remove, remove_all, remove_remote
 from kitops.ops.save import SaveOptions, save
 from kitops.ops.tag import tag_remote
@@ -236,20 +237,18 @@ def test_a_whole_repository(place: Place, registry: ThrowAwayRegistry, signed: R
             copy_all(place, Location.parse(source), Location.parse(destination))
 
 
-def test_what_a_list_shows_wrongly_is_left_out(
-    place: Place, registry: ThrowAwayRegistry, signed: Reference, events: list[Event]
-) -> None:
-    with place.registry(signed) as repository:
-        subject = repository.resolve("v1")
-        stranger = put_artifact(repository, b"refers to nothing")
-        gone = Descriptor(mediatype.MANIFEST, Digest.of(b"gone"), 4)
-        repository.tag(put_index(repository, stranger, gone), f"sha256-{subject.digest.encoded}")
-    done = go(place, signed, at(registry, "other/y"), recursive=True)
-    assert done.referrers == ()
+def test_what_a_list_shows_wrongly_is_left_out(place: Place, tmp_path: Path, events: list[Event]) -> None:
+    layout = open_directory(str(tmp_path / "layout"), Run(), create=True)
+    subject = put_artifact(layout, b"weights")
+    stranger, gone = put_artifact(layout, b"refers to nothing"), Descriptor(mediatype.MANIFEST, Digest.of(b"x"), 4)
+    old = put_bytes(layout, b"{}", "application/vnd.oci.artifact.manifest.v1+json")
+    origin = Origin(layout, lambda digest: [stranger, gone, old], lambda _: Root(subject, "v1"), list)
+    assert collect_referrers(origin, subject, place.run) == ()
     warnings = told(events, "warning")
-    assert len(warnings) == 2
+    assert len(warnings) == 3
     assert "is none: left out" in warnings[0]
-    assert "is not there" in warnings[1] or "not found" in warnings[1]
+    assert "has no blobs/" in warnings[1]
+    assert "neither manifest nor index" in warnings[2]
 
 
 def test_a_damaged_layout_is_not_copied(place: Place, registry: ThrowAwayRegistry, tmp_path: Path) -> None:
@@ -355,6 +354,23 @@ def test_a_tag_that_a_load_moves_is_told(place: Place, tmp_path: Path, events: l
     load(place, str(tmp_path / "layout"))
     load(place, str(tmp_path / "layout"))
     assert told(events, "warning") == [f"team/x:v1 was {one.digest} before"]
+
+
+@pytest.mark.parametrize(("name", "tag"), [("v7", "v7"), ("team/x:v8", "v8"), ("no tag at all!", "latest")])
+def test_names_of_layouts_become_tags(
+    place: Place, registry: ThrowAwayRegistry, tmp_path: Path, name: str, tag: str
+) -> None:
+    layout = open_directory(str(tmp_path / "layout"), Run(), create=True)
+    layout.tag(put_artifact(layout, b"1"), name)
+    assert go(place, f"oci:{tmp_path / 'layout'}", at(registry, "y")).names == (str(at(registry, f"y:{tag}")),)
+
+
+def test_a_copy_comes_from_one_artifact(place: Place, registry: ThrowAwayRegistry, tmp_path: Path) -> None:
+    for source, text in [(f"{registry.address}/x:a,b", "not from"), ("store:", "not from nothing")]:
+        with pytest.raises(InvalidValueError, match=text):
+            go(place, source, f"oci:{tmp_path / 'layout'}")
+    with pytest.raises(NotFoundError, match="nothing has a tag"):
+        copy_all(place, Location.parse("store:team/x"), Location.parse(f"oci:{tmp_path / 'layout'}"))
 
 
 def test_what_cannot_be_loaded(place: Place, tmp_path: Path) -> None:
