@@ -21,7 +21,8 @@ from kitops.oci.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-_DRIVE = re.compile(r"[A-Za-z]:[\\/]", re.ASCII)
+DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]", re.ASCII)
+"""How an absolute path of Windows begins."""
 _NOWHERE: Final[Mapping[str, tuple[int, int]]] = {}
 
 
@@ -112,7 +113,7 @@ def _doubles(kitfile: Kitfile) -> list[tuple[str, str, str]]:
 
 
 def _path_problem(path: str) -> tuple[str, str | None] | None:
-    if path.startswith(("/", "\\\\")) or _DRIVE.match(path):
+    if path.startswith(("/", "\\\\")) or DRIVE.match(path):
         return f"{_show(path)} is an absolute path", "write it relative to the Kitfile's directory"
     if "\\" in path:
         return f"{_show(path)} holds a backslash", f"write {_show(path.replace(chr(92), '/'))}"

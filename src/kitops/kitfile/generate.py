@@ -9,9 +9,10 @@ instead of one ``.``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from kitops.errors import FileSystemError
+from kitops.kitfile.check import DRIVE
 from kitops.kitfile.classify import (
     LEFT_OUT,
     FileKind,
@@ -23,12 +24,25 @@ from kitops.kitfile.classify import (
     model_name,
 )
 from kitops.kitfile.licence import recognise
-from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, McpServer, Model, Package, Part, Prompt, model_reference
+from kitops.kitfile.schema import (
+    Code,
+    Dataset,
+    Docs,
+    Kitfile,
+    McpServer,
+    Model,
+    Package,
+    Part,
+    Prompt,
+    model_reference,
+    paths,
+)
 from kitops.kitfile.skill import FrontMatter, parse_front_matter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+_Entry = TypeVar("_Entry", Model, Part, Code, Dataset, Docs, Prompt, McpServer)
 HEAD: Final = 256 << 10
 """Bytes that are read at most of a licence or a SKILL.md."""
 _MANY: Final = 5  # unknown files or directories that still get entries of their own
@@ -72,7 +86,7 @@ def generate(
         return Kitfile(package=_fill(package, front), prompts=(prompt,))
     draft = _Draft(read)
     draft.take_directory(root, depth)
-    return draft.finish(root, package)
+    return _without_drives(draft.finish(root, package))
 
 
 @dataclass(slots=True)
@@ -251,6 +265,26 @@ def _model(files: list[Listed], weights: list[Listed], metadata: list[Listed]) -
 def _as_path(path: str) -> str:
     """A file called like a reference (``tiny:v1.gguf``) is told from one by the ``./`` before it."""
     return path if model_reference(Model(path=path)) is None else f"./{path}"
+
+
+def _without_drives(kitfile: Kitfile) -> Kitfile:
+    """What lies in a directory called like a drive of Windows (``a:``) is told from that by a ``./``, too."""
+    if not any(DRIVE.match(path) for _, path in paths(kitfile)):
+        return kitfile
+
+    def mend(entry: _Entry) -> _Entry:
+        return replace(entry, path=f"./{entry.path}") if DRIVE.match(entry.path) else entry
+
+    model = kitfile.model and replace(mend(kitfile.model), parts=tuple(map(mend, kitfile.model.parts)))
+    return replace(
+        kitfile,
+        model=model,
+        code=tuple(map(mend, kitfile.code)),
+        datasets=tuple(map(mend, kitfile.datasets)),
+        docs=tuple(map(mend, kitfile.docs)),
+        prompts=tuple(map(mend, kitfile.prompts)),
+        mcp_servers=tuple(map(mend, kitfile.mcp_servers)),
+    )
 
 
 def _servers(files: list[Listed]) -> tuple[McpServer, ...]:

@@ -12,7 +12,7 @@ from kitops.kitfile.dump import dump
 from kitops.kitfile.generate import Listed, generate
 from kitops.kitfile.listing import list_directory
 from kitops.kitfile.parse import parse
-from kitops.kitfile.schema import Code, Dataset, Docs, Model, Package
+from kitops.kitfile.schema import Code, Dataset, Docs, Model, Package, paths
 
 TESTS = Path(__file__).parents[2]
 CASES = yaml.safe_load((TESTS / "cases" / "kitfile-init.yaml").read_text())
@@ -132,3 +132,15 @@ def test_names_that_are_not_text(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")).touch()
     with pytest.raises(PackError, match=r"the name caf\\xe9 is not UTF-8"):
         list_directory(tmp_path)
+
+
+def test_directories_called_like_drives_are_no_absolute_paths():
+    listing = [
+        Listed("a:/x.py", 1),
+        Listed("b:/w.gguf", 9),
+        Listed("b:/c.json", 1),
+        Listed("d:x.csv", 1),
+    ]
+    kitfile = generate(listing, read=lambda _path, _size: b"", depth=-1)
+    assert parse(dump(kitfile)) == kitfile
+    assert {path for _, path in paths(kitfile)} == {"./a:/x.py", "./b:/w.gguf", "./b:/c.json", "d:x.csv"}
