@@ -514,7 +514,7 @@ def test_removing_a_subject_tells_its_referrers(
 ) -> None:
     assert len(remove_remote(place, [signed], force=True).deleted) == 1
     (warning,) = told(events, "warning")
-    assert warning.startswith(f"1 manifests that refer to {signed} stay ({SIGNATURE})")
+    assert warning.startswith(f"what refers to {signed} stays (1: {SIGNATURE})")
 
 
 def test_removing_a_subject_with_its_referrers(place: Place, registry: ThrowAwayRegistry, signed: Reference) -> None:
