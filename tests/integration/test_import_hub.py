@@ -21,12 +21,13 @@ from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, InvalidValueError, KitError, NetworkError, PackError, SourceError
 from kitops.importers.location import parse_location
 from kitops.oci.reference import Reference
-from kitops.ops.import_ import Imported, ImportOptions, import_
+from kitops.ops.import_ import Imported, ImportOptions, import_, import_to
 from kitops.ops.place import Place
 from kitops.ops.referrers import referrers
 from kitops.ops.sources import SourceOptions, open_source
 from kitops.ops.unpack import unpack
-from unit.ops.ops_places import open_test_place
+from kitops.testing import ThrowAwayRegistry
+from unit.ops.ops_places import open_network_place, open_test_place
 
 MIB = 1024 * 1024
 CARD = b"---\nlicense: mit\nlibrary_name: transformers\n---\n# Tiny\n"
@@ -316,3 +317,39 @@ def test_the_command_prints_predicate_and_kitfile(hub: Hub, tmp_path: Path) -> N
     output, complaint = process.communicate(timeout=60)
     assert process.returncode == 0, complaint
     assert "parameterCount: 40000" in output
+
+
+def test_from_hub_to_registry_nothing_large_lands_here(hub: Hub, tmp_path: Path) -> None:
+    content = os.urandom(8 * MIB)
+    repo = model_repo("Org/Big", {"model.bin": content, "config.json": b"{}", "README.md": CARD})
+    hub.add(repo)
+    place = open_network_place(tmp_path / "home")
+    with ThrowAwayRegistry() as registry:
+        target = Reference.parse(f"{registry.address}/team/big:v1")
+        reach = SourceOptions(endpoint=hub.endpoint)
+        with open_source(place, parse_location("Org/Big"), reach) as tree:
+            first = import_to(place, tree, [target])
+            sent = hub.sent
+            again = import_to(place, tree, [target])
+        assert first.fetched_size >= len(content)
+        assert again.desc == first.desc
+        assert hub.sent - sent < 1024
+        assert sum(path.stat().st_size for path in (tmp_path / "home").rglob("*") if path.is_file()) < MIB
+        assert place.store.refs.list() == []
+        (said,) = referrers(place, target, remote=True)
+        assert said.subject == first.desc.digest
+        unpack(open_network_place(tmp_path / "other"), target, tmp_path / "out")
+    assert (tmp_path / "out/model.bin").read_bytes() == content
+
+
+def test_a_cut_connection_on_the_way_to_the_registry(hub: Hub, tmp_path: Path) -> None:
+    content = os.urandom(8 * MIB)
+    hub.add(model_repo("Org/Big", {"model.bin": content}))
+    hub.cut_after, hub.cuts = 3 * MIB, 1
+    place = open_network_place(tmp_path / "home")
+    with ThrowAwayRegistry() as registry:
+        target = Reference.parse(f"{registry.address}/team/big:v1")
+        with open_source(place, parse_location("Org/Big"), SourceOptions(endpoint=hub.endpoint)) as tree:
+            import_to(place, tree, [target])
+        unpack(open_network_place(tmp_path / "other"), target, tmp_path / "out")
+    assert (tmp_path / "out/model.bin").read_bytes() == content

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kitops.store.lease import Lease
 
 IN_TOTO: Final = "application/vnd.in-toto+json"
-PREDICATE_TYPE: Final = "in-toto.io/predicate-type"
+SAYS: Final = "in-toto.io/predicate-type"
 """Annotation of a layer that is an in-toto statement, as BuildKit's attestations have it."""
 _EMPTY: Final = b"{}"
 
@@ -32,7 +32,7 @@ def attach_statement(
         place: where.
         subject: the ModelKit's manifest.
         statement: about it; its ``predicateType`` is noted.
-        references: the repositories that hold the ModelKit.
+        references: the repositories that hold the ModelKit; none: it is only put, for a copy.
         lease: holds everything until it is kept.
 
     Returns:
@@ -41,13 +41,13 @@ def attach_statement(
     predicate = str(statement["predicateType"])
     blobs = place.store.blobs
     layer = blobs.put_bytes(gojson.dumps(dict(statement)), IN_TOTO, lease)
-    layer = Descriptor(layer.media_type, layer.digest, layer.size, {PREDICATE_TYPE: predicate})
+    layer = Descriptor(layer.media_type, layer.digest, layer.size, {SAYS: predicate})
     config = blobs.put_bytes(_EMPTY, mediatype.EMPTY, lease)
     manifest = Manifest.build(
         config=config,
         layers=[layer],
         artifact_type=IN_TOTO,
-        annotations={PREDICATE_TYPE: predicate},
+        annotations={SAYS: predicate},
         subject=Descriptor(subject.media_type, subject.digest, subject.size),
     )
     desc = blobs.put_bytes(manifest.raw, manifest.media_type, lease)
@@ -59,4 +59,4 @@ def attach_statement(
 def has_statement(place: Place, subject: Descriptor, predicate_type: str) -> bool:
     """Whether something in the store says this kind of thing of ``subject`` already."""
     found = find_referrers(place.store, subject.digest, IN_TOTO)
-    return any(desc.annotations.get(PREDICATE_TYPE) == predicate_type for desc in found)
+    return any(desc.annotations.get(SAYS) == predicate_type for desc in found)

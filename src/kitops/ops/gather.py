@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from kitops.content.protocols import Run
     from kitops.formats.plan import PlannedLayer
     from kitops.importers.tree import RemoteFile, Tree
+    from kitops.oci.digest import Digest
+    from kitops.ops.through import Opener
     from kitops.store import Store
     from kitops.store.lease import Lease
 
@@ -57,10 +59,13 @@ class Gathering:
         tree: has the files.
         lease: holds the blobs.
         run: whom to tell, what to watch, how many files at a time.
+        through: leave raw layers whose digest the source tells where they are: they go to a registry from there.
     """
 
-    def __init__(self, store: Store, tree: Tree, lease: Lease, run: Run) -> None:
+    def __init__(self, store: Store, tree: Tree, lease: Lease, run: Run, *, through: bool = False) -> None:
         self.fetched_size = 0
+        self.openers: dict[Digest, Opener] = {}
+        self._through = through
         self._store = store
         self._tree = tree
         self._lease = lease
@@ -96,11 +101,18 @@ class Gathering:
         found = self._digests.get(file.path) or (file.digest.encoded if file.digest else "")
         return {key: value for key, value in (("sha256", found), ("gitBlob", file.git_blob)) if value}
 
+    @property
+    def _is_on_disk(self) -> bool:
+        return isinstance(self._tree, OnDisk)
+
     # --- what is here already
 
     def _known(self, planned: PlannedLayer, files: Sequence[RemoteFile]) -> PackedLayer | None:
         """The layer, if the store has it."""
         record = self._record_of(planned, files)
+        if self._through and planned.form is Format.RAW and files[0].digest is not None and not self._is_on_disk:
+            self.openers[files[0].digest] = partial(self._tree.open, files[0])
+            return _packed(planned, files, LayerRecord(files[0].digest, files[0].size, files[0].digest))
         if record is None or not self._store.blobs.hold(record.digest, record.size, self._lease):
             return None
         return _packed(planned, files, record)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.copy import copy
 from kitops.content.events import Message
 from kitops.errors import InvalidValueError, PackError
 from kitops.formats.build import build_modelkit
@@ -22,12 +23,14 @@ from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import NAMES, parse
 from kitops.layers.codec import Codec
 from kitops.layers.write import Format
-from kitops.oci.reference import Reference
-from kitops.ops.attach import attach_statement, has_statement
+from kitops.oci.reference import UNNAMED, Reference
+from kitops.ops.attach import IN_TOTO, SAYS, attach_statement, has_statement
 from kitops.ops.describe_tree import describe_tree
 from kitops.ops.gather import Gathering, Work
 from kitops.ops.init import InitOptions, init
-from kitops.ops.pack import PackOptions, keep, pack
+from kitops.ops.locate import check_remote
+from kitops.ops.pack import PackOptions, keep, pack, put_built
+from kitops.ops.through import ThroughSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -104,38 +107,88 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
         FileSystemError: the disk is full.
     """
     options = options or ImportOptions()
+    ready = _prepare(place, tree, options)
+    references = options.references or (default_reference(tree.origin),)
+    with place.store.lease("import") as lease:
+        gathering = Gathering(place.store, tree, lease, place.run)
+        layers = gathering.make_layers(ready.parts)
+        desc = keep(place, build_modelkit(ready.kitfile, layers, {}), references, lease)
+        predicate = ready.tell(gathering)
+        if gathering.fetched_size or not has_statement(place, desc, PREDICATE_TYPE):
+            statement = build_statement(predicate, references[0].locator, desc.digest)
+            attach_statement(place, desc, statement, references, lease)
+    size = sum(layer.record.size for layer in layers)
+    return Imported(desc, references, ready.kitfile, tree.origin, predicate, size, gathering.fetched_size)
+
+
+def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: ImportOptions | None = None) -> Imported:
+    """Import ``tree`` straight into a registry: its large files go through memory, and are not kept here.
+
+    Args:
+        place: where the small files are kept meanwhile.
+        tree: the source.
+        targets: references of registries.
+        options: as of :func:`import_`; its references are not used.
+
+    Raises:
+        KitError: as :func:`import_`, and whatever the registry answers.
+    """
+    options = options or ImportOptions()
+    for target in targets:
+        check_remote(target)
+    ready = _prepare(place, tree, options)
+    moved = 0
+    with place.store.lease("import") as lease:
+        gathering = Gathering(place.store, tree, lease, place.run, through=True)
+        layers = gathering.make_layers(ready.parts)
+        built = build_modelkit(ready.kitfile, layers, {})
+        desc = put_built(place, built, lease)
+        predicate = ready.tell(gathering)
+        statement = build_statement(predicate, targets[0].locator, desc.digest)
+        said = attach_statement(place, desc, statement, (), lease)
+        source = ThroughSource(place.store.repository(UNNAMED, lease), gathering.openers)
+        for target in targets:
+            with place.registry(target) as sink:
+                moved += copy(source, sink, desc, place.run, verb="import").moved_size
+                if target.tag is not None:
+                    sink.tag(desc, target.tag)
+                if not any(one.annotations.get(SAYS) == PREDICATE_TYPE for one in sink.referrers(desc.digest, IN_TOTO)):
+                    copy(source, sink, said, place.run, verb="import")
+                    sink.keep(said)
+    size = sum(layer.record.size for layer in layers)
+    return Imported(desc, tuple(targets), ready.kitfile, tree.origin, predicate, size, gathering.fetched_size + moved)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """An import before anything is fetched."""
+
+    origin: Origin
+    kitfile: Kitfile
+    parts: list[Work]
+    options: ImportOptions
+    started: str
+
+    def tell(self, gathering: Gathering) -> dict[str, Json]:
+        """The provenance of what came."""
+        files = [file for _, found in self.parts for file in found]
+        done = Import(
+            origin=self.origin,
+            files=[ImportedFile(file.path, file.size, gathering.digests_of(file)) for file in files],
+            version=self.options.version,
+            parameters=_parameters(self.options),
+            started=self.started,
+            finished=_now(),
+        )
+        return build_predicate(done)
+
+
+def _prepare(place: Place, tree: Tree, options: ImportOptions) -> _Ready:
     started = _now()
     check_paths(tree.files, tree.origin)
     wanted = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer)
     kitfile = _choose_kitfile(place, tree, wanted, options)
-    parts = _match(kitfile, wanted, tree.origin)
-    references = options.references or (default_reference(tree.origin),)
-    with place.store.lease("import") as lease:
-        gathering = Gathering(place.store, tree, lease, place.run)
-        layers = gathering.make_layers(parts)
-        desc = keep(place, build_modelkit(kitfile, layers, {}), references, lease)
-        files = [file for _, found in parts for file in found]
-        done = Import(
-            origin=tree.origin,
-            files=[ImportedFile(file.path, file.size, gathering.digests_of(file)) for file in files],
-            version=options.version,
-            parameters=_parameters(options),
-            started=started,
-            finished=_now(),
-        )
-        predicate = build_predicate(done)
-        if gathering.fetched_size or not has_statement(place, desc, PREDICATE_TYPE):
-            statement = build_statement(predicate, references[0].locator, desc.digest)
-            attach_statement(place, desc, statement, references, lease)
-    return Imported(
-        desc,
-        references,
-        kitfile,
-        tree.origin,
-        predicate,
-        size=sum(layer.record.size for layer in layers),
-        fetched_size=gathering.fetched_size,
-    )
+    return _Ready(tree.origin, kitfile, _match(kitfile, wanted, tree.origin), options, started)
 
 
 def import_directory(place: Place, path: Path, options: ImportOptions | None = None) -> Imported:

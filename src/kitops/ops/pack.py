@@ -337,13 +337,21 @@ def keep(place: Place, built: Built, references: Sequence[Reference], lease: Lea
     Raises:
         FileSystemError: the store cannot be written.
     """
-    store, manifest = place.store, built.manifest
-    desc = manifest.descriptor
-    store.blobs.put_bytes(built.config, manifest.config.media_type, lease)
-    store.blobs.put_bytes(manifest.raw, manifest.media_type, lease)
-    details = details_of(understand(desc, manifest, built.config))
+    store = place.store
+    desc = put_built(place, built, lease)
+    details = details_of(understand(desc, built.manifest, built.config))
     if not references:
         store.refs.add_root(UNNAMED, desc, details, lease)
     for ref in references:
         store.refs.tag(ref, desc, details, lease)
     return desc
+
+
+def put_built(place: Place, built: Built, lease: Lease) -> Descriptor:
+    """Put config and manifest; ``lease`` holds them.
+
+    Raises:
+        FileSystemError: the store cannot be written.
+    """
+    place.store.blobs.put_bytes(built.config, built.manifest.config.media_type, lease)
+    return place.store.blobs.put_bytes(built.manifest.raw, built.manifest.media_type, lease)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ("kit import org/model", "a model of Hugging Face, as org/model:latest"),
         ("kit import datasets/org/data --ref v1.0 -t registry.example.com/team/data:v1", "a dataset, at a tag"),
         ("kit import https://git.example.com/team/model.git --ref main", "any git repository, with git-lfs"),
+        ("kit import org/model --to registry.example.com/team/model:v1", "from hub to registry, not through this disk"),
         ("kit import org/model --prefer safetensors --exclude '*.onnx'", "one format of the weights"),
     ],
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @option("--ref", "revision", default="", metavar="REVISION", help="Branch, tag or commit; main without it.")
 @option("--token", help="Access token of the source; it is better kept in HF_TOKEN or the source's own login.")
 @option("-t", "--tag", "tags", multiple=True, metavar="REF", help="What it is called; org/repo:latest without it.")
+@option("--to", "targets", multiple=True, metavar="REF", help="Straight into a registry; nothing large is kept here.")
 @option("-f", "--file", "kitfile", metavar="FILE", type=click.Path(), help="Use this Kitfile; - reads it from stdin.")
 @option("--include", multiple=True, metavar="GLOB", help="Only files that match; can be repeated.")
 @option("--exclude", multiple=True, metavar="GLOB", help="No files that match; can be repeated.")
@@ -58,7 +60,7 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
     from kitops import __version__
     from kitops.importers.location import parse_location
     from kitops.oci.reference import Reference
-    from kitops.ops.import_ import ImportOptions, import_, import_directory
+    from kitops.ops.import_ import ImportOptions, import_, import_directory, import_to
     from kitops.ops.sources import SourceOptions, open_source
 
     quiet_mlflow()
@@ -73,6 +75,9 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
         edit=_edit if given["edit"] or _offers_edit() else None,
         version=__version__,
     )
+    targets = [ref for target in given["targets"] for ref in Reference.parse_tags(target)]
+    if targets and (options.references or location.kind == "directory"):
+        raise click.UsageError("--to takes neither --tag nor a directory: `kit pack --push` pushes one")
     reach = SourceOptions(
         revision=given["revision"],
         token=given["token"],
@@ -84,11 +89,12 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
             imported = import_directory(place, Path(location.where).expanduser(), options)
         else:
             with open_source(place, location, reach) as tree:
-                imported = import_(place, tree, options)
+                imported = import_to(place, tree, targets, options) if targets else import_(place, tree, options)
     if given["attestation_output"]:
         _write(given["attestation_output"], json.dumps(imported.predicate, indent=2) + "\n")
     if given["attestation_output"] != "-":  # which has stdout for itself
-        session.result(f"Model saved: {imported.desc.digest}", _to_json(imported))
+        done = "Pushed" if targets else "Model saved:"
+        session.result(f"{done} {imported.desc.digest}", _to_json(imported))
 
 
 def _offers_edit() -> bool:
