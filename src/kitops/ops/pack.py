@@ -268,7 +268,9 @@ def _pack_layers(place: Place, jobs: Sequence[_Job], lease: Lease, *, cache: boo
         _Work(place.store, job, lease, use_cache=cache, overlap=job.size > total * OVERLAP_SHARE)
         for job in sorted(jobs, key=lambda job: -job.size)
     ]
-    by_item = {one.job.item: done for one in work if (done := one.find(place.run)) is not None}
+    records = [(one, record) for one in work if (record := one.recall()) is not None]
+    lease.add(*(record.digest for _, record in records))  # written once, not once a layer
+    by_item = {one.job.item: done for one, record in records if (done := one.find(record, place.run)) is not None}
     rest = [one.make for one in work if one.job.item not in by_item]
     by_item |= {done.item: done for done in run_all(rest, place.run, workers=os.cpu_count() or 1)}
     return [by_item[job.item] for job in jobs]
@@ -284,12 +286,15 @@ class _Work:
     use_cache: bool
     overlap: bool
 
-    def find(self, run: Run) -> _Done | None:
-        """The layer, if its files are known and the store has it."""
+    def recall(self) -> LayerRecord | None:
+        """What these files gave before, if that is known."""
+        return self.store.digest_cache.get(self._stamp) if self.use_cache else None
+
+    def find(self, record: LayerRecord, run: Run) -> _Done | None:
+        """The layer that they gave, if the store still has it."""
         run.cancel.check()
         job = self.job
-        record = self.store.digest_cache.get(self._stamp) if self.use_cache else None
-        if record is None or not self.store.blobs.hold(record.digest, record.size, self.lease):
+        if not self.store.blobs.hold(record.digest, record.size, self.lease):
             return None
         run.observer(Started(job.item, job.label, job.size))
         run.observer(Finished(job.item, "cached"))
