@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 from kitops.errors import InvalidValueError
 from kitops.formats import modelpack
 from kitops.formats.config import Config
-from kitops.formats.layertypes import JOZU_CONFIG, KITOPS_CONFIG, MODELPACK_CONFIGS, LayerType
+from kitops.formats.docker import read_docker
+from kitops.formats.image import read_image
+from kitops.formats.layertypes import LayerType
+from kitops.formats.ollama import read_ollama
 from kitops.formats.parts import Kind, Part, list_parts
+from kitops.formats.plain import read_artifact
+from kitops.formats.shape import Shape, shape_of
 from kitops.oci import mediatype
 from kitops.oci.annotations import FILE_PATH, KITFILE, LAYER_SUBTYPE
 from kitops.oci.manifest import Manifest
@@ -38,6 +43,7 @@ class KitLayer:
         part: the part of the Kitfile that it belongs to; None where no part fits.
         base: the directory that a tar layer's names are relative to: the context, but in kits of 2024 the directory
             of the path.
+        within: the only directory of a tar layer that belongs to the kit, names relative to it; "" for all of it.
     """
 
     desc: Descriptor
@@ -47,6 +53,7 @@ class KitLayer:
     path: str
     part: Part | None
     base: str = ""
+    within: str = ""
 
     @property
     def label(self) -> str:
@@ -56,13 +63,27 @@ class KitLayer:
 
 @dataclass(frozen=True, slots=True)
 class ModelKit:
-    """A manifest that was understood."""
+    """A manifest that was understood.
+
+    Args:
+        desc: of the manifest.
+        manifest: itself.
+        kitfile: its own, or what was made from what is known.
+        layers: those that hold files.
+        shape: its format.
+        is_authored: whether somebody wrote the Kitfile; else it was made here.
+    """
 
     desc: Descriptor
     manifest: Manifest
     kitfile: Kitfile
     layers: tuple[KitLayer, ...]
-    is_modelpack: bool
+    shape: Shape = Shape.MODELKIT
+    is_authored: bool = True
+
+    @property
+    def is_modelpack(self) -> bool:
+        return self.shape is Shape.MODELPACK
 
     @property
     def size(self) -> int:
@@ -76,8 +97,9 @@ class ModelKit:
 
 
 def is_model_artifact(manifest: Manifest) -> bool:
-    """Whether ``manifest`` is a ModelKit or ModelPack artifact, of any age."""
-    return manifest.config.media_type in (KITOPS_CONFIG, JOZU_CONFIG, *MODELPACK_CONFIGS)
+    """Whether ``manifest`` can be read as a ModelKit, and does not only belong to another one, as a signature does."""
+    shape = shape_of(manifest)
+    return shape is not None and (manifest.subject is None or shape in (Shape.MODELKIT, Shape.MODELPACK))
 
 
 def read_modelkit(source: Source, desc: Descriptor) -> ModelKit:
@@ -90,10 +112,19 @@ def read_modelkit(source: Source, desc: Descriptor) -> ModelKit:
     if desc.media_type in mediatype.INDEXES:
         raise InvalidValueError(f"{desc.digest} is an index of several artifacts, not a ModelKit")
     manifest = Manifest.parse(source.fetch(desc), f"manifest {desc.digest}")
-    if not is_model_artifact(manifest):
+    shape = shape_of(manifest)
+    if shape is None:
         found = manifest.artifact_type or manifest.config.media_type
-        raise InvalidValueError(f"{desc.digest} is not a ModelKit: it is {found!r}")
-    return understand(desc, manifest, source.fetch(manifest.config))
+        raise InvalidValueError(
+            f"{desc.digest} is not a ModelKit: it is {found!r}, and no layer says what its file is called",
+            hint="`kit copy`, `kit pull` and `kit push` move artifacts of any type",
+        )
+    return understand(desc, manifest, fetch_config(source, manifest))
+
+
+def fetch_config(source: Source, manifest: Manifest) -> bytes:
+    """The config as :func:`understand` wants it: that of a plain artifact may be anything, and is not looked at."""
+    return b"" if shape_of(manifest) is Shape.ARTIFACT else source.fetch(manifest.config)
 
 
 def understand(desc: Descriptor, manifest: Manifest, config: bytes) -> ModelKit:
@@ -103,16 +134,36 @@ def understand(desc: Descriptor, manifest: Manifest, config: bytes) -> ModelKit:
         InvalidValueError: the config, or the Kitfile in the annotations, does not parse.
     """
     what = f"config of {desc.digest}"
-    is_modelpack = manifest.config.media_type in MODELPACK_CONFIGS
+    shape = shape_of(manifest) or Shape.MODELKIT
+    if shape not in (Shape.MODELKIT, Shape.MODELPACK):
+        return _understand_foreign(desc, manifest, shape, config, what)
+    is_modelpack = shape is Shape.MODELPACK
+    text = manifest.annotations.get(KITFILE)
     if not is_modelpack:
         known = Config.parse(config, what)
-    elif (text := manifest.annotations.get(KITFILE)) is not None:
+    elif text is not None:
         known = Config.parse(text, f"annotation {KITFILE} of {desc.digest}")
     else:
         known = Config(modelpack.make_kitfile(manifest, config, what), {})
-    return ModelKit(
-        desc, manifest, known.kitfile, _match(manifest.layers, known, is_modelpack=is_modelpack), is_modelpack
-    )
+    layers = _match(manifest.layers, known, is_modelpack=is_modelpack)
+    return ModelKit(desc, manifest, known.kitfile, layers, shape, not is_modelpack or text is not None)
+
+
+def _understand_foreign(desc: Descriptor, manifest: Manifest, shape: Shape, config: bytes, what: str) -> ModelKit:
+    """An artifact of another tool: the layers say which file they are, or an image's label which part."""
+    if shape is Shape.ARTIFACT:
+        named = read_artifact(manifest)
+    else:
+        reader = {Shape.DOCKER: read_docker, Shape.OLLAMA: read_ollama, Shape.IMAGE: read_image}[shape]
+        named = reader(manifest, config, what)
+    parts = list_parts(named.kitfile)
+    layers = []
+    for layer in named.layers:
+        candidates = [part for part in parts if layer.kind in (None, part.kind)]
+        part = _pick_by_path(candidates, layer.path or ".")
+        kind = layer.kind or (part.kind if part else None)
+        layers.append(KitLayer(layer.desc, layer.form, layer.codec, kind, layer.path, part, layer.base, layer.within))
+    return ModelKit(desc, manifest, named.kitfile, tuple(layers), shape, named.is_authored)
 
 
 def _match(layers: Sequence[Descriptor], known: Config, *, is_modelpack: bool) -> tuple[KitLayer, ...]:

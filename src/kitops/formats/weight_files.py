@@ -96,7 +96,7 @@ def find_weights(layer: KitLayer, blob: Ranges, what: str, run: Run, *, limit: i
             yield from _look(layer, layer.path, content, what)
             return
         archive = _Archive(content, what, run)
-        for member in read_members(archive, layer.base):
+        for member in read_members(archive, layer.base, layer.within):
             if not member.is_dir:
                 if _is_wanted(member.path):
                     window = Window(content, archive.position, member.size)

@@ -52,6 +52,7 @@ class LayerContent:
         path: the path that it was packed from; a raw layer's file.
         base: the directory that a tar layer's names are relative to.
         what: names it in errors.
+        within: the only directory of a tar layer that is unpacked, its names relative to it; "" for all.
     """
 
     desc: Descriptor
@@ -60,6 +61,7 @@ class LayerContent:
     path: str
     base: str
     what: str
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Extraction:
         self._existing = existing
         self._run = run
         self._late_modes: dict[str, int] = {}
-        self._judged: dict[tuple[Digest, str, str], Index] = {}
+        self._judged: dict[tuple[Digest, str, str, str], Index] = {}
         try:
             self._target = os.open(self._staging.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fold, self._umask = probe(self._staging.path)
@@ -119,7 +121,7 @@ class Extraction:
             self._ledger.claim(_raw_path(layer), is_dir=False, layer=layer.what)
         else:
             with _open_blob(blob) as descriptor:
-                for member in index.read(descriptor, layer.base, layer.what):
+                for member in index.read(descriptor, layer.base, layer.what, layer.within):
                     self._run.cancel.check()
                     self._ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
         self._judged[_key(layer)] = index
@@ -224,7 +226,10 @@ class Extraction:
             self._put(path, _raw_mode(layer.desc), size, pieces.rest(), layer.what)
             return
         is_plain = layer.codec is Codec.NONE  # its pieces are the buffers that are hashed
-        members = index.replay(pieces) if index is not None and index.is_whole else read_members(pieces, layer.base)
+        if index is not None and index.is_whole:
+            members = index.replay(pieces)
+        else:
+            members = read_members(pieces, layer.base, layer.within)
         for member in members:
             if ledger is not None:
                 ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
@@ -318,9 +323,9 @@ def _read_into(reader: Reader, view: memoryview, what: str) -> int:
         raise FileSystemError.wrap(error, "reading", what) from error
 
 
-def _key(layer: LayerContent) -> tuple[Digest, str, str]:
+def _key(layer: LayerContent) -> tuple[Digest, str, str, str]:
     """What decides the names in a layer."""
-    return layer.desc.digest, layer.path, layer.base
+    return layer.desc.digest, layer.path, layer.base, layer.within
 
 
 def _raw_path(layer: LayerContent) -> str:

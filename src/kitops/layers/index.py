@@ -35,20 +35,21 @@ class Index:
         self._tail = 0
         self._between = hashlib.sha256()
 
-    def read(self, descriptor: int, base: str, what: str) -> Iterator[Member]:
+    def read(self, descriptor: int, base: str, what: str, within: str = "") -> Iterator[Member]:
         """The members of the uncompressed archive in a file, of which only the headers are read.
 
         Args:
             descriptor: the file.
             base: the directory that its names are relative to.
             what: names it in errors.
+            within: only what is below this directory is told.
 
         Raises:
             KitError: as :func:`~kitops.layers.untar.read_members`.
         """
         reader = _HeaderReader(descriptor, what)
         end = unseen = 0
-        for member in read_members(reader, base):
+        for member in read_members(reader, base, within):
             start = reader.position
             self._paths.append(member.path)
             self._numbers.extend((start - end, member.is_dir, member.mode, member.size))

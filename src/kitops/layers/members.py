@@ -29,7 +29,15 @@ class FileMember:
 
 
 def list_files(
-    reader: Reader, form: Format, codec: Codec, *, layer_path: str, base: str = "", what: str, run: Run
+    reader: Reader,
+    form: Format,
+    codec: Codec,
+    *,
+    layer_path: str,
+    base: str = "",
+    within: str = "",
+    what: str,
+    run: Run,
 ) -> Iterator[FileMember]:
     """The files of a layer, in its order.
 
@@ -39,6 +47,7 @@ def list_files(
         codec: its compression.
         layer_path: the path of a raw layer's file.
         base: the directory that a tar layer's names are relative to.
+        within: only what is below this directory is told, relative to it.
         what: names the layer in errors.
         run: watched for the end.
 
@@ -50,7 +59,7 @@ def list_files(
     if form is Format.RAW:
         yield _digest_rest(pieces, layer_path)
         return
-    for member in read_members(pieces, base):
+    for member in read_members(pieces, base, within):
         if not member.is_dir:
             hasher = hashlib.sha256()
             for part in pieces.parts(member.size):

@@ -20,6 +20,10 @@ _EXTENDED: Final = frozenset((b"x", b"g", b"L", b"K"))
 _MAX_EXTENDED: Final = 1 << 20
 """Bytes of one extended header that we read into memory."""
 _FILES: Final = frozenset((b"0", b"\0", b"7"))
+_HEADER_ONLY: Final = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
+_WHITEOUT: Final = b".wh."
+"""What stands before the name of a file that an image's layer deletes (image-spec, "Whiteouts")."""
+_OPAQUE: Final = b".wh..wh..opq"
 _KINDS: Final = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -110,12 +114,13 @@ class PieceReader:
             pass
 
 
-def read_members(reader: PieceReader, base: str = "") -> Iterator[Member]:
+def read_members(reader: PieceReader, base: str = "", within: str = "") -> Iterator[Member]:
     """The members of a tar archive. Whoever asks for the next one has read the content of the last, not its padding.
 
     Args:
         reader: the archive.
         base: the directory that its names are relative to.
+        within: only what is below this directory is told, with names relative to it: the archive is an image's layer.
 
     Raises:
         IntegrityError: it is no tar archive, or is damaged.
@@ -139,6 +144,13 @@ def read_members(reader: PieceReader, base: str = "") -> Iterator[Member]:
             size = int(extended["size"]) if "size" in extended else size
             name = extended.get("path") or name
             extended.clear()
+        if within:
+            inside = _inside(name, within.encode(), reader.what)
+            if inside is None:
+                held = 0 if kind in _HEADER_ONLY else size
+                reader.skip(held + padding(held))
+                continue
+            name = inside
         member = _understand(name, kind, _number(header[100:108], reader.what) & 0o7777, size, reader.what)
         if member is None:
             reader.skip(size + padding(size))
@@ -147,6 +159,26 @@ def read_members(reader: PieceReader, base: str = "") -> Iterator[Member]:
             member.path = f"{base}/{member.path}"
         yield member
         reader.skip((size if member.is_dir else 0) + padding(size))
+
+
+def _inside(name: bytes, within: bytes, what: str) -> bytes | None:
+    """The name of a member of an image's layer below the directory ``within``; None outside of it.
+
+    Raises:
+        TrustError: it stands for the deletion of something there that an earlier layer brought.
+    """
+    path = name.lstrip(b"/")
+    while path.startswith(b"./"):
+        path = path[2:].lstrip(b"/")
+    above, _, last = path.rstrip(b"/").rpartition(b"/")
+    if last.startswith(_WHITEOUT) and (
+        above == within or above.startswith(within + b"/") or (not above and last in (_OPAQUE, _WHITEOUT + within))
+    ):
+        raise TrustError(
+            f"{what}: it deletes {printable(name)} of an earlier layer, which is not followed",
+            hint="build the image again with all files in layers of their own",
+        )
+    return path[len(within) + 1 :] if path.startswith(within + b"/") and path != within + b"/" else None
 
 
 def parse_path(name: bytes, what: str) -> str:

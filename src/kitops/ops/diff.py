@@ -192,7 +192,8 @@ def _diff_layers(one: _Side, other: _Side, run: Run) -> tuple[tuple[KitLayer, ..
 
 
 def _layer_key(layer: KitLayer) -> tuple[str, str]:
-    return layer.kind.value if layer.kind else "", layer.path
+    """What pairs layers: kind and path; those of an image may have none."""
+    return layer.kind.value if layer.kind else "", layer.path or str(layer.desc.digest)
 
 
 def _diff_layer(one: _Side, a: KitLayer | None, other: _Side, b: KitLayer | None, run: Run) -> LayerChange:
@@ -239,6 +240,7 @@ def _read_files(side: _Side, layer: KitLayer, run: Run) -> dict[str, _File]:
                 layer.codec,
                 layer_path=layer.path,
                 base=layer.base,
+                within=layer.within,
                 what=f"layer {layer.label} of {side.located.ref}",
                 run=run,
             )

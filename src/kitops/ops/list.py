@@ -13,6 +13,7 @@ from kitops.errors import AuthenticationError, InvalidValueError, NotFoundError
 from kitops.oci import mediatype
 from kitops.oci.manifest import Manifest
 from kitops.oci.reference import LOCAL_REGISTRY, UNNAMED, Reference
+from kitops.oci.subject import is_fallback_tag
 from kitops.ops.list_filter import EVERYTHING
 from kitops.ops.locate import check_remote
 
@@ -165,7 +166,6 @@ def _list_tags(name: str, source: Repository, run: Run) -> list[tuple[str, Repos
 def _describe(tags: Sequence[tuple[str, Repository, str]], run: Run, wanted: ListFilter) -> list[Listed]:
     """The ModelKits at these tags: a request a tag, and one more for each ModelKit, several at a time."""
     from kitops.ops.details import details_of  # noqa: PLC0415 - as above
-    from kitops.registry.referrers import is_fallback_tag  # noqa: PLC0415 - as above
 
     asked = [row for row in tags if not is_fallback_tag(row[2]) and wanted.is_match(repo=row[0], tag=row[2])]
     manifests = run_all([partial(_fetch, source, tag) for _, source, tag in asked], run, workers=run.concurrency)
@@ -199,11 +199,11 @@ def _fetch(source: Repository, tag: str, run: Run) -> Manifest | None:
 
 
 def _understand(source: Repository, manifest: Manifest, run: Run) -> ModelKit | None:
-    from kitops.formats.modelkit import understand  # noqa: PLC0415 - as above
+    from kitops.formats.modelkit import fetch_config, understand  # noqa: PLC0415 - as above
 
     run.cancel.check()
     try:
-        return understand(manifest.descriptor, manifest, source.fetch(manifest.config))
+        return understand(manifest.descriptor, manifest, fetch_config(source, manifest))
     except (InvalidValueError, NotFoundError):
         return None
 

@@ -69,7 +69,7 @@ class _Job:
     def content(self) -> LayerContent:
         layer = self.layer
         what = f"layer {layer.desc.digest} ({layer.label}) of {self.located.ref}"
-        return LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what)
+        return LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what, layer.within)
 
 
 def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | None = None) -> Unpacked:

@@ -27,6 +27,16 @@ def read_vector(name: str) -> ModelKit:
     return read_modelkit(source, source.root())
 
 
+class BytesSource(LayoutSource):
+    """Blobs in memory."""
+
+    def __init__(self, *blobs: bytes) -> None:
+        self.blobs = {Digest.of(blob): blob for blob in blobs}
+
+    def fetch(self, desc: Descriptor) -> bytes:
+        return self.blobs[desc.digest]
+
+
 def paths(kit: ModelKit, *filters: str) -> list[str]:
     return [layer.path for layer in select_layers(kit, [Filter.parse(text) for text in filters])]
 
@@ -64,8 +74,14 @@ def test_modelpack_without_a_kitfile_gets_one_from_what_is_known() -> None:
 
 
 def test_what_is_no_model_is_refused_by_name() -> None:
-    with pytest.raises(InvalidValueError, match="is not a ModelKit"):
-        read_vector("other/oras")
+    config = b"{}"
+    layer = Descriptor("application/x", Digest.of(b""), 0)
+    manifest = Manifest.build(
+        config=Descriptor.of(config, mediatype.EMPTY), layers=[layer], artifact_type="application/vnd.example"
+    )
+    source = BytesSource(manifest.raw, config)
+    with pytest.raises(InvalidValueError, match="is not a ModelKit: it is 'application/vnd.example'"):
+        read_modelkit(source, manifest.descriptor)
 
 
 def test_an_index_is_refused() -> None:

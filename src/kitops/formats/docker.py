@@ -1,0 +1,103 @@
+"""Models of Docker Model Runner: artifacts of ``application/vnd.docker.ai.*`` types.
+
+Every layer is one file, but archives of configuration and of directories. Names are in annotations since config 0.2;
+before, a file has the name that the runner gives it when it lays a model out.
+Source: docker/model-spec, ``spec.md`` and ``config.md``; docker/model-runner, ``pkg/distribution/types``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from kitops.formats.modelpack import file_path
+from kitops.formats.named import Known, Named, NamedLayer, kinds_by_name, make_kitfile, text_of, unique_path
+from kitops.formats.parts import Kind
+from kitops.kitfile.schema import Package
+from kitops.layers.write import Format
+from kitops.oci import gojson
+from kitops.oci.descriptor import expect_map
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kitops.oci.descriptor import Descriptor
+    from kitops.oci.gojson import Json
+    from kitops.oci.manifest import Manifest
+
+_CONFIG: Final = "application/vnd.docker.ai.model.config."
+_TYPE: Final = "application/vnd.docker.ai."
+_WEIGHTS: Final = re.compile(r"gguf(?:\.v[0-9]+)?|safetensors(?:\.v[0-9]+)?|dduf|model\.file\.v1\+gguf", re.ASCII)
+_ARCHIVES: Final = frozenset(("vllm.config.tar", "dir.tar"))
+_OTHERS: Final = {
+    "gguf.v3.lora": (Kind.MODEL_PART, "adapter.gguf", "lora-adapter"),
+    "gguf.v3.mmproj": (Kind.MODEL_PART, "mmproj.gguf", "projector"),
+    "mmproj": (Kind.MODEL_PART, "mmproj.gguf", "projector"),
+    "chat.template.jinja": (Kind.MODEL_PART, "template.jinja", "chat-template"),
+    "vllm.config.tar": (Kind.MODEL_PART, ".", ""),
+    "dir.tar": (Kind.MODEL_PART, ".", ""),
+    "license": (Kind.DOCS, "LICENSE", ""),
+}
+
+
+def is_docker(manifest: Manifest) -> bool:
+    """Whether ``manifest`` is such a model."""
+    return manifest.config.media_type.startswith(_CONFIG)
+
+
+def read_docker(manifest: Manifest, config: bytes, what: str) -> Named:
+    """The files of such a model, and a Kitfile for them.
+
+    Raises:
+        InvalidValueError: the config is not JSON.
+    """
+    table = expect_map(gojson.loads(config, what), what)
+    weights = [layer for layer in manifest.layers if _WEIGHTS.fullmatch(_kind(layer))]
+    names = {id(layer): _weight_name(layer, number, len(weights)) for number, layer in enumerate(weights, 1)}
+    taken: set[str] = set()
+    layers = tuple(_name(layer, names.get(id(layer), ""), taken) for layer in manifest.layers)
+    return Named(make_kitfile(layers, _known(table)), layers)
+
+
+def _kind(layer: Descriptor) -> str:
+    return layer.media_type.removeprefix(_TYPE)
+
+
+def _weight_name(layer: Descriptor, number: int, count: int) -> str:
+    """As the runner calls a model's weights: ``model.gguf``, or with the number of the shard."""
+    kind = _kind(layer)
+    suffix = next((word for word in ("safetensors", "dduf") if kind.startswith(word)), "gguf")
+    return f"model.{suffix}" if count == 1 else f"model-{number:05}-of-{count:05}.{suffix}"
+
+
+def _name(layer: Descriptor, weight: str, taken: set[str]) -> NamedLayer:
+    kind = _kind(layer)
+    told = file_path(layer)
+    form = Format.TAR if kind in _ARCHIVES else Format.RAW
+    if weight:
+        return NamedLayer(layer, Kind.MODEL, told or unique_path(weight, taken), form)
+    if kind in _OTHERS:
+        part, name, word = _OTHERS[kind]
+        return NamedLayer(layer, part, told or (name if name == "." else unique_path(name, taken)), form, type=word)
+    path = told or unique_path(kind, taken)
+    return NamedLayer(layer, kinds_by_name((path, "model.gguf"))[path], path, form)
+
+
+def _known(table: dict[str, Json]) -> Known:
+    config = table.get("config")
+    found: dict[str, Json] = {}
+    if isinstance(config, dict):
+        for key, name in _FACTS:
+            if value := text_of(config, key):
+                found[name] = value
+        if type(size := config.get("context_size")) is int:
+            found["contextSize"] = size
+    gguf = config.get("gguf") if isinstance(config, dict) else None
+    return Known(Package(name=text_of(gguf, "general.name")), text_of(config, "format"), found)
+
+
+_FACTS: Final[Sequence[tuple[str, str]]] = (
+    ("architecture", "architecture"),
+    ("quantization", "quantization"),
+    ("parameters", "parameters"),
+)
