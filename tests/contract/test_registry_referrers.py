@@ -21,10 +21,10 @@ from kitops.oci.digest import Digest
 from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
 from kitops.oci.reference import Reference
+from kitops.oci.subject import fallback_tag, is_fallback_tag
 from kitops.registry import Network, Repository, open_repository
 from kitops.registry.credentials import FixedCredential
 from kitops.registry.network import Patience
-from kitops.registry.referrers import fallback_tag, is_fallback_tag
 from kitops.testing import ThrowAwayRegistry
 from scripted_server import Said, Seen, scripted_server
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from kitops.content.verify import VerifyingReader, check_bytes
 from kitops.errors import IntegrityError, InvalidValueError, NotFoundError, printable
-from kitops.layout.index import Names
+from kitops.layout.index import Names, name_of
 from kitops.oci import gojson, mediatype
 from kitops.oci.descriptor import Descriptor, expect_map, expect_text
 from kitops.oci.digest import Digest
 from kitops.oci.index import Index
 from kitops.oci.manifest import MAX_MANIFEST_SIZE
-from kitops.oci.subject import describe_referrer
+from kitops.oci.subject import describe_referrer, fallback_tag, is_fallback_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from kitops.content.protocols import Reader
@@ -94,7 +94,11 @@ class Contents:
             NotFoundError: there is none, or several: then one has to be named.
         """
         names = self.names()
-        found = {desc.digest: desc for desc in names.descriptors if self._described(desc) is None}
+        found = {
+            desc.digest: desc
+            for desc in names.descriptors
+            if self._described(desc) is None and not is_fallback_tag(name_of(desc) or "")
+        }
         if len(found) == 1:
             return next(iter(found.values()))
         hint = f"name one of {', '.join(names.texts[:5])}" if names.texts else "name one by its digest"
@@ -140,15 +144,29 @@ class Contents:
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> list[Descriptor]:
         """What ``index.json`` lists that refers to ``subject``, or that a fallback tag lists; with all annotations."""
         names = self.names()
-        listed = [desc for desc in names.descriptors if _may_refer(desc)]
-        for desc in names.named(f"{subject.algorithm}-{subject.encoded[:64]}"):
-            if desc.media_type in mediatype.INDEXES:
-                listed += Index.parse(self.fetch(desc), f"index {desc.digest} of {self.what}").manifests
+        listed = [*names.descriptors, *self._members(names.named(fallback_tag(subject)))]
         described = {desc.digest: self._described(desc) for desc in listed if _may_refer(desc) and self.exists(desc)}
         found = [pair[1] for pair in described.values() if pair is not None and pair[0] == subject]
         return [desc for desc in found if artifact_type in (None, desc.artifact_type)]
 
+    def artifacts(self) -> tuple[Descriptor, ...]:
+        """What ``index.json`` lists; in place of lists of referrers (at fallback tags) their members that are here."""
+        listed = self.names().descriptors
+        lists = [
+            desc for desc in listed if is_fallback_tag(name_of(desc) or "") and desc.media_type in mediatype.INDEXES
+        ]
+        members = (desc for desc in self._members(lists) if self.exists(desc))
+        return (*(desc for desc in listed if desc not in lists), *members)
+
     # --- parts
+
+    def _members(self, indexes: Iterable[Descriptor]) -> list[Descriptor]:
+        return [
+            member
+            for desc in indexes
+            if desc.media_type in mediatype.INDEXES
+            for member in Index.parse(self.fetch(desc), f"index {desc.digest} of {self.what}").manifests
+        ]
 
     def _described(self, desc: Descriptor) -> tuple[Digest, Descriptor] | None:
         """The subject of a manifest and its own description as a referrer, or None; remembered."""

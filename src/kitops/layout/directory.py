@@ -39,6 +39,27 @@ class LayoutDirectory(Contents):
         self._path = path
         self._run = run
 
+    def create(self) -> None:
+        """Make an empty layout where there is nothing, an empty directory, or one that was not finished.
+
+        Raises:
+            InvalidValueError: it is the store of ``kit`` itself.
+            FileSystemError: it cannot be made.
+        """
+        path = self._path
+        if os.path.isdir(f"{path}/refs") and os.path.isdir(f"{path}/leases"):
+            hint = "write store:REFERENCE to copy into it"
+            raise InvalidValueError(f"{printable(path)} is a store of kit", hint=hint)
+        with telling("creating", path):
+            os.makedirs(path, exist_ok=True)
+        with self._alone():
+            with telling("creating", path):
+                names = {name for name in os.listdir(path) if not name.startswith(".")}
+            if not names:
+                write_whole(f"{path}/{LAYOUT_FILE}", LAYOUT)
+            if names <= {LAYOUT_FILE}:
+                write_whole(f"{path}/{INDEX_FILE}", EMPTY)
+
     # --- sink
 
     def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
@@ -113,7 +134,7 @@ def open_directory(path: str, run: Run, *, create: bool = False) -> LayoutDirect
     Args:
         path: the directory.
         run: its cancel token is watched.
-        create: make an empty layout where there is nothing, or an empty directory.
+        create: make one where there is none: see :meth:`LayoutDirectory.create`.
 
     Raises:
         InvalidValueError: there is something else, or it is to be written to and is the store of ``kit`` itself.
@@ -121,16 +142,7 @@ def open_directory(path: str, run: Run, *, create: bool = False) -> LayoutDirect
     """
     directory = LayoutDirectory(path, run)
     if create:
-        if os.path.isdir(f"{path}/refs") and os.path.isdir(f"{path}/leases"):
-            raise InvalidValueError(
-                f"{printable(path)} is a store of kit", hint="write store:REFERENCE to copy into it"
-            )
-        with telling("creating", path):
-            os.makedirs(path, exist_ok=True)
-            is_empty = not os.listdir(path)
-        if is_empty:
-            for name, content in ((INDEX_FILE, EMPTY), (LAYOUT_FILE, LAYOUT)):
-                write_whole(f"{path}/{name}", content)
+        directory.create()
     directory.check_layout()
     return directory
 

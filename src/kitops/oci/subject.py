@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 from kitops.errors import InvalidValueError
 from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
+
+if TYPE_CHECKING:
+    from kitops.oci.digest import Digest
+
+_FALLBACK = re.compile(r"sha(?:256|512)-[0-9a-f]{64}(?:\.[a-z]+)?", re.ASCII)
+
+
+def fallback_tag(subject: Digest) -> str:
+    """The tag of the index that lists the referrers of ``subject`` where nothing else does: ``sha256-<64 hex>``."""
+    return f"{subject.algorithm[:32]}-{subject.encoded[:64]}"
+
+
+def is_fallback_tag(tag: str) -> bool:
+    """Whether ``tag`` is made from a digest: a referrers index, or what cosign keeps (``sha256-<hex>.sig``)."""
+    return _FALLBACK.fullmatch(tag) is not None
 
 
 def describe_referrer(desc: Descriptor, raw: bytes) -> tuple[Descriptor, Descriptor] | None:

@@ -14,6 +14,7 @@ from kitops.layout.archive import open_archive
 from kitops.layout.directory import open_directory
 from kitops.layout.index import name_of
 from kitops.oci.reference import DEFAULT_TAG, UNNAMED, Reference, check_tag
+from kitops.oci.subject import is_fallback_tag
 from kitops.store.referrers import find_referrers
 
 if TYPE_CHECKING:
@@ -48,13 +49,8 @@ class Root:
     @property
     def tag(self) -> str | None:
         """The tag of its name, or the name itself where it may be a tag."""
-        if (ref := self.reference) is not None:
-            return ref.tag
-        try:
-            check_tag(self.name or "")
-        except InvalidValueError:
-            return None
-        return self.name
+        ref = self.reference
+        return parse_bare_tag(self.name) if ref is None else ref.tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +129,6 @@ def open_origin(place: Place, location: Location) -> Iterator[Origin]:
 
 def repository_origin(repository: Repository, ref: Reference) -> Origin:
     """An open repository of a registry as an origin; ``ref`` names it."""
-    from kitops.registry.referrers import is_fallback_tag  # noqa: PLC0415 - local copies need no network code
 
     def resolve(location: Location) -> Root:
         wanted = location.reference.with_default_tag()
@@ -173,7 +168,10 @@ def _layout_origin(contents: Contents) -> Origin:
         desc = contents.find_only() if location.name is None else contents.resolve(location.name)
         return Root(desc, name_of(desc))
 
-    return Origin(contents, contents.referrers, resolve, lambda: contents.names().texts)
+    def list_tags() -> list[str]:
+        return [name for name in contents.names().texts if not is_fallback_tag(name)]
+
+    return Origin(contents, contents.referrers, resolve, list_tags)
 
 
 def _name(ref: Reference) -> str | None:
@@ -187,6 +185,15 @@ def parse_name(name: str | None) -> Reference | None:
     except InvalidValueError:
         return None
     return ref if ref.tag is not None and ref.digest is None else None
+
+
+def parse_bare_tag(name: str | None) -> str | None:
+    """A layout's name where it is a tag and nothing more, or None."""
+    try:
+        check_tag(name or "")
+    except InvalidValueError:
+        return None
+    return name
 
 
 # --- where it goes to

@@ -17,9 +17,9 @@ from kitops.layout.directory import open_directory
 from kitops.layout.index import name_of
 from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
-from kitops.oci.reference import UNNAMED, Reference, check_tag
+from kitops.oci.reference import UNNAMED, Reference
 from kitops.oci.subject import describe_referrer
-from kitops.ops.ends import add_up, parse_name
+from kitops.ops.ends import add_up, parse_bare_tag, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +59,7 @@ def load(place: Place, source: str | int, *, repository: Reference | None = None
         FileSystemError: it cannot be read, or the store not be written.
     """
     with place.store.lease("load") as lease, _open_contents(place, source, lease) as contents:
-        listed = contents.names().descriptors
+        listed = contents.artifacts()
         if not listed:
             raise NotFoundError(f"{contents.what} is empty")
         work = _Work(place, contents, lease, repository)
@@ -112,8 +112,8 @@ class _Work:
         if (ref := parse_name(name)) is not None:
             return ref
         if self.repository is not None:
-            if name is not None and _is_tag(name):
-                return self.repository.with_tag(name)
+            if (tag := parse_bare_tag(name)) is not None:
+                return self.repository.with_tag(tag)
             alone = [one for one in listed if not self._follows(one, subjects) and name_of(one) is None]
             if name is None and alone == [desc] and self.repository.tag is not None:
                 return self.repository
@@ -197,11 +197,3 @@ def _subject(contents: Contents, desc: Descriptor) -> Digest | None:
         )
     described = describe_referrer(desc, contents.fetch(desc))
     return None if described is None else described[0].digest
-
-
-def _is_tag(name: str) -> bool:
-    try:
-        check_tag(name)
-    except InvalidValueError:
-        return False
-    return True

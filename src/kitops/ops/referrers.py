@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.content.copy import list_graph
 from kitops.content.events import Message
-from kitops.errors import NotFoundError, TrustError
+from kitops.errors import InvalidValueError, NotFoundError, TrustError
 from kitops.oci.subject import describe_referrer
 from kitops.ops.ends import open_origin
 from kitops.ops.locate import check_pointer
@@ -74,7 +74,7 @@ def referrers(
 def collect_referrers(origin: Origin, root: Descriptor, run: Run) -> tuple[Referrer, ...]:
     """Everything that refers to a manifest of the graph below ``root``, and what refers to that, and so on.
 
-    What a list shows that is not there, or that refers to something else, is left out and told.
+    What a list shows that is not there, is no manifest, or refers to something else is left out and told.
 
     Raises:
         TrustError: there are more than ten thousand.
@@ -100,11 +100,11 @@ def collect_referrers(origin: Origin, root: Descriptor, run: Run) -> tuple[Refer
 
 
 def _graph_of_referrer(origin: Origin, desc: Descriptor, subject: Digest, run: Run) -> dict[Descriptor, bytes]:
-    """The manifests of the graph below a referrer; none where it is not there or refers to something else."""
+    """The manifests of the graph below a referrer; none where it cannot be read, or refers to something else."""
     below: dict[Descriptor, bytes] = {}
     try:
         list_graph(origin.source, desc, below, run)
-    except NotFoundError as error:
+    except (NotFoundError, InvalidValueError) as error:
         text = f"{desc.digest} is listed as a referrer of {subject} and left out: {error.message}"
         run.observer(Message("warning", text))
         return {}

@@ -8,7 +8,6 @@ away.
 
 from __future__ import annotations
 
-import re
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -21,7 +20,7 @@ from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.index import Index
 from kitops.oci.manifest import MAX_MANIFEST_SIZE
-from kitops.oci.subject import describe_referrer
+from kitops.oci.subject import describe_referrer, fallback_tag
 from kitops.registry.auth import Scopes
 from kitops.registry.headers import media_type, parse_refusal
 from kitops.registry.pages import MAX_PAGE, read_pages
@@ -39,17 +38,6 @@ _WRITES: Final = 8
 _NO_API: Final = (400, 404, 405, 501)
 _ERROR_BYTES: Final = 64 * 1024
 _CONFLICT: Final = (409, 412)
-_FALLBACK = re.compile(r"sha(?:256|512)-[0-9a-f]{64}(?:\.[a-z]+)?", re.ASCII)
-
-
-def fallback_tag(subject: Digest) -> str:
-    """The tag of the index that lists the referrers of ``subject``: ``sha256-<hex>``, 64 digits at most."""
-    return f"{subject.algorithm[:32]}-{subject.encoded[:64]}"
-
-
-def is_fallback_tag(tag: str) -> bool:
-    """Whether ``tag`` is made from a digest: a referrers index, or what cosign keeps (``sha256-<hex>.sig``)."""
-    return _FALLBACK.fullmatch(tag) is not None
 
 
 class Referrers:

@@ -14,7 +14,8 @@ import pytest
 from any_artifacts import put_artifact, put_bytes, put_index, put_signature
 from kitops.content.copy import BytesReader, copy
 from kitops.content.protocols import Run
-from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, NotFoundError
+from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, NotFoundError, StoreError
+from kitops.layout import directory
 from kitops.layout.directory import LayoutDirectory, open_directory
 from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
@@ -212,6 +213,31 @@ def test_without_locks_names_are_written_again(layout: LayoutDirectory, monkeypa
     monkeypatch.setattr(fcntl, "flock", refuse)
     layout.tag(put_artifact(layout, b"1"), "v0")
     assert layout.names().texts == ["v0"]
+
+
+def test_a_layout_that_was_not_finished_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    assert open_directory(str(tmp_path), Run(), create=True).names().descriptors == ()
+
+
+def test_a_lock_that_is_never_given_back_is_not_waited_for(
+    layout: LayoutDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "_LOCK_TRIES", 2)
+    held = os.open(tmp_path / "layout", os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        layout.tag(put_artifact(layout, b"1"), "v0")
+    finally:
+        os.close(held)
+    assert layout.names().texts == ["v0"]
+
+
+def test_an_index_that_others_change_all_the_time(layout: LayoutDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "_WRITES", 3)
+    monkeypatch.setattr(directory, "write_whole", lambda path, content: None)  # as if somebody undid it each time
+    with pytest.raises(StoreError, match="changed by others"):
+        layout.tag(put_artifact(layout, b"1"), "v0")
 
 
 def test_a_graph_goes_from_one_layout_to_another(layout: LayoutDirectory, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
+from kitops.oci.subject import fallback_tag
 from kitops.ops.copy import copy, copy_all
 from kitops.ops.ends import Origin, Root
 from kitops.ops.list import list_, list_catalog, parse_host
@@ -343,6 +344,24 @@ def test_the_only_artifact_without_a_name_gets_that_of_the_option(place: Place, 
     layout.keep(put_artifact(layout, b"2"))
     loaded = load(place, str(tmp_path / "layout"), repository=Reference.parse("team/y:v1"))
     assert all(ref.tag is None and ref.repository == "team/y" for ref, _ in loaded.kits)
+
+
+def test_lists_of_referrers_in_a_layout_are_no_artifacts(
+    place: Place, registry: ThrowAwayRegistry, tmp_path: Path
+) -> None:
+    """As other tools write them, who copy a registry's fallback tags along."""
+    layout = open_directory(str(tmp_path / "layout"), Run(), create=True)
+    subject = put_artifact(layout, b"weights")
+    layout.tag(subject, "team/x:v1")
+    gone = Descriptor(mediatype.MANIFEST, Digest.of(b"gone"), 4)
+    layout.tag(put_index(layout, put_signature(layout, subject, "one"), gone), fallback_tag(subject.digest))
+    loaded = load(place, str(tmp_path / "layout"))
+    assert [str(ref) for ref, _ in loaded.kits] == ["team/x:v1"]
+    assert texts(place, Reference.parse("team/x:v1"), remote=False) == ["one"]
+    path = Location.parse(f"oci:{tmp_path / 'layout'}")
+    assert len(copy_all(place, path, Location.parse(str(at(registry, "y"))), recursive=True)) == 1
+    assert go(place, f"oci:{tmp_path / 'layout'}", at(registry, "z"), recursive=True).desc.digest == subject.digest
+    assert texts(place, at(registry, "z:v1")) == ["one"]
 
 
 def test_a_tag_that_a_load_moves_is_told(place: Place, tmp_path: Path, events: list[Event]) -> None:
