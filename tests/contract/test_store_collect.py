@@ -358,3 +358,12 @@ def test_a_lost_spare_is_made_again(store):
     put_loose(store, b"loose")
     assert len(collect(store).blobs) == 1
     assert os.listdir(store.layout.trash) == [SPARE]
+
+
+def test_directories_of_killed_sweeps_are_removed(store, tmp_path):
+    tag_kit(store, "x:1", b"layer")
+    collect(store, grace_seconds=0)
+    trash = tmp_path / "store" / "trash"
+    (trash / "0123456789abcdef").mkdir()
+    collect(store, grace_seconds=0)
+    assert [path.name for path in trash.iterdir()] == ["spare"]

@@ -200,7 +200,8 @@ def sweep(store: Store, doomed: Iterable[Digest], run: Run) -> list[tuple[Digest
 
 def _judge(store: Store, run: Run) -> list[tuple[Digest, int]]:
     layout = store.layout
-    listed = [entry for directory in entries(layout.trash) for entry in entries(directory.path)]
+    directories = [directory.path for directory in entries(layout.trash) if directory.name != SPARE]
+    listed = [entry for directory in directories for entry in entries(directory)]
     marked = mark(store, now(layout), run) if listed else set()
     freed = []
     for entry in listed:
@@ -213,8 +214,8 @@ def _judge(store: Store, run: Run) -> list[tuple[Digest, int]]:
             restore(entry.path, layout.blob(digest))
         elif remove_file(entry.path):
             freed.append((digest, size))
-    for directory in {os.path.dirname(entry.path) for entry in listed}:
-        with suppress(OSError):  # a sweep fills it just now
+    for directory in directories:  # of this sweep, and of those that were killed
+        with suppress(OSError):  # another sweep fills it just now; if it was about to, that one frees nothing
             os.rmdir(directory)
     return freed
 
