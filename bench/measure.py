@@ -1,4 +1,4 @@
-"""How one run is measured: a whole process, its seconds and its peak resident memory, on a settled machine."""
+"""How one run is measured: a whole process, its seconds, processor time and peak memory, on a settled machine."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class CommandFailedError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: seconds of wall time, and peak resident memory in bytes (0 where it was not a process)."""
+    """One run: seconds of wall time and of processors, and peak resident bytes (0 where it was not a process)."""
 
     seconds: float
     peak: int = 0
+    cpu: float = 0.0
 
 
 def run(command: list[str], environment: dict[str, str] | None = None, cwd: Path | None = None) -> Sample:
@@ -35,10 +36,9 @@ def run(command: list[str], environment: dict[str, str] | None = None, cwd: Path
         CommandFailedError: it ended with another code than 0.
     """
     errors = subprocess.PIPE
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
     started = time.perf_counter()
-    child = subprocess.Popen(
-        command, env=os.environ | (environment or {}), cwd=cwd, stdout=subprocess.DEVNULL, stderr=errors
-    )
+    child = subprocess.Popen(command, env=own | (environment or {}), cwd=cwd, stdout=subprocess.DEVNULL, stderr=errors)
     assert child.stderr is not None
     said = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
@@ -47,7 +47,7 @@ def run(command: list[str], environment: dict[str, str] | None = None, cwd: Path
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise CommandFailedError(f"{' '.join(command)}: exit code {child.returncode}: {said.decode(errors='replace')}")
-    return Sample(seconds, usage.ru_maxrss * 1024)
+    return Sample(seconds, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
 
 
 def settle(size: int) -> None:
@@ -80,10 +80,10 @@ def sha256(path: Path) -> str:
 
 def sha256_of_all(paths: list[Path], threads: int) -> Sample:
     """Hash files with so many threads."""
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(sha256, paths))
-    return Sample(time.perf_counter() - started)
+    return Sample(time.perf_counter() - started, cpu=time.process_time() - used)
 
 
 def warm(paths: list[Path]) -> None:

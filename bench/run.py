@@ -1,13 +1,15 @@
 """The benchmark: whole processes against floors that are measured beside them.
 
     python bench/run.py                       every row, five times: about ten minutes and 40 GB of disk
-    python bench/run.py --only unpack         the rows whose name contains it
+    python bench/run.py --rows unpack again   the rows whose names contain one of these
+    python bench/run.py --scale medium        bodies of 1 GiB: for working on the code
     python bench/run.py --scale small         a smoke test of a few seconds; its figures mean nothing
 
 The data are made once, below ``bench/data`` (``--data``). Every round runs the rows in another order, and within a
 row the floor and the commands in another order. Before each run the disk is written back, memory is touched and the
 input is read once (warm page cache); every run has a fresh store and a fresh target. What is printed are medians, and
-their ratio to the median of the floor. The Go ``kit`` and ``oras`` are measured too where the PATH has them.
+their ratio to the median of the floor; beside it the ratio of the fastest runs and the processors' time, which a busy
+machine disturbs less. The Go ``kit`` and ``oras`` are measured too where the PATH has them.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Scale:
     quick_runs: int = 5
 
 
+MEDIUM = Scale(large=1024 * MIB, memory=(256 * MIB, 1024 * MIB))
 SMALL = Scale(large=8 * MIB, files=200, tags=20, memory=(2 * MIB, 4 * MIB), quick_runs=1)
+SCALES = {"full": Scale(), "medium": MEDIUM, "small": SMALL}
 
 
 @dataclass
@@ -361,8 +365,8 @@ def measure_rows(rows: list[Row], rounds: int, order: random.Random) -> None:
             for name in order.sample(sorted(work), len(work)):
                 print(f"round {number + 1}: {row.name}: {name or 'floor'}", file=sys.stderr)
                 for _ in range(row.runs):
-                    measure.settle(row.writes)
                     measure.warm(row.reads)
+                    measure.settle(row.writes)
                     try:
                         sample = work[name]()
                     except measure.CommandFailedError as error:
@@ -373,63 +377,100 @@ def measure_rows(rows: list[Row], rounds: int, order: random.Random) -> None:
 
 def report(rows: list[Row], memory: list[tuple[str, int, int]]) -> tuple[str, list[dict[str, object]]]:
     """The table for people and the figures for programs."""
-    lines = ["| row | floor | | kit | ratio | goal | met |", "|---|---|---|---|---|---|---|"]
+    titles = ["row", "floor", "", "kit", "ratio", "of the fastest", "CPU", "peak", "goal", "met"]
+    lines = [_line(titles), "|---" * len(titles) + "|"]
     figures: list[dict[str, object]] = []
     others = []
     for row in rows:
         for name, why in row.failures.items():
-            others.append(f"| {row.name} | {name or 'floor'} | failed | |")
+            others.append(_line([row.name, name or "floor", "failed", ""]))
             print(f"{row.name}: {name or 'floor'} failed: {why}", file=sys.stderr)
             if name == "kit" and not row.samples.get(name):
-                lines.append(f"| {row.name} | {row.floor_name} | | failed | | {row.goal_text} | NO |")
-        floor = statistics.median(sample.seconds for sample in row.floors or [Sample(float("nan"))])
+                lines.append(_line([row.name, row.floor_name, "", "failed", "", "", "", "", row.goal_text, "NO"]))
+        floors = row.floors or [Sample(float("nan"))]
+        floor = statistics.median(sample.seconds for sample in floors)
         for name, samples in row.samples.items():
+            figure = _figure(row.name, name, samples, floors)
             seconds = statistics.median(sample.seconds for sample in samples)
-            peak = max(sample.peak for sample in samples)
-            spread = [min(sample.seconds for sample in samples), max(sample.seconds for sample in samples)]
-            figures.append(
-                {"row": row.name, "command": name, "seconds": seconds, "floor": floor, "spread": spread, "peak": peak}
-            )
-            times = f"{floor * 1000:.0f} ms | {seconds * 1000:.0f} ms | {seconds / floor:.2f}x"
-            if name == "kit":
-                met = "yes" if row.goal(seconds, floor) else "NO"
-                lines.append(f"| {row.name} | {row.floor_name} | {times} | {row.goal_text} | {met} |")
+            ratio = f"{seconds / floor:.2f}x"
+            if name != "kit":
+                others.append(_line([row.name, name, _ms(seconds), ratio]))
             else:
-                others.append(f"| {row.name} | {name} | {seconds * 1000:.0f} ms | {seconds / floor:.2f}x |")
-    peaks = [
-        int(str(figure["peak"])) for figure in figures if figure["command"] == "kit" and "pack" in str(figure["row"])
-    ]
-    peaks += [peak for name, _, peak in memory if name == "kit"]
-    if peaks:
-        sizes = ", ".join(f"{_size(size)}: {peak / MIB:.0f}" for name, size, peak in memory if name == "kit")
-        met = "yes" if max(peaks) <= 150 * MIB else "NO"
-        peak_line = (
-            f"| peak RSS of all of the above | | | {max(peaks) / MIB:.0f} MiB ({sizes}) | | <= 150 MiB | {met} |"
-        )
-        above = [number for number, line in enumerate(lines) if not line.startswith("| kit ")]
-        lines.insert(above[-1] + 1, peak_line)
+                figure["goal"], figure["met"] = row.goal_text, row.goal(seconds, floor)
+                fastest = f"{figure['fastest_ratio']:.2f}x"
+                cpu = f"{_ms(float(str(figure['cpu'])))} of {_ms(float(str(figure['floor_cpu'])))}"
+                peak = f"{int(str(figure['peak'])) / MIB:.0f} MiB"
+                met = "yes" if figure["met"] else "NO"
+                cells = [row.name, row.floor_name, _ms(floor), _ms(seconds), ratio, fastest, cpu, peak]
+                lines.append(_line([*cells, row.goal_text, met]))
+            figures.append(figure)
+    if line := _peak_line(figures, memory):
+        above = [number for number, text in enumerate(lines) if not text.startswith("| kit ")]
+        lines.insert(above[-1] + 1, line)
     if others:
         lines += ["", "| row | other command | | ratio |", "|---|---|---|---|", *others]
     figures += [{"row": "peak RSS", "command": name, "size": size, "peak": peak} for name, size, peak in memory]
     return "\n".join(lines), figures
 
 
+def _figure(row: str, name: str, samples: list[Sample], floors: list[Sample]) -> dict[str, object]:
+    """One command of one row: medians, the fastest runs, what the processors did, and the peak of memory in bytes."""
+    seconds = [sample.seconds for sample in samples]
+    beside = [sample.seconds for sample in floors]
+    return {
+        "row": row,
+        "command": name,
+        "seconds": statistics.median(seconds),
+        "floor": statistics.median(beside),
+        "ratio": statistics.median(seconds) / statistics.median(beside),
+        "fastest_ratio": min(seconds) / min(beside),
+        "spread": [min(seconds), max(seconds)],
+        "floor_spread": [min(beside), max(beside)],
+        "cpu": statistics.median(sample.cpu for sample in samples),
+        "floor_cpu": statistics.median(sample.cpu for sample in floors),
+        "peak": max(sample.peak for sample in samples),
+        "runs": len(samples),
+    }
+
+
+def _peak_line(figures: list[dict[str, object]], memory: list[tuple[str, int, int]]) -> str | None:
+    peaks = [
+        int(str(figure["peak"])) for figure in figures if figure["command"] == "kit" and "pack" in str(figure["row"])
+    ]
+    peaks += [peak for name, _, peak in memory if name == "kit"]
+    if not peaks:
+        return None
+    sizes = ", ".join(f"{_size(size)}: {peak / MIB:.0f}" for name, size, peak in memory if name == "kit")
+    shown = f"{max(peaks) / MIB:.0f} MiB" + (f" ({sizes})" if sizes else "")
+    met = "yes" if max(peaks) <= 150 * MIB else "NO"
+    return _line(["peak RSS of all of the above", "", "", "", "", "", "", shown, "<= 150 MiB", met])
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure kit against floors of the same machine.")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only the rows whose name contains TEXT")
-    parser.add_argument("--scale", choices=("full", "small"), default="full", help="small is a smoke test")
+    parser.add_argument("--rows", nargs="+", default=[""], metavar="TEXT", help="only rows whose name contains a TEXT")
+    parser.add_argument("--scale", choices=tuple(SCALES), default="full", help="small is a smoke test")
+    parser.add_argument("--format", choices=("markdown", "json"), default="markdown", help="what is printed")
     parser.add_argument("--rounds", type=int, default=0, help="how often (default 5; 1 at the small scale)")
     parser.add_argument("--data", type=Path, default=Path(__file__).parent / "data", help="where the data are made")
     parser.add_argument("--seed", type=int, default=None, help="of the order (default: a new one each time)")
     parser.add_argument("--json", type=Path, default=None, help="also write every figure there")
     options = parser.parse_args()
     small = options.scale == "small"
-    bench = Bench(options.data.resolve(), SMALL if small else Scale())
-    rows = [row for row in bench.rows() if options.only in row.name]
-    wants_memory = options.only in "peak RSS of all of the above"
+    bench = Bench(options.data.resolve(), SCALES[options.scale])
+    rows = [row for row in bench.rows() if _is_wanted(row.name, options.rows)]
+    wants_memory = _is_wanted("peak RSS of all of the above", options.rows)
     if not rows and not wants_memory:
-        parser.error(f"no row is named like {options.only!r}")
+        parser.error(f"no row is named like {' or '.join(options.rows)}")
     try:
         prepare(bench, rows)
         measure_rows(rows, options.rounds or (1 if small else 5), random.Random(options.seed))
@@ -438,15 +479,22 @@ def main() -> None:
     finally:
         shutil.rmtree(bench.root / "runs", ignore_errors=True)
     table, figures = report(rows, memory)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, scale {options.scale}\n")
-    print(table)
-    if disk:
+    if options.format == "json":
+        print(json.dumps(figures, indent=1))
+    else:
+        cores = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+        print(f"{platform.machine()}, {cores}, Python {platform.python_version()}, scale {options.scale}\n\n{table}")
+    if disk and options.format == "markdown":
         print(
             f"\nBeside it: writing and flushing {_size(bench.scale.large)} of zeros takes {min(disk) * 1000:.0f} to "
             f"{max(disk) * 1000:.0f} ms on this disk; `pack` flushes what it writes, the floors do not."
         )
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _is_wanted(name: str, texts: list[str]) -> bool:
+    return any(text in name for text in texts)
 
 
 def prepare(bench: Bench, rows: list[Row]) -> None:

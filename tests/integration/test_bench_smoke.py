@@ -34,3 +34,17 @@ def test_every_row_of_the_table_is_measured(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert all(figure["seconds"] > 0 for figure in figures if "seconds" in figure)
     assert not (tmp_path / "data" / "runs").exists()
+
+
+def test_single_rows_are_measured_and_told_as_json(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "bench" / "run.py"), "--scale", "small", "--data", str(tmp_path / "data")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    options = ["--rows", "pack one file", "kit version", "--format", "json"]
+    done = subprocess.run(
+        [*command, *options], env=environment, capture_output=True, text=True, timeout=300, check=True
+    )
+    figures = [figure for figure in json.loads(done.stdout) if figure["command"] == "kit"]
+    assert [figure["row"] for figure in figures] == [ROWS[0], ROWS[4], ROWS[7]]
+    assert all(figure["ratio"] > 0 and figure["cpu"] > 0 and figure["peak"] > 0 for figure in figures)
+    refused = subprocess.run([*command, "--rows", "no such"], capture_output=True, text=True, timeout=60, check=False)
+    assert "no row is named like no such" in refused.stderr
