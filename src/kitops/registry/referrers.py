@@ -139,7 +139,7 @@ class Referrers:
         """Change the index of ``subject`` until what is there is what it should be."""
         with self._lock:
             for attempt in range(_WRITES):
-                self._session.run.cancel.wait(0.05 * attempt)
+                self._session.run.cancel.wait(0.02 * attempt)
                 index = self._read_index(subject)
                 old = index.manifests if index is not None else ()
                 new = change(old)
