@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
@@ -25,6 +25,7 @@ from kitops.oci.annotations import CREATED, DOCUMENTATION, KITFILE, REVISION, SO
 from kitops.oci.digest import Digest
 from kitops.weights.facts import PRECISION_WORDS, Facts
 
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _PATH = st.text("abcxyz", min_size=1, max_size=4)
 _TIMES = st.datetimes().map(lambda when: when.isoformat() + "Z")
@@ -121,6 +122,7 @@ def pack_layers(kitfile: Kitfile, forms: list[Format], files: list[str]) -> list
     return found
 
 
+@CALM
 @given(
     kitfiles(),
     st.lists(st.sampled_from(Format), min_size=5, max_size=5),
