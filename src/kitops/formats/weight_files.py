@@ -81,7 +81,7 @@ def find_weights(layer: KitLayer, blob: Ranges, what: str, run: Run, *, limit: i
         blob: its bytes as stored.
         what: names it in errors.
         run: watched for the end.
-        limit: bytes of a stream (a compressed layer) that are read at most, uncompressed.
+        limit: bytes of a stream (a compressed layer) that are read at most, compressed or uncompressed.
 
     Raises:
         HeaderError: a header is malformed.
@@ -90,7 +90,7 @@ def find_weights(layer: KitLayer, blob: Ranges, what: str, run: Run, *, limit: i
     """
     content: Ranges = Ahead(blob)
     if layer.codec is not Codec.NONE:
-        content = StreamRanges(decompress(_pieces(blob, run), layer.codec, what), None, limit)
+        content = StreamRanges(decompress(_pieces(content, run, limit), layer.codec, what), None, limit)
     try:
         if layer.form is Format.RAW:
             yield from _look(layer, layer.path, content, what)
@@ -120,10 +120,13 @@ def _look(layer: KitLayer, path: str, content: Ranges, what: str) -> Iterator[Fo
         yield ConfigFile(path, parse_model_config(content.read_at(0, MAX_CONFIG + 1)))
 
 
-def _pieces(blob: Ranges, run: Run) -> Iterator[memoryview]:
+def _pieces(blob: Ranges, run: Run, limit: int) -> Iterator[memoryview]:
+    """The blob in pieces; a stream may be long and give nothing, so that the limit holds for both its sides."""
     position = 0
     while data := blob.read_at(position, PIECE):
         run.cancel.check()
+        if position >= limit:
+            raise TooFarError(limit)
         yield memoryview(data)
         position += len(data)
 

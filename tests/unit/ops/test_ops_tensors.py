@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tarfile
 from collections.abc import Iterator
@@ -138,6 +139,18 @@ def test_a_compressed_layer_is_read_as_far_as_allowed(tmp_path: Path, monkeypatc
     assert [file.path for file in found.files][-1] == "adapter.safetensors"
     assert "weights/q/model.gguf" not in [file.path for file in found.files]
     assert found.notes == ("layer weights: only the first 3000 bytes were read, as it is compressed",)
+
+
+def test_a_stream_that_gives_nothing_is_not_read_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors_module, "LOCAL_LIMIT", 1 << 20)
+    place = open_test_place(tmp_path / "home")
+    ref = pack_as(place, make_project(tmp_path / "p"), "x:v1", b"model: {path: weights}", compression="gzip")
+    (layer,) = inspect(place, ref).kit.layers
+    path = place.store.blobs.path(layer.desc.digest)
+    path.chmod(0o644)
+    path.write_bytes(gzip.compress(b"") * 100_000)
+    (note,) = tensors(place, ref).notes
+    assert "only the first 1048576 bytes" in note
 
 
 def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
