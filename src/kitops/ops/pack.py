@@ -4,74 +4,36 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from kitops.content.events import Advanced, Finished, Message, Planned, Started
+from kitops.content.events import Advanced, Finished, Planned, Started
 from kitops.content.parallel import run_all
-from kitops.errors import FileSystemError, PackError
-from kitops.formats.build import PackedLayer, build_modelkit, build_modelpack
 from kitops.formats.modelkit import understand
-from kitops.formats.parts import Kind
-from kitops.formats.plan import plan_layers
-from kitops.kitfile.parse import find, parse
-from kitops.layers.codec import Codec
-from kitops.layers.ignore import read_ignore
-from kitops.layers.mcpb import check_bundle
-from kitops.layers.walk import Scan, Symlinks, find_seldom_meant, scan
-from kitops.layers.write import Format, fingerprint, layer_size, write_layer
+from kitops.layers.write import fingerprint, write_layer
 from kitops.oci.reference import UNNAMED
 from kitops.ops.details import details_of
 from kitops.ops.locate import complete
-from kitops.ops.parents import open_parents
+from kitops.ops.pack_jobs import PackOptions, open_packing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kitops.content.protocols import Fingerprint, LayerRecord, Run
-    from kitops.errors import Problem
-    from kitops.formats.build import Built
-    from kitops.formats.plan import PlannedLayer
+    from kitops.formats.build import Built, PackedLayer
     from kitops.kitfile.schema import Kitfile
-    from kitops.layers.ignore import IgnoreRules
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.reference import Reference
+    from kitops.ops.pack_jobs import Job
     from kitops.ops.place import Place
     from kitops.store import Store
     from kitops.store.lease import Lease
-    from kitops.weights.facts import Facts
+
+__all__ = ["PackOptions", "Packed", "keep", "pack", "put_built"]
 
 OVERLAP_SHARE: Final = 0.5
 """A layer with more than this share of all bytes is copied and hashed by two threads; smaller ones run side by side."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackOptions:
-    """How to pack.
-
-    Args:
-        references: what the ModelKit is to be called; none leaves it untagged.
-        kitfile_path: a Kitfile elsewhere than in the context directory.
-        kitfile_text: the Kitfile itself (from standard input).
-        compression: of the layers.
-        layer_format: ``tar``, or ``raw``: every path is one file; ModelPack spreads directories over a layer a file.
-        modelpack: write a ModelPack artifact instead of a ModelKit.
-        symlinks: refuse symbolic links, follow them, or leave them out.
-        cache: believe the digest cache about files that did not change.
-        annotations: of the manifest, beyond what the format wants.
-    """
-
-    references: tuple[Reference, ...] = ()
-    kitfile_path: Path | None = None
-    kitfile_text: bytes | None = None
-    compression: Literal["none", "gzip", "gzip-fastest", "zstd"] = "none"
-    layer_format: Literal["tar", "raw"] = "tar"
-    modelpack: bool = False
-    symlinks: Literal["refuse", "follow", "skip"] = "refuse"
-    cache: bool = True
-    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,34 +56,6 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """One layer with the files that go into it and its bytes, uncompressed.
-
-    ``file`` is the path of its one file where a directory is spread over a layer a file; else "".
-    """
-
-    planned: PlannedLayer
-    scan: Scan
-    size: int
-    file: str = ""
-
-    @property
-    def item(self) -> str:
-        """What events call it."""
-        return f"{self.planned.part.field} {self.file}" if self.file else self.planned.part.field
-
-    @property
-    def label(self) -> str:
-        return self.file or self.planned.part.label
-
-    def as_packed(self, record: LayerRecord) -> PackedLayer:
-        if self.planned.form is Format.TAR:
-            return PackedLayer(self.planned, record)
-        file = self.scan.entries[-1]
-        return PackedLayer(self.planned, record, mode=file.mode & 0o777, file_size=file.size, file=self.file)
-
-
-@dataclass(frozen=True, slots=True)
 class _Done:
     """A packed layer, and whether the store did not have it."""
 
@@ -141,126 +75,19 @@ def pack(place: Place, context: Path, options: PackOptions | None = None) -> Pac
     """
     options = options or PackOptions()
     references = tuple(complete(ref, place.run) for ref in options.references)
-    kitfile = _read_kitfile(context, options, place.run)
-    with ExitStack() as stack:
-        parents = list(open_parents(place, kitfile, stack))
-        parent_paths = [layer.path for parent in parents for layer in parent.kit.layers if layer.path]
-        planned = plan_layers(
-            kitfile,
-            form=Format(options.layer_format),
-            codec=Codec(options.compression),
-            parent_paths=parent_paths,
-        )
-        lease = stack.enter_context(place.store.lease("pack"))
-        jobs = _scan_all(context, planned, options, place.run)
-        facts = _read_facts(kitfile, jobs, place.run) if options.modelpack else None
-        layers = _pack_layers(place, jobs, lease, cache=options.cache)
-        packed = [done.layer for done in layers]
-        if facts is not None:
-            built = build_modelpack(kitfile, packed, options.annotations, facts)
-        else:
-            built = build_modelkit(kitfile, packed, options.annotations)
-        desc = keep(place, built, references, lease)
+    with open_packing(place, context, options) as packing, place.store.lease("pack") as lease:
+        layers = _pack_layers(place, packing.jobs, lease, cache=options.cache)
+        desc = keep(place, packing.build([done.layer for done in layers]), references, lease)
     return Packed(
         desc,
         references,
-        kitfile,
+        packing.kitfile,
         size=sum(done.layer.record.size for done in layers),
         new_size=sum(done.layer.record.size for done in layers if done.is_new),
     )
 
 
-def _read_kitfile(context: Path, options: PackOptions, run: Run) -> Kitfile:
-    if not context.is_dir():
-        raise PackError(f"{context} is not a directory", hint="name the directory that the Kitfile's paths start from")
-    if options.kitfile_text is not None:
-        text, name = options.kitfile_text, "standard input"
-    else:
-        path = options.kitfile_path or find(context)
-        name = str(path)
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise FileSystemError.wrap(error, "reading", path) from error
-
-    def warn(problem: Problem) -> None:
-        run.observer(Message("warning", f"{name}: {problem}"))
-
-    return parse(text, name, warn=warn)
-
-
-def _scan_all(context: Path, planned: Sequence[PlannedLayer], options: PackOptions, run: Run) -> list[_Job]:
-    """List the files of every layer; what is wrong with several layers is told in one error."""
-    ignore = read_ignore(context)
-    jobs: list[_Job] = []
-    failures: list[PackError] = []
-    for layer in planned:
-        run.cancel.check()
-        try:
-            job = _scan_one(context, layer, ignore, options, run)
-            jobs += _spread(job, run) if options.modelpack else [job]
-        except PackError as error:
-            failures.append(error)
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        rows = "".join(f"\n  {failure.message}" for failure in failures)
-        hint = next((failure.hint for failure in failures if failure.hint), None)
-        raise PackError(f"{len(failures)} parts cannot be packed{rows}", hint=hint)
-    return jobs
-
-
-def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, options: PackOptions, run: Run) -> _Job:
-    symlinks = Symlinks(options.symlinks)
-    found = scan(context, layer.part.path, ignore=ignore, deeper=layer.deeper, symlinks=symlinks)
-    for link, target in found.followed:
-        run.observer(Message("info", f"{layer.part.field}: followed {link} to {target}"))
-    for link in found.skipped:
-        run.observer(Message("warning", f"{layer.part.field}: left out {link}, a symbolic link"))
-    if seldom := find_seldom_meant(found.entries):
-        lines = ", ".join(f"**/{name.rpartition('/')[2]}" for name in seldom)
-        what = f"{layer.part.field}: packs {', '.join(seldom)}, which is seldom meant"
-        run.observer(Message("warning", f"{what}: leave out by adding to .kitignore: {lines}"))
-    files = [entry.name for entry in found.entries if not entry.is_dir]
-    if layer.form is Format.RAW and files != [layer.part.path.encode()]:
-        if options.modelpack and layer.part.kind is not Kind.MCP_SERVER:
-            return _Job(layer, found, sum(entry.size for entry in found.entries))
-        raise PackError(
-            f"{layer.part.field}: {layer.part.path} is not one file, as a raw layer is",
-            hint="use --layer-format tar, or name each file in the Kitfile",
-        )
-    if layer.part.kind is Kind.MCP_SERVER:
-        check_bundle(context / layer.part.path)
-    return _Job(layer, found, layer_size(found.entries, layer.form))
-
-
-def _spread(job: _Job, run: Run) -> Sequence[_Job]:
-    """One raw layer for each file of a directory; any other layer as it is."""
-    part, entries = job.planned.part, job.scan.entries
-    files = [entry for entry in entries if not entry.is_dir]
-    if job.planned.form is not Format.RAW or [entry.name for entry in files] == [part.path.encode()]:
-        return [job]
-    if not files:
-        raise PackError(f"{part.field}: {part.path} has no file, as raw layers are", hint="use --layer-format tar")
-    above: set[bytes] = set()
-    for file in files:
-        name_above = file.name
-        while (name_above := name_above.rpartition(b"/")[0]) and name_above not in above:
-            above.add(name_above)
-    for entry in entries:
-        if entry.is_dir and entry.name not in above:
-            name = os.fsdecode(entry.name)
-            run.observer(Message("warning", f"{part.field}: left out {name}, a directory without files"))
-    return [_Job(job.planned, Scan([entry]), entry.size, os.fsdecode(entry.name)) for entry in files]
-
-
-def _read_facts(kitfile: Kitfile, jobs: Sequence[_Job], run: Run) -> Facts:
-    from kitops.ops.model_facts import read_facts  # noqa: PLC0415 - only ModelPack tells them
-
-    return read_facts(kitfile, ((job.planned.part, entry) for job in jobs for entry in job.scan.entries), run)
-
-
-def _pack_layers(place: Place, jobs: Sequence[_Job], lease: Lease, *, cache: bool) -> list[_Done]:
+def _pack_layers(place: Place, jobs: Sequence[Job], lease: Lease, *, cache: bool) -> list[_Done]:
     """Make the layers, the largest first; what is returned is in the order of ``jobs``."""
     total = sum(job.size for job in jobs)
     place.run.observer(Planned("pack", len(jobs), total))
@@ -281,7 +108,7 @@ class _Work:
     """The making of one layer; what is not in the store is made in any thread."""
 
     store: Store
-    job: _Job
+    job: Job
     lease: Lease
     use_cache: bool
     overlap: bool

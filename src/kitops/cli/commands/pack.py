@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from kitops.cli._values import parse_annotations, parse_created, read_stdin
 if TYPE_CHECKING:
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
+    from kitops.ops.pack import Packed
 
 _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
 
@@ -33,6 +35,8 @@ _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
         help="raw: a path is one file, packed as it is; directories only with --use-model-pack.")  # fmt: skip
 @switch("--use-model-pack", help="Write a CNCF ModelPack artifact.")
 @switch("--push", help="Push it to its registry afterwards.")
+@option("--push-to", "targets", multiple=True, metavar="REF", help="Straight to a registry; nothing is kept here.")
+@switch("--keep", help="Of --push-to: keep it in the local store too.")
 @option("--symlinks", type=click.Choice(["refuse", "follow", "skip"]), default="refuse", show_default=True,
         help="What to do with symbolic links.")  # fmt: skip
 @switch("--no-cache", help="Read every file, also those that look unchanged.")
@@ -59,17 +63,32 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
     )
     if given["push"] and not options.references:
         raise click.UsageError("--push wants a --tag that names a registry", click.get_current_context())
+    targets = [ref for target in given["targets"] for ref in Reference.parse_tags(target)]
+    if targets and (given["push"] or options.references):
+        raise click.UsageError("--push-to takes neither --push nor --tag", click.get_current_context())
+    if targets and not given["keep"]:
+        from kitops.ops.pack_to import pack_to
+
+        with session.place(network) as place:
+            sent = pack_to(place, Path(directory), targets, options)
+        _tell(session, sent, pushed=True)
+        return
+    if targets:
+        options = replace(options, references=tuple(targets))
     with session.place(network) as place:
         packed = pack(place, Path(directory), options)
-        pushed = None
-        if given["push"]:
-            from kitops.ops.push import push  # most packs push nothing, and do not pay for it
+        if given["push"] or targets:
+            from kitops.ops.push import push
 
-            pushed = push(place, packed.references[0], packed.references)
+            push(place, packed.references[0], packed.references)
+    _tell(session, packed, pushed=given["push"] or bool(targets))
+
+
+def _tell(session: Session, packed: Packed, *, pushed: bool) -> None:
     names = [str(ref) for ref in packed.references]
-    line = f"Model saved: {packed.desc.digest}" + (f"\nPushed {pushed.desc.digest}" if pushed else "")
+    line = f"Model saved: {packed.desc.digest}" + (f"\nPushed {packed.desc.digest}" if pushed else "")
     session.result(
         line,
         {"digest": str(packed.desc.digest), "references": names, "size": packed.size, "newSize": packed.new_size,
-         "pushed": pushed is not None},
+         "pushed": pushed},
     )  # fmt: skip

@@ -1,0 +1,225 @@
+"""What ``kit pack`` packs: the layers that a Kitfile asks for, with the files that go into each."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from kitops.content.events import Message
+from kitops.errors import FileSystemError, PackError
+from kitops.formats.build import PackedLayer, build_modelkit, build_modelpack
+from kitops.formats.parts import Kind
+from kitops.formats.plan import plan_layers
+from kitops.kitfile.parse import find, parse
+from kitops.layers.codec import Codec
+from kitops.layers.ignore import read_ignore
+from kitops.layers.mcpb import check_bundle
+from kitops.layers.walk import Scan, Symlinks, find_seldom_meant, scan
+from kitops.layers.write import Format, layer_size
+from kitops.ops.parents import open_parents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from kitops.content.protocols import LayerRecord, Run
+    from kitops.errors import Problem
+    from kitops.formats.build import Built
+    from kitops.formats.plan import PlannedLayer
+    from kitops.kitfile.schema import Kitfile
+    from kitops.layers.ignore import IgnoreRules
+    from kitops.oci.reference import Reference
+    from kitops.ops.place import Place
+    from kitops.weights.facts import Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackOptions:
+    """How to pack.
+
+    Args:
+        references: what the ModelKit is to be called; none leaves it untagged.
+        kitfile_path: a Kitfile elsewhere than in the context directory.
+        kitfile_text: the Kitfile itself (from standard input).
+        compression: of the layers.
+        layer_format: ``tar``, or ``raw``: every path is one file; ModelPack spreads directories over a layer a file.
+        modelpack: write a ModelPack artifact instead of a ModelKit.
+        symlinks: refuse symbolic links, follow them, or leave them out.
+        cache: believe the digest cache about files that did not change.
+        annotations: of the manifest, beyond what the format wants.
+    """
+
+    references: tuple[Reference, ...] = ()
+    kitfile_path: Path | None = None
+    kitfile_text: bytes | None = None
+    compression: Literal["none", "gzip", "gzip-fastest", "zstd"] = "none"
+    layer_format: Literal["tar", "raw"] = "tar"
+    modelpack: bool = False
+    symlinks: Literal["refuse", "follow", "skip"] = "refuse"
+    cache: bool = True
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One layer with the files that go into it and its bytes, uncompressed.
+
+    ``file`` is the path of its one file where a directory is spread over a layer a file; else "".
+    """
+
+    planned: PlannedLayer
+    scan: Scan
+    size: int
+    file: str = ""
+
+    @property
+    def item(self) -> str:
+        """What events call it."""
+        return f"{self.planned.part.field} {self.file}" if self.file else self.planned.part.field
+
+    @property
+    def label(self) -> str:
+        return self.file or self.planned.part.label
+
+    def as_packed(self, record: LayerRecord) -> PackedLayer:
+        if self.planned.form is Format.TAR:
+            return PackedLayer(self.planned, record)
+        file = self.scan.entries[-1]
+        return PackedLayer(self.planned, record, mode=file.mode & 0o777, file_size=file.size, file=self.file)
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """A pack before any layer is made.
+
+    Args:
+        kitfile: what is packed.
+        jobs: a layer each.
+        facts: what is known of the model, for ModelPack; None for a ModelKit.
+        annotations: of the manifest.
+    """
+
+    kitfile: Kitfile
+    jobs: Sequence[Job]
+    facts: Facts | None
+    annotations: Mapping[str, str]
+
+    def build(self, layers: Sequence[PackedLayer]) -> Built:
+        """Manifest and config, once the layers are known, in the order of the jobs."""
+        if self.facts is not None:
+            return build_modelpack(self.kitfile, layers, self.annotations, self.facts)
+        return build_modelkit(self.kitfile, layers, self.annotations)
+
+
+@contextmanager
+def open_packing(place: Place, context: Path, options: PackOptions) -> Iterator[Packing]:
+    """Read the Kitfile of ``context`` and list the files of every layer; parent ModelKits stay while the block runs.
+
+    Raises:
+        KitError: as :func:`kitops.ops.pack.pack`.
+    """
+    kitfile = _read_kitfile(context, options, place.run)
+    with ExitStack() as stack:
+        parents = list(open_parents(place, kitfile, stack))
+        parent_paths = [layer.path for parent in parents for layer in parent.kit.layers if layer.path]
+        planned = plan_layers(
+            kitfile,
+            form=Format(options.layer_format),
+            codec=Codec(options.compression),
+            parent_paths=parent_paths,
+        )
+        jobs = _scan_all(context, planned, options, place.run)
+        facts = _read_facts(kitfile, jobs, place.run) if options.modelpack else None
+        yield Packing(kitfile, jobs, facts, options.annotations)
+
+
+def _read_kitfile(context: Path, options: PackOptions, run: Run) -> Kitfile:
+    if not context.is_dir():
+        raise PackError(f"{context} is not a directory", hint="name the directory that the Kitfile's paths start from")
+    if options.kitfile_text is not None:
+        text, name = options.kitfile_text, "standard input"
+    else:
+        path = options.kitfile_path or find(context)
+        name = str(path)
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise FileSystemError.wrap(error, "reading", path) from error
+
+    def warn(problem: Problem) -> None:
+        run.observer(Message("warning", f"{name}: {problem}"))
+
+    return parse(text, name, warn=warn)
+
+
+def _scan_all(context: Path, planned: Sequence[PlannedLayer], options: PackOptions, run: Run) -> list[Job]:
+    """List the files of every layer; what is wrong with several layers is told in one error."""
+    ignore = read_ignore(context)
+    jobs: list[Job] = []
+    failures: list[PackError] = []
+    for layer in planned:
+        run.cancel.check()
+        try:
+            job = _scan_one(context, layer, ignore, options, run)
+            jobs += _spread(job, run) if options.modelpack else [job]
+        except PackError as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        rows = "".join(f"\n  {failure.message}" for failure in failures)
+        hint = next((failure.hint for failure in failures if failure.hint), None)
+        raise PackError(f"{len(failures)} parts cannot be packed{rows}", hint=hint)
+    return jobs
+
+
+def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, options: PackOptions, run: Run) -> Job:
+    symlinks = Symlinks(options.symlinks)
+    found = scan(context, layer.part.path, ignore=ignore, deeper=layer.deeper, symlinks=symlinks)
+    for link, target in found.followed:
+        run.observer(Message("info", f"{layer.part.field}: followed {link} to {target}"))
+    for link in found.skipped:
+        run.observer(Message("warning", f"{layer.part.field}: left out {link}, a symbolic link"))
+    if seldom := find_seldom_meant(found.entries):
+        lines = ", ".join(f"**/{name.rpartition('/')[2]}" for name in seldom)
+        what = f"{layer.part.field}: packs {', '.join(seldom)}, which is seldom meant"
+        run.observer(Message("warning", f"{what}: leave out by adding to .kitignore: {lines}"))
+    files = [entry.name for entry in found.entries if not entry.is_dir]
+    if layer.form is Format.RAW and files != [layer.part.path.encode()]:
+        if options.modelpack and layer.part.kind is not Kind.MCP_SERVER:
+            return Job(layer, found, sum(entry.size for entry in found.entries))
+        raise PackError(
+            f"{layer.part.field}: {layer.part.path} is not one file, as a raw layer is",
+            hint="use --layer-format tar, or name each file in the Kitfile",
+        )
+    if layer.part.kind is Kind.MCP_SERVER:
+        check_bundle(context / layer.part.path)
+    return Job(layer, found, layer_size(found.entries, layer.form))
+
+
+def _spread(job: Job, run: Run) -> Sequence[Job]:
+    """One raw layer for each file of a directory; any other layer as it is."""
+    part, entries = job.planned.part, job.scan.entries
+    files = [entry for entry in entries if not entry.is_dir]
+    if job.planned.form is not Format.RAW or [entry.name for entry in files] == [part.path.encode()]:
+        return [job]
+    if not files:
+        raise PackError(f"{part.field}: {part.path} has no file, as raw layers are", hint="use --layer-format tar")
+    above: set[bytes] = set()
+    for file in files:
+        name_above = file.name
+        while (name_above := name_above.rpartition(b"/")[0]) and name_above not in above:
+            above.add(name_above)
+    for entry in entries:
+        if entry.is_dir and entry.name not in above:
+            name = os.fsdecode(entry.name)
+            run.observer(Message("warning", f"{part.field}: left out {name}, a directory without files"))
+    return [Job(job.planned, Scan([entry]), entry.size, os.fsdecode(entry.name)) for entry in files]
+
+
+def _read_facts(kitfile: Kitfile, jobs: Sequence[Job], run: Run) -> Facts:
+    from kitops.ops.model_facts import read_facts  # noqa: PLC0415 - only ModelPack tells them
+
+    return read_facts(kitfile, ((job.planned.part, entry) for job in jobs for entry in job.scan.entries), run)
