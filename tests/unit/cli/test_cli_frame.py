@@ -94,7 +94,7 @@ def test_summaries_of_the_overview_are_short() -> None:
 
 def test_command_modules_are_thin() -> None:
     for module in (Path(_main.__file__).parent / "commands").glob("*.py"):
-        assert len(module.read_text().splitlines()) < 90, module.name
+        assert len(module.read_text().splitlines()) < 100, module.name
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kitops.cli._importing import describe_import, edit_kitfile, offers_edit, read_kitfile, write_result
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
-from kitops.cli._output import to_stdout
-from kitops.cli._values import hub_host, quiet_mlflow, read_stdin
-from kitops.errors import FileSystemError
+from kitops.cli._values import hub_host, quiet_mlflow
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
-    from kitops.ops.import_ import Imported
 
 
 @kit_command(
@@ -67,12 +64,12 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
     location = parse_location(source, hub_host=hub_host(), tool=given["tool"] or "")
     options = ImportOptions(
         references=tuple(ref for tag in given["tags"] for ref in Reference.parse_tags(tag)),
-        kitfile_text=_read(kitfile),
+        kitfile_text=read_kitfile(kitfile),
         include=given["include"],
         exclude=given["exclude"],
         prefer=given["prefer"],
         depth=given["depth"],
-        edit=_edit if given["edit"] or _offers_edit() else None,
+        edit=edit_kitfile if given["edit"] or offers_edit() else None,
         version=__version__,
     )
     targets = [ref for target in given["targets"] for ref in Reference.parse_tags(target)]
@@ -91,51 +88,7 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
             with open_source(place, location, reach) as tree:
                 imported = import_to(place, tree, targets, options) if targets else import_(place, tree, options)
     if given["attestation_output"]:
-        _write(given["attestation_output"], json.dumps(imported.predicate, indent=2) + "\n")
+        write_result(given["attestation_output"], json.dumps(imported.predicate, indent=2) + "\n")
     if given["attestation_output"] != "-":  # which has stdout for itself
         done = "Pushed" if targets else "Model saved:"
-        session.result(f"{done} {imported.desc.digest}", _to_json(imported))
-
-
-def _offers_edit() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _edit(text: str) -> str:
-    """The Kitfile as it was left in the editor; as it is where that is not wanted."""
-    context = click.get_current_context()
-    if not context.params["edit"] and not click.confirm("Edit the Kitfile?", default=False, err=True):
-        return text
-    return click.edit(text, extension=".yaml", require_save=False) or text
-
-
-def _read(kitfile: str | None) -> bytes | None:
-    if kitfile is None:
-        return None
-    if kitfile == "-":
-        return read_stdin()
-    try:
-        return Path(kitfile).read_bytes()
-    except OSError as error:
-        raise FileSystemError.wrap(error, "reading", kitfile) from error
-
-
-def _write(target: str, text: str) -> None:
-    if target == "-":
-        to_stdout(text)
-        return
-    try:
-        Path(target).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FileSystemError.wrap(error, "writing", target) from error
-
-
-def _to_json(imported: Imported) -> dict[str, Any]:
-    return {
-        "digest": str(imported.desc.digest),
-        "references": [str(ref) for ref in imported.references],
-        "source": imported.origin.uri,
-        "revision": imported.origin.revision,
-        "size": imported.size,
-        "fetchedSize": imported.fetched_size,
-    }
+        session.result(f"{done} {imported.desc.digest}", describe_import(imported))

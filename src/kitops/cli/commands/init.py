@@ -10,11 +10,9 @@ import click
 
 from kitops.cli._options import kit_command, option, result_format, switch
 from kitops.cli._output import to_stdout
-from kitops.cli._values import hub_host
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
-    from kitops.ops.sources import SourceOptions
 
 
 @kit_command(
@@ -60,9 +58,10 @@ def command(
     With --remote the Kitfile is printed, and nothing but headers is downloaded.
     """
     if remote:
+        from kitops.cli._importing import print_remote
         from kitops.ops.sources import SourceOptions
 
-        _print_remote(session, path, SourceOptions(revision=revision, token=token), depth, output)
+        print_remote(session, path, SourceOptions(revision=revision, token=token), depth, output)
         return
     from kitops.kitfile.dump import to_json
     from kitops.ops.init import InitOptions, init
@@ -85,25 +84,6 @@ def command(
         to_stdout(found.text)
     else:
         session.result(f"Kitfile saved: {found.path}", None)
-
-
-def _print_remote(session: Session, source: str, options: SourceOptions, depth: int, output: str | None) -> None:
-    from kitops.importers.location import parse_location
-    from kitops.kitfile.dump import dump, to_json
-    from kitops.ops.describe_tree import describe_tree
-    from kitops.ops.init import write_kitfile
-    from kitops.ops.sources import open_source
-
-    location = parse_location(source, hub_host=hub_host())
-    with session.place() as place, open_source(place, location, options) as tree:
-        kitfile = describe_tree(tree, tree.files, place.run, depth=depth)
-    if output and output != "-":
-        write_kitfile(Path(output), dump(kitfile))
-        session.result(f"Kitfile saved: {output}", {"path": output, "kitfile": to_json(kitfile)})
-    elif session.output_format == "json":
-        session.result("", {"path": None, "kitfile": to_json(kitfile)})
-    else:
-        to_stdout(dump(kitfile))
 
 
 def _ask(label: str, given: str | None) -> str:
