@@ -165,7 +165,7 @@ class Extraction:
         check_absent(self._target, path.split("/"), strict, path, is_dir=False)
         self._ledger.start_layer()
         self._ledger.claim(path, is_dir=False, layer=path)
-        if not self._files.write(path, 0o644, len(content), (memoryview(content),)):
+        if not self._files.write(path, 0o666, len(content), (memoryview(content),)):
             raise TrustError(f"{path} is in a layer too, with other content")
 
     def commit(self) -> Extracted:
