@@ -38,12 +38,17 @@ def kit(home: str, *arguments: str) -> None:
 
 
 def read_tree(root: Path, left_out: tuple[str, ...] = ()) -> dict[str, tuple[str, str]]:
-    """Every file and directory below ``root``: its permission bits and, for a file, the SHA-256 of its bytes."""
+    """Every file and directory below ``root``: its permission bits and, for a file, the SHA-256 of its bytes.
+
+    Less the umask, as unpacked files are: the checkout may have been made with another one.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
     found = {}
     for path in sorted(root.rglob("*")):
         if path.name in left_out:
             continue
-        mode = f"{path.stat().st_mode & 0o777:04o}"
+        mode = f"{path.stat().st_mode & 0o777 & ~umask:04o}"
         found[str(path.relative_to(root))] = (
             mode,
             "directory" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -116,6 +116,12 @@ class Interpreter:
         return int(bool(failure)), said, failure
 
 
+def _set_modes(tree: Path) -> None:
+    """Permission bits as with umask 022: the digests in the documents depend on them, a checkout's on its umask."""
+    for path in (tree, *tree.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
 def run(document: Path) -> tuple[int, list[str]]:
     """Run the steps of one document: how many there were and what went wrong."""
     found = steps(document.read_text(encoding="utf-8"))
@@ -127,6 +133,7 @@ def run(document: Path) -> tuple[int, list[str]]:
         registry = stack.enter_context(RegistryServer(Path(name) / "registry"))
         directory = Path(name) / "reader"
         shutil.copytree(ROOT / "examples", directory / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+        _set_modes(directory / "examples")
         environment = os.environ | {
             "HOME": str(directory),
             "KITOPS_HOME": str(directory / ".kitops"),

@@ -17,6 +17,11 @@ import pytest
 Need = Callable[[str], str]
 
 
+def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001 - pytest's name
+    """Permission bits are part of digests: files that tests make have those of umask 022 on every machine."""
+    os.umask(0o022)
+
+
 @pytest.fixture(scope="session")
 def need() -> Need:
     """``need("skopeo")``: the program's path; without it the test is skipped, or fails when CI=true."""
