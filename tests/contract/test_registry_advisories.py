@@ -170,7 +170,7 @@ def test_locations_that_are_not_followed(tmp_path: Path) -> None:
             with pytest.raises(RegistryError):
                 repository.put(BLOB, BytesReader(DATA), lambda size: None)
         assert {line.split(" ")[1] for line in web.reached} == {HOME}
-        assert not [seen for seen in web.seen(HOME) if seen.body]
+        assert not [seen for seen in web.seen(HOME) if seen.body and seen.method != "POST"]
 
 
 # --- the realm of a challenge (GHSA-28r5-37g7-p6mp, GHSA-xf85-363p-868w)

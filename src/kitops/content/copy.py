@@ -21,7 +21,7 @@ from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from kitops.content.events import Observer
     from kitops.content.protocols import Run, Sink, Source
@@ -45,7 +45,14 @@ class Copied:
 
 
 def copy(
-    source: Source, sink: Sink, root: Descriptor, run: Run, *, verb: str = "copy", skip: Collection[Digest] = ()
+    source: Source,
+    sink: Sink,
+    root: Descriptor,
+    run: Run,
+    *,
+    verb: str = "copy",
+    skip: Collection[Digest] = (),
+    neighbours: Callable[[Digest], Iterable[str]] | None = None,
 ) -> Copied:
     """Copy ``root`` and everything below it.
 
@@ -56,6 +63,8 @@ def copy(
         run: whom to tell, what to watch, how many blobs at a time.
         verb: what is being done, for the observer (``"push"``).
         skip: blobs that are left out on purpose; the sink must be told too.
+        neighbours: repositories (``registry/repository``) that may have a blob which the sink lacks: one that
+            :class:`Mounts` may take it over from there.
 
     Raises:
         NotFoundError: the source lacks a blob that the sink has not either.
@@ -69,7 +78,7 @@ def copy(
     if isinstance(source, Gapped):
         _check_gaps(source, sink, unique)
     run.observer(Planned(verb, len(unique), sum(blob.size for blob in unique)))
-    jobs = [partial(_copy_blob, source, sink, blob) for blob in sorted(unique, key=lambda blob: -blob.size)]
+    jobs = [partial(_copy_blob, source, sink, blob, neighbours) for blob in sorted(unique, key=lambda blob: -blob.size)]
     moved = [size for size in run_all(jobs, run, workers=run.concurrency) if size is not None]
     count = sum(_put_manifest(sink, desc, raw, run) for desc, raw in manifests.items())
     return Copied(len(moved) + count, sum(moved), len(jobs) - len(moved) + len(manifests) - count)
@@ -120,7 +129,12 @@ class BytesReader:
     """A reader of bytes that are at hand."""
 
     def __init__(self, data: bytes) -> None:
-        self._rest = memoryview(data)
+        self._data = self._rest = memoryview(data)
+
+    def seek(self, offset: int, /) -> int:
+        """Go on from there."""
+        self._rest = self._data[offset:]
+        return offset
 
     def readinto(self, buffer: memoryview, /) -> int:
         count = min(len(buffer), len(self._rest))
@@ -136,12 +150,18 @@ def _check_gaps(source: Gapped, sink: Sink, blobs: Sequence[Descriptor]) -> None
             raise source.explain_gap(gap)
 
 
-def _copy_blob(source: Source, sink: Sink, desc: Descriptor, run: Run) -> int | None:
-    """Copy one blob; the bytes moved, or None when it was there."""
+def _copy_blob(
+    source: Source, sink: Sink, desc: Descriptor, neighbours: Callable[[Digest], Iterable[str]] | None, run: Run
+) -> int | None:
+    """Copy one blob; the bytes moved, or None when none had to be."""
     item = str(desc.digest)
     run.observer(Started(item, desc.digest.short, desc.size))
     if sink.exists(desc):
         run.observer(Finished(item, "exists"))
+        return None
+    near = neighbours(desc.digest) if neighbours else ()
+    if isinstance(sink, Mounts) and any(sink.mount_from(desc, locator) for locator in near):
+        run.observer(Finished(item, "mounted"))
         return None
     meter = _Meter(item, run.observer)
     if isinstance(source, Delivers) and isinstance(sink, Lands) and desc.size >= WORTH_LANDING:

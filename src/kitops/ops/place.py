@@ -7,12 +7,14 @@ environment.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitops.content.protocols import Run
+from kitops.registry.memory import Memory
 from kitops.store import open_store
+from kitops.store.uploads import StoreUploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,12 +36,14 @@ class Place:
         store: the local store.
         connection: makes network options and credentials when a registry is first needed.
         run: whom to tell, what to watch, how many workers.
+        memory: what is learnt of registries on the way.
     """
 
     home: Path
     store: Store
     connection: Callable[[], Connection]
     run: Run
+    memory: Memory = field(default_factory=Memory)
 
     @contextmanager
     def registry(self, ref: Reference, *, mirrored: bool = False) -> Iterator[Repository]:
@@ -53,7 +57,9 @@ class Place:
 
         connection = self.connection()
         mirrors = connection.mirrors if mirrored else ()
-        with open_repository(ref, connection.network, connection.credentials, self.run, mirrors) as repository:
+        with open_repository(
+            ref, connection.network, connection.credentials, self.run, mirrors, memory=self.memory
+        ) as repository:
             yield repository
 
 
@@ -70,7 +76,7 @@ def open_place(home: Path, *, connection: Callable[[], Connection], run: Run | N
     """The place below ``home``: its store, which adopts the Go tool's storage when there is none yet."""
     run = run or Run()
     store = open_store(home / "store", go_storage=home / "storage", run=run)
-    return Place(home, store, connection, run)
+    return Place(home, store, connection, run, Memory(StoreUploads(store.layout)))
 
 
 def default_home(environ: Mapping[str, str], platform: str) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kitops.content.copy import copy
 from kitops.errors import NotFoundError
 from kitops.ops.locate import check_remote, complete, locate
+from kitops.ops.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,20 +43,21 @@ def push(place: Place, source: Reference, destinations: Sequence[Reference] = ()
     for target in targets:
         check_remote(target)
     with locate(place, source, "local") as located:
-        copied = [
-            _push_to(place, located, list(group))
-            for _, group in groupby(sorted(targets, key=lambda ref: ref.locator), lambda ref: ref.locator)
-        ]
-    return Pushed(located.desc, targets, tuple(copied))
+        copied: dict[Reference, Copied] = {}
+        for _, group in groupby(sorted(targets, key=lambda ref: ref.locator), lambda ref: ref.locator):
+            tags = list(group)
+            neighbours = Neighbours(place.store, tags[0], sure=copied)
+            copied[tags[0]] = _push_to(place, located, tags, neighbours)
+    return Pushed(located.desc, targets, tuple(copied.values()))
 
 
-def _push_to(place: Place, located: Located, targets: Sequence[Reference]) -> Copied:
+def _push_to(place: Place, located: Located, targets: Sequence[Reference], neighbours: Neighbours) -> Copied:
     """Copy the graph once and point every tag of one repository at it."""
     with place.registry(targets[0]) as sink:
         for target in targets:
             if target.digest is not None and target.digest != located.desc.digest:
                 raise NotFoundError(f"{located.ref} is {located.desc.digest}, not {target.digest}")
-        copied = copy(located.source, sink, located.desc, place.run, verb="push")
+        copied = copy(located.source, sink, located.desc, place.run, verb="push", neighbours=neighbours.find)
         for target in targets:
             if target.tag is not None:
                 sink.tag(located.desc, target.tag)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _WARNING = re.compile(r'299\s+\S+\s+"((?:[^"\\]|\\.)*)"')
 _LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[^;,\"]+(?:\"[^\"]*\")?)*)")
+_UPLOADED: Final = re.compile(r"(?:bytes[= ])?0-(\d{1,18})(?:/.*)?", re.ASCII)
 _TAGS: Final = re.compile(r"<[^>]*>")
 _MAX_TEXT: Final = 500
 
@@ -95,6 +96,18 @@ def retry_after(value: str | None, now: datetime) -> float | None:
 def media_type(value: str | None) -> str:
     """A ``Content-Type`` without its parameters; empty when there is none."""
     return (value or "").partition(";")[0].strip()
+
+
+def parse_range_end(value: str | None) -> int | None:
+    """How many bytes an upload has by its ``Range: 0-<last>``, or None where it says nothing usable.
+
+    Registries say ``0-0`` of an empty upload, and hardly ever of one with a single byte: it counts as empty.
+    """
+    match = _UPLOADED.fullmatch((value or "").strip())
+    if match is None:
+        return None
+    last = int(match.group(1))
+    return last + 1 if last else 0
 
 
 def parse_length(value: str | None) -> int | None:

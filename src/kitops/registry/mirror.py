@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kitops.content.protocols import Run
     from kitops.oci.digest import Digest
     from kitops.registry.credentials import FindsCredential
+    from kitops.registry.memory import Memory
     from kitops.registry.network import Network
     from kitops.registry.transport import Answer
 
@@ -143,6 +144,7 @@ class MirroredSession(Session):
         credentials: of the registry and of the mirrors, each by its own host.
         run: told of warnings and waits.
         mirrors: those of this registry.
+        memory: what the process remembers of registries.
     """
 
     def __init__(
@@ -154,8 +156,9 @@ class MirroredSession(Session):
         run: Run,
         *,
         mirrors: Sequence[Mirror],
+        memory: Memory | None = None,
     ) -> None:
-        super().__init__(registry, repository, network, credentials, run)
+        super().__init__(registry, repository, network, credentials, run, memory=memory)
         self._mirrors = [
             _Peer(mirror, registry, _open(mirror, repository, network, credentials, run)) for mirror in mirrors
         ]

@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from kitops.content.verify import VerifyingReader, check_bytes
 from kitops.errors import (
@@ -25,6 +24,7 @@ from kitops.oci.reference import check_tag
 from kitops.registry.auth import Scopes
 from kitops.registry.download import Origin, download
 from kitops.registry.headers import media_type
+from kitops.registry.manifest_upload import send_manifest
 from kitops.registry.manifests import MANIFEST_TYPES, body_type, describe_answer, read_tags, said_digest
 from kitops.registry.mirror import MirroredSession, mirrors_of
 from kitops.registry.pace import Spare
@@ -33,8 +33,8 @@ from kitops.registry.referrers import Referrers
 from kitops.registry.resume import ResumingReader
 from kitops.registry.session import EXTRA_CONNECTIONS, Request, Session
 from kitops.registry.stretch import RangeRefusedError, Stretch, open_stretch, open_whole
-from kitops.registry.upload import Strategy, UploadPlace, finish, upload_whole
-from kitops.registry.urls import api_repository, follow
+from kitops.registry.upload import UploadPlace, Uploads
+from kitops.registry.urls import api_repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kitops.oci.reference import Reference
     from kitops.registry.blob_ranges import BlobRanges
     from kitops.registry.credentials import FindsCredential
+    from kitops.registry.memory import Memory
     from kitops.registry.mirror import Mirror
     from kitops.registry.network import Network
 
@@ -54,7 +55,13 @@ _KEPT_MANIFESTS: Final = 8
 
 
 def open_repository(
-    ref: Reference, network: Network, credentials: FindsCredential, run: Run, mirrors: Iterable[Mirror] = ()
+    ref: Reference,
+    network: Network,
+    credentials: FindsCredential,
+    run: Run,
+    mirrors: Iterable[Mirror] = (),
+    *,
+    memory: Memory | None = None,
 ) -> Repository:
     """The repository of ``ref`` in its registry; close it, or use it as a context manager. Sends nothing yet.
 
@@ -64,6 +71,7 @@ def open_repository(
         credentials: asked when the registry wants to know who we are.
         run: told of warnings and waits; its token ends everything.
         mirrors: those that serve the registry are asked first; only for reading.
+        memory: what the process learns of registries, and where unfinished uploads are kept.
 
     Raises:
         InvalidValueError: ``ref`` names no registry, or the network's files are not usable.
@@ -73,9 +81,9 @@ def open_repository(
     repository = api_repository(ref.registry, ref.repository)
     nearby = mirrors_of(ref.registry, mirrors)
     session = (
-        MirroredSession(ref.registry, repository, network, credentials, run, mirrors=nearby)
+        MirroredSession(ref.registry, repository, network, credentials, run, mirrors=nearby, memory=memory)
         if nearby
-        else Session(ref.registry, repository, network, credentials, run)
+        else Session(ref.registry, repository, network, credentials, run, memory=memory)
     )
     return Repository(session, repository, f"{ref.registry}/{ref.repository}")
 
@@ -89,14 +97,16 @@ class Repository:
         locator: its name for people.
     """
 
-    def __init__(self, session: Session, repository: str, locator: str, *, strategy: Strategy = upload_whole) -> None:
+    def __init__(self, session: Session, repository: str, locator: str) -> None:
         self.locator = locator
         self._session = session
         self._repository = repository
-        self._strategy = strategy
         self._pull = Scopes.parse(f"repository:{repository}:pull")
         self._push = Scopes.parse(f"repository:{repository}:pull,push")
         self._delete = Scopes.parse(f"repository:{repository}:delete,pull")
+        self._place = UploadPlace(session, repository, self._push)
+        self._uploads = Uploads(self._place, self.exists)
+        self._unmountable: set[str] = set()
         self._manifests: OrderedDict[Digest, bytes] = OrderedDict()
         self._referrers = Referrers(session, repository, locator)
         self._lock = threading.Lock()
@@ -104,6 +114,7 @@ class Repository:
 
     def close(self) -> None:
         """Close the connections."""
+        self._uploads.close()
         self._session.close()
 
     def __enter__(self) -> Self:
@@ -259,14 +270,15 @@ class Repository:
     def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
         """Upload a blob or manifest.
 
-        ``reader`` is read once: after a NetworkError, whoever owns the source opens it again and calls again.
+        A large ``reader`` that does not seek is read once: after a NetworkError, whoever owns the source opens it
+        again and calls again; the upload goes on where it was.
 
         Raises:
             IntegrityError: the bytes are not what ``desc`` says.
             NetworkError: the connection broke on the way.
         """
         if desc.media_type not in MANIFEST_TYPES:
-            self._strategy(self._place(), desc, reader, moved)
+            self._uploads.put(desc, reader, moved)
             return
         if desc.size > MAX_MANIFEST_SIZE:
             raise RegistryError(f"uploading {self._what(desc)}: {desc.size} bytes are too many for a manifest")
@@ -277,12 +289,16 @@ class Repository:
         moved(desc.size)
 
     def tag(self, desc: Descriptor, tag: str) -> None:
-        """Point ``tag`` at a manifest that is here: its bytes are put under the tag."""
+        """Point ``tag`` at a manifest that is here: its bytes are put under the tag, unless it points there."""
         check_tag(tag)
+        if self._kept(desc.digest) is None and self._is_tagged(desc, tag):
+            return
         self._put_manifest(desc, self.fetch(desc), tag)
 
     def mount(self, desc: Descriptor, repository: str) -> bool:
         """Take a blob over from another repository of the same registry; False when the registry would not.
+
+        The upload that it opens instead is where :meth:`put` goes on.
 
         Args:
             desc: the blob.
@@ -290,28 +306,17 @@ class Repository:
         """
         source = api_repository(self._session.registry, repository)
         scopes = Scopes.parse(str(self._push), f"repository:{source}:pull")
-        request = Request(
-            method="POST",
-            target=f"/v2/{self._repository}/blobs/uploads/?mount={quote(str(desc.digest))}&from={quote(source)}",
-            doing="mounting",
-            what=self._what(desc),
-            scopes=scopes,
-            ok=(201, 202, 404, 405),
-        )
-        with self._session.send(request) as answer:
-            status, location = answer.status, answer.header("Location")
-            if status == 202 and location:
-                self._cancel_upload(follow(answer.url, location))
-        return status == 201
+        return self._uploads.mount(desc, source, scopes)
 
     def mount_from(self, desc: Descriptor, locator: str) -> bool:
         """Take a blob over from the repository ``locator``, if that is of the same registry and it lets us."""
         registry, _, repository = locator.partition("/")
-        if registry != self._session.registry or not repository:
+        if registry != self._session.registry or not repository or repository in self._unmountable:
             return False
         try:
             return self.mount(desc, repository)
         except (AuthenticationError, RegistryError):
+            self._unmountable.add(repository)
             return False
 
     # --- the rest of a repository's life
@@ -394,22 +399,8 @@ class Repository:
 
     # --- parts
 
-    def _place(self) -> UploadPlace:
-        return UploadPlace(self._session, self._repository, self._push)
-
     def _put_manifest(self, desc: Descriptor, data: bytes, pointer: str) -> None:
-        request = Request(
-            method="PUT",
-            target=self._manifest_target(pointer),
-            doing="uploading",
-            what=self._name(pointer),
-            scopes=self._push,
-            headers={"Content-Type": desc.media_type},
-            body=data,
-            ok=(200, 201, 202),
-            wait=self._session.commit_seconds,
-        )
-        subject = finish(self._place(), desc, request).header("OCI-Subject")
+        subject = send_manifest(self._place, desc, data, self._manifest_target(pointer), self._name(pointer))
         with self._lock:
             self._manifests[desc.digest] = data
             while len(self._manifests) > _KEPT_MANIFESTS:
@@ -418,6 +409,12 @@ class Repository:
             self._referrers.add(desc, data)
         else:
             self._referrers.note_api()
+
+    def _is_tagged(self, desc: Descriptor, tag: str) -> bool:
+        try:
+            return self.resolve(tag) == desc
+        except NotFoundError:
+            return False
 
     def _fetch_once(self, desc: Descriptor) -> bytes:
         with self.stream(desc) as reader:
@@ -432,17 +429,6 @@ class Repository:
     def _kept(self, digest: Digest) -> bytes | None:
         with self._lock:
             return self._manifests.get(digest)
-
-    def _cancel_upload(self, location: str) -> None:
-        request = Request(
-            method="DELETE",
-            target=location,
-            doing="cancelling an upload to",
-            what=self.locator,
-            scopes=self._push,
-            ok=range(200, 500),
-        )
-        self._session.send(request).close()
 
     def _manifest_request(self, method: str, pointer: str) -> Request:
         return Request(

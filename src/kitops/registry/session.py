@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from kitops.content.events import Message, Waiting
 from kitops.errors import AuthenticationError, KitError, NetworkError, NotFoundError, RegistryError
 from kitops.registry.authorizer import Authorizer
 from kitops.registry.headers import parse_refusal, parse_warnings, retry_after
+from kitops.registry.memory import Memory
 from kitops.registry.transport import Answer, Body, Transport
 from kitops.registry.urls import api_base, follow, origin, safe_url
 
@@ -58,6 +58,18 @@ class Request:
     wait: float | None = None
 
 
+class PutOffError(NetworkError):
+    """A request whose body was begun was answered: try again. That was waited for already.
+
+    Args:
+        status: what it was answered with: 401 when the token had expired, else that the registry is busy.
+    """
+
+    def __init__(self, message: str, *, status: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
 class Session:
     """A registry that is being talked to. Thread-safe.
 
@@ -67,13 +79,22 @@ class Session:
         network: how it is reached.
         credentials: asked once, when the registry wants to know who we are.
         run: told of warnings and waits; its token ends everything.
+        memory: what the process remembers of registries; its own without.
     """
 
     def __init__(
-        self, registry: str, repository: str, network: Network, credentials: FindsCredential, run: Run
+        self,
+        registry: str,
+        repository: str,
+        network: Network,
+        credentials: FindsCredential,
+        run: Run,
+        *,
+        memory: Memory | None = None,
     ) -> None:
         self.registry = registry
         self.run = run
+        self.memory = memory or Memory()
         self.base = api_base(registry, plain_http=network.plain_http)
         self._home = origin(self.base)
         self._patience = network.patience
@@ -85,9 +106,7 @@ class Session:
             lambda offered: credentials.pinned_realm(registry, offered),
             self._transport,
         )
-        self._warned: set[str] = set()
         self._reached = False
-        self._lock = threading.Lock()
 
     @property
     def patience(self) -> Patience:
@@ -140,7 +159,7 @@ class Session:
                     refusal = self._refusal(request, answer)
                 self._wait(pause if asked is None else asked)
                 if _is_spent(request.body):
-                    raise NetworkError(str(refusal), hint=refusal.hint)
+                    raise PutOffError(str(refusal), status=answer.status, hint=refusal.hint)
             pause = min(pause * 2, self._patience.longest_pause)
         raise AssertionError("the last attempt returns or raises")
 
@@ -162,7 +181,7 @@ class Session:
             said = parse_refusal(answer.read_some(_ERROR_BYTES)).text
         header = self._authorizer.answer_challenges(challenges, request.scopes, used, said)
         if _is_spent(request.body):
-            raise NetworkError(f"{request.doing} {request.what}: the token expired on the way")
+            raise PutOffError(f"{request.doing} {request.what}: the token expired on the way", status=401)
         return self._send_following(request, url, header)
 
     def _send_following(self, request: Request, url: str, authorization: str | None) -> Answer:
@@ -189,11 +208,8 @@ class Session:
     def _tell(self, answer: Answer) -> None:
         self.run.observer(Message("debug", f"{answer.method} {safe_url(answer.url)}: {answer.status}"))
         for text in parse_warnings(answer.headers("Warning")):
-            with self._lock:
-                if text in self._warned or len(self._warned) >= 100:
-                    continue
-                self._warned.add(text)
-            self.run.observer(Message("warning", f"{self.registry}: {text}"))
+            if self.memory.is_news(told := f"{self.registry}: {text}"):
+                self.run.observer(Message("warning", told))
 
     def _refusal(self, request: Request, answer: Answer, more: str = "") -> KitError:
         body = parse_refusal(answer.read_some(_ERROR_BYTES))

@@ -1,23 +1,41 @@
-"""How a blob goes up. A strategy is one way to do it; which one a registry takes is the business of who chooses it."""
+"""Blobs going up: what :mod:`kitops.registry.strategy` decides, done over the network."""
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
-from kitops.errors import FileSystemError, IntegrityError, RegistryError
-from kitops.registry.session import Request, Session, Spendable
-from kitops.registry.transport import BLOCK
+from kitops.content.spans import WORTH_LANDING
+from kitops.errors import AuthenticationError, IntegrityError, KitError, NetworkError, NotFoundError, RegistryError
+from kitops.registry.headers import parse_length, parse_range_end
+from kitops.registry.herald import herald
+from kitops.registry.memory import Forgetful
+from kitops.registry.resume import Breaks
+from kitops.registry.session import PutOffError, Request, Session
+from kitops.registry.strategy import Ask, Drop, Look, Open, Outcome, Pause, Send, Step, conduct
+from kitops.registry.upload_body import BlobSource, PartBody
 from kitops.registry.urls import add_query, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from kitops.content.protocols import Reader
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
     from kitops.registry.auth import Scopes
+    from kitops.registry.memory import OpenUpload
+    from kitops.registry.strategy import Begun
     from kitops.registry.transport import Answer
+
+_STREAM: Final = "application/octet-stream"
+_GATEWAY: Final = frozenset({408, 502, 504})
+"""A proxy that gave up on the registry: for the time that the request took, if that was long."""
+_GATEWAY_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,92 +50,328 @@ class UploadPlace:
         """A blob of this repository, for errors."""
         return f"blob {digest} of {self.session.registry}/{self.repository}"
 
+    @property
+    def uploads(self) -> str:
+        """Where uploads are opened."""
+        return f"/v2/{self.repository}/blobs/uploads/"
 
-class Strategy(Protocol):
-    """One way to send a blob; it exists afterwards, or not at all."""
 
-    def __call__(self, place: UploadPlace, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None: ...
+class Uploads:
+    """The uploads to one repository. Thread-safe.
 
-
-def upload_whole(place: UploadPlace, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
-    """POST opens a session, one PUT carries the whole body (distribution-spec, "POST then PUT").
-
-    Raises:
-        NetworkError: the connection broke; with a fresh reader it may be tried again.
-        IntegrityError: the registry got other bytes than ``desc`` says, or ``reader`` has another number of them.
+    Args:
+        place: the repository.
+        exists: whether it has a blob.
     """
-    location = open_session(place, desc)
-    body = StreamBody(reader, desc, moved, place.what(desc.digest), place.session.run.cancel.check)
-    request = Request(
-        method="PUT",
-        target=add_query(location, "digest", str(desc.digest)),
-        doing="uploading",
-        what=place.what(desc.digest),
-        scopes=place.scopes,
-        headers={"Content-Type": "application/octet-stream"},
-        body=body,
-        ok=(200, 201, 204),
-        wait=place.session.commit_seconds,
-    )
-    finish(place, desc, request)
+
+    def __init__(self, place: UploadPlace, exists: Callable[[Descriptor], bool]) -> None:
+        self._place = place
+        self._exists = exists
+        self._open: dict[Digest, tuple[str, Begun]] = {}
+        self._lock = threading.Lock()
+
+    def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
+        """Send a blob; it exists afterwards, or not at all.
+
+        Args:
+            desc: what it is.
+            reader: its bytes. One that seeks is read again where that is needed.
+            moved: told the number of bytes of each step, negative where some went in vain.
+
+        Raises:
+            NetworkError: the network failed for longer than patience lasts, or ``reader`` has to be opened again;
+                another call goes on from there.
+            IntegrityError: the bytes are not what ``desc`` says.
+        """
+        source = BlobSource(reader, desc, self._place.what(desc.digest))
+        with self._claim(desc) as record:
+            location, begun = self._take(desc.digest) or (self._saved(record), "left")
+            upload = _Upload(self._place, source, record, moved, exists=self._exists, location=location)
+            try:
+                upload.run(begun if location else "no")
+            except NetworkError:
+                if upload.location:
+                    with self._lock:
+                        self._open[desc.digest] = (upload.location, "left")
+                raise
+            except IntegrityError:
+                upload.drop(is_alive=True)
+                raise
+
+    def mount(self, desc: Descriptor, source: str, scopes: Scopes) -> bool:
+        """Take a blob over from the repository ``source``; False when the registry would not.
+
+        The upload that a registry opens instead is where :meth:`put` goes on.
+        """
+        request = Request(
+            method="POST",
+            target=f"{self._place.uploads}?mount={quote(str(desc.digest))}&from={quote(source)}",
+            doing="mounting",
+            what=self._place.what(desc.digest),
+            scopes=scopes,
+            ok=(201, 202, 404, 405),
+        )
+        with self._place.session.send(request) as answer:
+            location = answer.header("Location")
+            if answer.status == 202 and location:
+                with self._lock:
+                    self._open[desc.digest] = (follow(answer.url, location), "open")
+            return answer.status == 201
+
+    def close(self) -> None:
+        """Give up what was opened and not used."""
+        with self._lock:
+            unused = [location for location, begun in self._open.values() if begun == "open"]
+            self._open.clear()
+        for location in unused:
+            cancel(self._place, location)
+
+    def _claim(self, desc: Descriptor) -> AbstractContextManager[OpenUpload]:
+        keeper = self._place.session.memory.uploads if desc.size >= WORTH_LANDING else Forgetful()
+        return keeper.claim(f"{self._place.session.base} {self._place.repository} {desc.digest}")
+
+    def _take(self, digest: Digest) -> tuple[str | None, Begun] | None:
+        """The upload that this process has open."""
+        with self._lock:
+            return self._open.pop(digest, None)
+
+    def _saved(self, record: OpenUpload) -> str | None:
+        """Where an earlier process left an upload, if that may be gone to."""
+        if record.location is None:
+            return None
+        try:
+            return follow(self._place.session.base, record.location)
+        except RegistryError:
+            return None
 
 
-def open_session(place: UploadPlace, desc: Descriptor) -> str:
-    """Open an upload; the URL where it goes on."""
-    request = Request(
-        method="POST",
-        target=f"/v2/{place.repository}/blobs/uploads/",
-        doing="uploading",
-        what=place.what(desc.digest),
-        scopes=place.scopes,
-        ok=(202,),
-    )
-    with place.session.send(request) as answer:
-        return follow(answer.url, answer.header("Location") or "")
+class _Upload:
+    """One blob on its way.
 
-
-def finish(place: UploadPlace, desc: Descriptor, request: Request) -> Answer:
-    """Send the request that ends an upload and see that the registry took these bytes; its answer, closed."""
-    try:
-        with place.session.send(request) as answer:
-            stored = answer.header("Docker-Content-Digest")
-    except RegistryError as error:
-        if "DIGEST_INVALID" in error.codes:
-            raise IntegrityError(place.what(desc.digest), desc.digest, "other bytes, as the registry says") from error
-        raise
-    if stored is not None and stored != str(desc.digest) and stored.startswith(f"{desc.digest.algorithm}:"):
-        raise IntegrityError(place.what(desc.digest), desc.digest, stored)
-    return answer
-
-
-class StreamBody(Spendable):
-    """The bytes of a reader as the body of a request: exactly as many as announced."""
+    Args:
+        place: where to.
+        source: its bytes.
+        record: where it is kept for later processes.
+        moved: told the number of bytes of each step.
+        exists: whether the repository has a blob.
+        location: where it goes on, if it was begun.
+    """
 
     def __init__(
-        self, reader: Reader, desc: Descriptor, moved: Callable[[int], None], what: str, check: Callable[[], None]
+        self,
+        place: UploadPlace,
+        source: BlobSource,
+        record: OpenUpload,
+        moved: Callable[[int], None],
+        *,
+        exists: Callable[[Descriptor], bool],
+        location: str | None,
     ) -> None:
-        super().__init__(desc.size)
-        self._reader = reader
+        self.location = location
+        self._exists = exists
+        self._place = place
+        self._session = place.session
+        self._source = source
+        self._desc = source.desc
+        self._record = record
         self._moved = moved
-        self._what = what
-        self._check = check
+        self._told = 0
 
-    def __iter__(self) -> Iterator[memoryview]:
-        buffer = memoryview(bytearray(min(BLOCK, self.size + 1)))
-        sent = 0
-        self.is_spent = True
-        while count := self._fill(buffer):
-            self._check()
-            if sent + count > self.size:
-                raise IntegrityError(self._what, f"{self.size} bytes", "more")
-            sent += count
-            yield buffer[:count]
-            self._moved(count)
-        if sent != self.size:
-            raise IntegrityError(self._what, f"{self.size} bytes", f"{sent} bytes")
-
-    def _fill(self, buffer: memoryview) -> int:
+    def run(self, begun: Begun) -> None:
+        """Send it, from where it is."""
+        limits = self._session.memory.limits(self._session.registry)
+        steps = conduct(self._desc.size, limits, Breaks(self._session.patience), begun)
+        if begun == "open" and self.location:
+            self._record.save(self.location)
         try:
-            return self._reader.readinto(buffer)
-        except OSError as error:  # must not look like the network's
-            raise FileSystemError.wrap(error, "reading", self._what) from error
+            step = next(steps)
+            while True:
+                step = steps.send(self._do(step))
+        except StopIteration:
+            self._reach(self._desc.size)
+            self.location = None
+            self._record.forget()
+
+    def drop(self, *, is_alive: bool) -> None:
+        """Forget the upload, and tell the registry so if it still has it."""
+        location, self.location = self.location, None
+        self._record.forget()
+        self._reach(0)
+        if location and is_alive:
+            cancel(self._place, location)
+
+    def _do(self, step: Step) -> Outcome:
+        match step:
+            case Open(single):
+                return self._guard(lambda: self._post(single=single))
+            case Ask():
+                return self._guard(self._ask)
+            case Send():
+                return self._send(step)
+            case Look():
+                return self._guard(lambda: Outcome(status=200 if self._exists(self._desc) else 404))
+            case Pause(seconds):
+                self._session.run.cancel.wait(seconds)
+            case Drop(is_alive):
+                self.drop(is_alive=is_alive)
+        return Outcome(status=200)
+
+    def _guard(self, act: Callable[[], Outcome]) -> Outcome:
+        """What came of a request without a stream."""
+        try:
+            return act()
+        except (NetworkError, RegistryError, AuthenticationError, NotFoundError) as error:
+            return Outcome(status=_status(error), error=error)
+
+    def _post(self, *, single: bool) -> Outcome:
+        target = self._place.uploads
+        whole = self._source.whole() if single else None
+        request = Request(
+            method="POST",
+            target=add_query(target, "digest", str(self._desc.digest)) if single else target,
+            doing="uploading",
+            what=self._source.what,
+            scopes=self._place.scopes,
+            headers={"Content-Type": _STREAM} if single else {},
+            body=whole,
+            ok=(200, 201, 202) if single else (202,),
+            wait=self._session.commit_seconds if single else None,
+        )
+        with self._session.send(request) as answer:
+            if answer.status == 202:
+                self._note_location(answer, expected=True)
+            else:
+                check_stored(self._place, self._desc, answer)
+            return Outcome(status=answer.status, least=parse_length(answer.header("OCI-Chunk-Min-Length")) or 0)
+
+    def _ask(self) -> Outcome:
+        request = Request(
+            method="GET",
+            target=self._here(),
+            doing="asking for the state of",
+            what=self._source.what,
+            scopes=self._place.scopes,
+            ok=(200, 202, 204),
+        )
+        with self._session.send(request) as answer:
+            self._note_location(answer)
+            offset = parse_range_end(answer.header("Range"))
+        self._reach(offset or 0)
+        return Outcome(status=answer.status, offset=offset)
+
+    def _send(self, step: Send) -> Outcome:
+        self._source.go_to(step.start)
+        self._reach(step.start)
+        body = PartBody(self._source, step.start, step.end, self._reach, self._session.run.cancel.check)
+        began = monotonic()
+
+        def fail(error: KitError, status: int) -> Outcome:
+            seconds = monotonic() - began
+            is_cut = status in _GATEWAY and seconds > _GATEWAY_SECONDS
+            is_put_off = isinstance(error, PutOffError) and not is_cut
+            return Outcome(status=status, error=error, sent=body.sent, seconds=seconds, is_put_off=is_put_off)
+
+        try:
+            with herald(self._session.run.observer, f"{self._session.registry} to take in what was sent") as wait:
+                body.on_end = wait if step.is_last else body.on_end
+                answer = self._exchange(step, body, wait)
+        except IntegrityError as error:
+            if body.is_wrong:
+                raise
+            return fail(error, 400)
+        except (NetworkError, RegistryError, AuthenticationError, NotFoundError) as error:
+            return fail(error, _status(error))
+        if answer.status == 416:
+            refusal = RegistryError(
+                f"uploading {self._source.what}: {self._session.registry} answered 416 to bytes {step.start} to"
+                f" {step.end}",
+                status=416,
+            )
+            return Outcome(status=416, error=refusal, offset=parse_range_end(answer.header("Range")), sent=body.sent)
+        offset = None if step.is_last else parse_range_end(answer.header("Range"))
+        return Outcome(status=answer.status, offset=offset, sent=body.sent, seconds=monotonic() - began)
+
+    def _exchange(self, step: Send, body: PartBody, wait: Callable[[], None]) -> Answer:
+        """One chunk, or the end, and its answer, closed."""
+        here = self._here()
+        headers = {"Content-Type": _STREAM}
+        if not (step.start == 0 and step.is_last) and body.size:
+            headers["Content-Range"] = f"{step.start}-{step.end - 1}"
+        request = Request(
+            method="PUT" if step.is_last else "PATCH",
+            target=add_query(here, "digest", str(self._desc.digest)) if step.is_last else here,
+            doing="uploading",
+            what=self._source.what,
+            scopes=self._place.scopes,
+            headers=headers,
+            body=body if body.size else None,
+            ok=(200, 201, 204, 416) if step.is_last else (200, 201, 202, 204, 416),
+            wait=self._session.commit_seconds if step.is_last else None,
+        )
+        if not body.size:
+            wait()
+        with refused_bytes(self._place, self._desc), self._session.send(request) as answer:
+            if step.is_last and answer.status != 416:
+                check_stored(self._place, self._desc, answer)
+            else:
+                self._note_location(answer)
+            return answer
+
+    def _here(self) -> str:
+        if self.location is None:
+            raise AssertionError("an upload is opened before it is used")
+        return self.location
+
+    def _note_location(self, answer: Answer, *, expected: bool = False) -> None:
+        """Where it goes on: always as the last answer says."""
+        said = answer.header("Location")
+        if said or expected:
+            self.location = follow(answer.url, said or "")
+            self._record.save(self.location)
+
+    def _reach(self, offset: int) -> None:
+        """Tell how far it is."""
+        if offset != self._told:
+            step, self._told = offset - self._told, offset
+            self._moved(step)
+
+
+def check_stored(place: UploadPlace, desc: Descriptor, answer: Answer) -> None:
+    """Raise IntegrityError if the registry says that it stored something else."""
+    stored = answer.header("Docker-Content-Digest")
+    if stored is not None and stored != str(desc.digest) and stored.startswith(f"{desc.digest.algorithm}:"):
+        raise IntegrityError(place.what(desc.digest), desc.digest, stored)
+
+
+@contextmanager
+def refused_bytes(place: UploadPlace, desc: Descriptor) -> Iterator[None]:
+    """In the block, a refusal because the bytes have another digest becomes IntegrityError."""
+    try:
+        yield
+    except RegistryError as error:
+        if "DIGEST_INVALID" not in error.codes:
+            raise
+        raise IntegrityError(place.what(desc.digest), desc.digest, "other bytes, as the registry says") from error
+
+
+def cancel(place: UploadPlace, location: str) -> None:
+    """Tell the registry that an upload is not needed any more; whatever it says to that."""
+    request = Request(
+        method="DELETE",
+        target=location,
+        doing="giving up an upload to",
+        what=f"{place.session.registry}/{place.repository}",
+        scopes=place.scopes,
+        ok=range(200, 600),
+    )
+    with suppress(KitError):
+        place.session.send(request).close()
+
+
+def _status(error: KitError) -> int:
+    """The status that an error came from; 0 where there was no answer."""
+    if isinstance(error, (RegistryError, PutOffError)):
+        return error.status
+    if isinstance(error, NotFoundError):
+        return 404
+    return 401 if isinstance(error, AuthenticationError) else 0

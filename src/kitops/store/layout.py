@@ -7,6 +7,7 @@
     leases/     which blobs a running pack, pull or unpack relies on
     ingest/     files being written, named after the lease of their writer
     partial/    unfinished downloads
+    uploads/    where unfinished uploads go on
     trash/      blobs between being found unheld and being deleted
     packed/     which files gave which layer (the digest cache)
 """
@@ -58,6 +59,10 @@ class Layout:
     @property
     def partial(self) -> str:
         return f"{self.root}/partial"
+
+    @property
+    def uploads(self) -> str:
+        return f"{self.root}/uploads"
 
     @property
     def trash(self) -> str:

@@ -47,7 +47,8 @@ def test_what_is_there_is_not_sent_again(registry: str, tmp_path: Path) -> None:
     place = open_network_place(tmp_path / "here", Run(events.append))
     pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1")))
     targets = refs(f"{registry}/x:a", f"{registry}/x:b", f"{registry}/y:a")
-    assert [copied.moved for copied in push(place, Reference.parse("x:v1"), targets).copied] == [3, 3]
+    assert [copied.moved for copied in push(place, Reference.parse("x:v1"), targets).copied] == [3, 1]
+    assert {event.outcome for event in events if isinstance(event, Finished)} == {"done", "mounted"}
     events.clear()
     again = push(place, Reference.parse("x:v1"), targets)
     assert [copied.moved for copied in again.copied] == [0, 0]
