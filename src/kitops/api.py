@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from kitops.content.events import Observer
     from kitops.kitfile.schema import Kitfile
     from kitops.oci.gojson import Json
+    from kitops.ops.convert import Converted
     from kitops.ops.copy import Transferred
     from kitops.ops.diff import Difference
+    from kitops.ops.export import Exported
+    from kitops.ops.import_ import Imported
     from kitops.ops.init import Initialised
     from kitops.ops.inspect import Inspected
     from kitops.ops.list import Listed
@@ -148,6 +151,71 @@ def pack(
         symlinks=symlinks,
     )
     return work(make_place(settings), Path(path), options)
+
+
+def import_(
+    source: str,
+    *,
+    tag: str | Sequence[str] | None = None,
+    revision: str = "",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    prefer: str = "",
+    kitfile: PathLike | None = None,
+    token: str | None = None,
+    to: str | Sequence[str] | None = None,
+    settings: Settings | None = None,
+) -> Imported:
+    """Import a model or dataset from where it lives.
+
+    Args:
+        source: a repository of Hugging Face (``"org/model"``), the URL of a git repository, a URI of MLflow
+            (``"models:/name/1"``), or a directory (``"./model"``).
+        tag: what to call it; the source's own name without it.
+        revision: a branch, tag or commit.
+        include: globs, one of which a file's path must match.
+        exclude: globs of files that are left out.
+        prefer: a format of weights, ``"safetensors"``: others beside it are left out.
+        kitfile: a Kitfile instead of the generated one.
+        token: of the source; None leaves it to the source's own client and its login.
+        to: references of registries that it goes straight to, instead of the local store.
+        settings: where and how.
+
+    Raises:
+        KitError: see :func:`kitops.ops.import_.import_`.
+    """
+    from kitops import __version__  # noqa: PLC0415 - as below
+    from kitops.importers.location import parse_location  # noqa: PLC0415 - as below
+    from kitops.ops.import_ import ImportOptions, import_directory, import_to  # noqa: PLC0415 - as below
+    from kitops.ops.import_ import import_ as work  # noqa: PLC0415 - each verb costs what it needs
+    from kitops.ops.sources import SourceOptions, open_source  # noqa: PLC0415 - as above
+
+    place = make_place(settings)
+    location = parse_location(source)
+    options = ImportOptions(
+        references=_parse_all(tag),
+        kitfile_text=None if kitfile is None else Path(kitfile).read_bytes(),
+        include=tuple(include),
+        exclude=tuple(exclude),
+        prefer=prefer,
+        version=__version__,
+    )
+    if location.kind == "directory":
+        return import_directory(place, Path(location.where).expanduser(), options)
+    reach = SourceOptions(revision=revision, token=token, user_agent=f"kitops/{__version__}")
+    with open_source(place, location, reach) as tree:
+        return import_to(place, tree, _parse_all(to), options) if to else work(place, tree, options)
+
+
+def export_mlflow(
+    ref: str, *, run: str = "", experiment: str = "", path: str = "", settings: Settings | None = None
+) -> Exported:
+    """Log the files of ``ref`` to a run of MLflow: ``run``, or a new one of ``experiment``, below ``path``."""
+    from kitops.ops.export import ExportOptions  # noqa: PLC0415 - as above
+    from kitops.ops.export import export_mlflow as work  # noqa: PLC0415 - as above
+
+    options = ExportOptions(run=run, experiment=experiment, path=path)
+    return work(make_place(settings), Reference.parse(ref), options)
 
 
 def unpack(
@@ -285,6 +353,45 @@ def remove(
     if remote:
         return remove_remote(place, parsed, force=force, referrers=referrers)
     return local(place, parsed, force=force)
+
+
+def convert(
+    ref: str,
+    to: Literal["modelkit", "modelpack", "image"],
+    *,
+    destination: str | None = None,
+    layer_format: Literal["tar", "raw"] | None = None,
+    compression: Literal["none", "gzip", "gzip-fastest", "zstd"] | None = None,
+    platform: str = "linux/amd64",
+    headers: bool = False,
+    remote: bool = False,
+    settings: Settings | None = None,
+) -> Converted:
+    """Convert an artifact to another format; layers that need not change stay as they are.
+
+    Args:
+        ref: a ModelKit, or anything else that can be unpacked, in the store.
+        to: the format.
+        destination: the name of the result; else that of ``ref`` with the format behind its tag.
+        layer_format: of the layers; None keeps what each is.
+        compression: of the layers; None keeps what each has.
+        platform: of an image, ``os/architecture``.
+        headers: read the headers of the weights, so that the config of a ModelPack artifact tells what they say.
+        remote: convert in the registry; nothing is pulled.
+        settings: where and how.
+    """
+    from kitops.ops.convert import ConvertOptions  # noqa: PLC0415 - as above
+    from kitops.ops.convert import convert as work  # noqa: PLC0415 - as above
+
+    options = ConvertOptions(
+        destination=Reference.parse(destination) if destination else None,
+        layer_format=layer_format,
+        compression=compression,
+        platform=platform,
+        headers=headers,
+        remote=remote,
+    )
+    return work(make_place(settings), Reference.parse(ref), to, options)
 
 
 def copy(source: str, destination: str, *, recursive: bool = False, settings: Settings | None = None) -> Transferred:
