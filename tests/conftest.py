@@ -17,7 +17,7 @@ import pytest
 Need = Callable[[str], str]
 
 
-def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001 - pytest's name
+def pytest_configure(config: pytest.Config) -> None:
     """Permission bits are part of digests: files that tests make have those of umask 022 on every machine."""
     os.umask(0o022)
 
