@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import TrustError
@@ -96,7 +95,7 @@ def probe(staging: Path) -> tuple[Callable[[str], str], int]:
     os.close(os.open(found, _NEW_FILE, 0o777))
     umask = 0o777 & ~found.stat().st_mode
     folds_case = (staging / "PROBE-\u00e9").exists()
-    folds_marks = (staging / unicodedata.normalize("NFD", "probe-\u00e9")).exists()
+    folds_marks = (staging / "probe-e\u0301").exists()
     found.unlink()
     if folds_case:
         return _fold_case, umask
@@ -108,8 +107,10 @@ def _as_it_is(path: str) -> str:
 
 
 def _fold_marks(path: str) -> str:
-    return unicodedata.normalize("NFC", path)
+    from unicodedata import normalize  # noqa: PLC0415 - few file systems fold names
+
+    return normalize("NFC", path)
 
 
 def _fold_case(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()
+    return _fold_marks(path).casefold()

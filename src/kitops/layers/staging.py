@@ -7,9 +7,7 @@ A mounted volume has no parent that could be written to, so staging is inside th
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
-import socket
 import stat
 import time
 import zlib
@@ -42,7 +40,7 @@ class Staging:
 
     def __init__(self, target: Path) -> None:
         self.target = Path(os.path.abspath(target))
-        self.path = self.target / f"{PREFIX}{_owner()}-{secrets.token_hex(4)}"
+        self.path = self.target / f"{PREFIX}{_owner()}-{os.urandom(4).hex()}"
         try:
             self._made = _make_directories(self.target)
             self._remove_stale()
@@ -178,7 +176,7 @@ def _make_directories(target: Path) -> list[Path]:
 
 def _owner() -> str:
     """This process, told apart from a later one of the same number: machine, process id, start."""
-    machine = zlib.crc32(socket.gethostname().encode())
+    machine = zlib.crc32(os.uname().nodename.encode())
     return f"{machine:08x}-{os.getpid()}-{_start_of(os.getpid())}"
 
 
