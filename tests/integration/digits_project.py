@@ -38,12 +38,12 @@ def train(directory: Path) -> None:
     (directory / "model" / "digits.onnx").write_bytes(onnx_model.SerializeToString())
     frame.to_csv(directory / "data" / "digits.csv", index=False)
     frame.to_parquet(directory / "data" / "digits.parquet")
-    shutil.copy(ROOT / "examples" / "digits" / "train.py", directory / "src" / "train.py")
+    shutil.copyfile(ROOT / "examples" / "digits" / "train.py", directory / "src" / "train.py")
     (directory / "src" / "train.py").chmod(0o755)
     cells = [nbformat.v4.new_code_cell("1 + 1", id="sum")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), directory / "notebooks" / "explore.ipynb")
     (directory / "README.md").write_text("# Digits\n\nHandwritten digits, classified à 97 %.\n", encoding="utf-8")
-    shutil.copy(ROOT / "LICENSE", directory / "LICENSE")
+    shutil.copyfile(ROOT / "LICENSE", directory / "LICENSE")
 
 
 def predict(directory: Path) -> dict[str, list[int]]:
