@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from kitops import __version__
-
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 
@@ -31,8 +29,13 @@ class Version:
     python: str
 
 
-def version(package: Path = _PACKAGE) -> Version:
-    """Tell what is installed in the directory ``package``: as its build noted, else as its checkout says."""
+def version(number: str, package: Path = _PACKAGE) -> Version:
+    """Tell what is installed: as its build noted, else as its checkout says.
+
+    Args:
+        number: the version of the package (``kitops.__version__``).
+        package: its directory.
+    """
     noted: object = None
     with suppress(OSError, ValueError):
         noted = json.loads((package / "build.json").read_bytes())
@@ -40,7 +43,7 @@ def version(package: Path = _PACKAGE) -> Version:
         commit, built = noted.get("commit"), noted.get("built")
     else:
         commit, built = _read_checkout(package.parents[1]), None
-    return Version(__version__, commit, built, sys.version.split()[0])
+    return Version(number, commit, built, sys.version.split()[0])
 
 
 def _read_checkout(root: Path) -> str | None:

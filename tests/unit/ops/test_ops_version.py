@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from kitops import __version__
 from kitops.ops.version import Version, version
 
 Need = Callable[[str], str]
@@ -37,12 +36,12 @@ def git(root: Path, *words: str) -> str:
 
 
 def commit_of(root: Path) -> str | None:
-    return version(root / "src" / "kitops").commit
+    return version("2.0", root / "src" / "kitops").commit
 
 
 def test_what_the_build_noted(tmp_path: Path) -> None:
     (tmp_path / "build.json").write_text(json.dumps({"commit": COMMIT, "built": "2026-01-02T03:04:05Z"}))
-    assert version(tmp_path) == Version(__version__, COMMIT, "2026-01-02T03:04:05Z", platform.python_version())
+    assert version("2.0", tmp_path) == Version("2.0", COMMIT, "2026-01-02T03:04:05Z", platform.python_version())
 
 
 @pytest.mark.parametrize("note", [None, "{", "[]", "{}"])
@@ -51,7 +50,7 @@ def test_nothing_is_known(note: str | None, tmp_path: Path) -> None:
     package.mkdir(parents=True)
     if note is not None:
         (package / "build.json").write_text(note)
-    assert (version(package).commit, version(package).built) == (None, None)
+    assert version("2.0", package) == Version("2.0", None, None, platform.python_version())
 
 
 def test_a_branch_is_checked_out(checkout: Path) -> None:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(session: Session, /, *, show_update_notifications: bool) -> None:  # noqa: ARG001 - accepted, and nothing to do
     """Print the version of kit, what it was built from where that is known, and the version of Python."""
+    from kitops import __version__
     from kitops.ops.version import version
 
-    found = version()
+    found = version(__version__)
     rows = {
         "Version": found.version,
         "Commit": found.commit,
