@@ -15,6 +15,7 @@ ENTRIES = {
     "kitfile": Entry("Check Kitfiles; print their JSON Schema", _PACKAGING),
     "import": Entry("Import a model or dataset from where it lives", _PACKAGING),
     "pack": Entry("Pack a directory into a ModelKit in the local store", _PACKAGING),
+    "convert": Entry("Convert between ModelKit, ModelPack and container image", _PACKAGING),
     "unpack": Entry("Unpack a ModelKit, or parts of it, into a directory", _PACKAGING),
     "push": Entry("Upload a ModelKit to a registry", _SHARING),
     "pull": Entry("Download a ModelKit from a registry into the local store", _SHARING),

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kitops.oci.gojson import Json
     from kitops.oci.manifest import Manifest
 
-_CONFIG: Final = "application/vnd.docker.ai.model.config."
 _TYPE: Final = "application/vnd.docker.ai."
 _WEIGHTS: Final = re.compile(r"gguf(?:\.v[0-9]+)?|safetensors(?:\.v[0-9]+)?|dduf|model\.file\.v1\+gguf", re.ASCII)
 _ARCHIVES: Final = frozenset(("vllm.config.tar", "dir.tar"))
@@ -38,11 +37,6 @@ _OTHERS: Final = {
     "dir.tar": (Kind.MODEL_PART, ".", ""),
     "license": (Kind.DOCS, "LICENSE", ""),
 }
-
-
-def is_docker(manifest: Manifest) -> bool:
-    """Whether ``manifest`` is such a model."""
-    return manifest.config.media_type.startswith(_CONFIG)
 
 
 def read_docker(manifest: Manifest, config: bytes, what: str) -> Named:

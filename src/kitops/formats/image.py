@@ -14,9 +14,9 @@ from kitops.formats.config import Config
 from kitops.formats.named import Named, NamedLayer
 from kitops.formats.parts import Kind
 from kitops.formats.plain import package_of
+from kitops.formats.shape import IMAGE_CONFIG, IMAGE_LAYER, IMAGE_LAYERS
 from kitops.kitfile.dump import to_json
 from kitops.kitfile.schema import Kitfile, Model
-from kitops.layers.codec import Codec
 from kitops.layers.write import Format
 from kitops.oci import gojson
 from kitops.oci.annotations import FILE_PATH, KITFILE
@@ -27,27 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kitops.content.protocols import LayerRecord
+    from kitops.layers.codec import Codec
     from kitops.oci.gojson import Json
 
 MODELS: Final = "models"
 """The directory of an image that runtimes look for a model in."""
-IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
-_CONFIGS: Final = frozenset((IMAGE_CONFIG, "application/vnd.docker.container.image.v1+json"))
-_TAR: Final = "application/vnd.oci.image.layer.v1.tar"
-_CODECS: Final = {
-    _TAR: Codec.NONE,
-    f"{_TAR}+gzip": Codec.GZIP,
-    f"{_TAR}+zstd": Codec.ZSTD,
-    "application/vnd.docker.image.rootfs.diff.tar": Codec.NONE,
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": Codec.GZIP,
-    "application/vnd.docker.image.rootfs.diff.tar.zstd": Codec.ZSTD,
-}
 _LABELS: Final = (("title", "name"), ("version", "version"), ("description", "description"), ("licenses", "license"))
-
-
-def is_image(manifest: Manifest) -> bool:
-    """Whether ``manifest`` is a container image that can be unpacked."""
-    return manifest.config.media_type in _CONFIGS and all(layer.media_type in _CODECS for layer in manifest.layers)
 
 
 def read_image(manifest: Manifest, config: bytes, what: str) -> Named:
@@ -64,7 +49,7 @@ def read_image(manifest: Manifest, config: bytes, what: str) -> Named:
             Kind.MODEL if text is None else None,
             layer.annotations.get(FILE_PATH, "") if text is not None else "",
             Format.TAR,
-            _CODECS[layer.media_type],
+            IMAGE_LAYERS[layer.media_type],
             within=MODELS,
         )
         for layer in manifest.layers
@@ -108,7 +93,7 @@ def build_image(
     manifest = Manifest.build(
         config=Descriptor.of(config, IMAGE_CONFIG),
         layers=[
-            Descriptor(f"{_TAR}{codec.suffix}", record.digest, record.size, {FILE_PATH: path})
+            Descriptor(f"{IMAGE_LAYER}{codec.suffix}", record.digest, record.size, {FILE_PATH: path})
             for path, codec, record in layers
         ],
         annotations=extra,

@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING
 from kitops.errors import InvalidValueError
 from kitops.formats import modelpack
 from kitops.formats.config import Config
-from kitops.formats.docker import read_docker
-from kitops.formats.image import read_image
 from kitops.formats.layertypes import LayerType
-from kitops.formats.ollama import read_ollama
 from kitops.formats.parts import Kind, Part, list_parts
-from kitops.formats.plain import read_artifact
 from kitops.formats.shape import Shape, shape_of
 from kitops.oci import mediatype
 from kitops.oci.annotations import FILE_PATH, KITFILE, LAYER_SUBTYPE
@@ -152,8 +148,14 @@ def understand(desc: Descriptor, manifest: Manifest, config: bytes) -> ModelKit:
 def _understand_foreign(desc: Descriptor, manifest: Manifest, shape: Shape, config: bytes, what: str) -> ModelKit:
     """An artifact of another tool: the layers say which file they are, or an image's label which part."""
     if shape is Shape.ARTIFACT:
+        from kitops.formats.plain import read_artifact  # noqa: PLC0415 - ModelKits do without other tools' formats
+
         named = read_artifact(manifest)
     else:
+        from kitops.formats.docker import read_docker  # noqa: PLC0415 - as above
+        from kitops.formats.image import read_image  # noqa: PLC0415 - as above
+        from kitops.formats.ollama import read_ollama  # noqa: PLC0415 - as above
+
         reader = {Shape.DOCKER: read_docker, Shape.OLLAMA: read_ollama, Shape.IMAGE: read_image}[shape]
         named = reader(manifest, config, what)
     parts = list_parts(named.kitfile)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.formats.named import Known, Named, NamedLayer, kinds_by_name, make_kitfile, text_of, unique_path
 from kitops.formats.parts import Kind
+from kitops.formats.shape import OLLAMA_LAYER
 from kitops.oci import gojson
 from kitops.oci.descriptor import expect_map
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from kitops.oci.gojson import Json
     from kitops.oci.manifest import Manifest
 
-_TYPE: Final = "application/vnd.ollama.image."
 _NAMES: Final = {
     "model": (Kind.MODEL, "model.{format}", ""),
     "projector": (Kind.MODEL_PART, "projector.gguf", "projector"),
@@ -31,11 +31,6 @@ _NAMES: Final = {
     "license": (Kind.DOCS, "LICENSE", ""),
 }
 _FACTS: Final = (("model_family", "family"), ("model_type", "parameters"), ("file_type", "quantization"))
-
-
-def is_ollama(manifest: Manifest) -> bool:
-    """Whether ``manifest`` is such a model."""
-    return any(layer.media_type.startswith(_TYPE) for layer in manifest.layers)
 
 
 def read_ollama(manifest: Manifest, config: bytes, what: str) -> Named:
@@ -61,7 +56,7 @@ def _told_names(manifest: Manifest) -> list[str]:
 
 
 def _name(layer: Descriptor, told: str, form: str, taken: set[str]) -> NamedLayer:
-    kind = layer.media_type.removeprefix(_TYPE).partition(";")[0].strip()
+    kind = layer.media_type.removeprefix(OLLAMA_LAYER).partition(";")[0].strip()
     if told:
         path = unique_path(f"{told}.safetensors" if kind == "tensor" else told, taken)
         return NamedLayer(layer, Kind.MODEL if kind == "tensor" else kinds_by_name((path, "m.gguf"))[path], path)

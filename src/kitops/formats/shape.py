@@ -5,12 +5,30 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from kitops.formats import docker, image, ollama
 from kitops.formats.layertypes import JOZU_CONFIG, KITOPS_CONFIG, MODELPACK_CONFIGS
+from kitops.layers.codec import Codec
 from kitops.oci.annotations import TITLE
 
 if TYPE_CHECKING:
     from kitops.oci.manifest import Manifest
+
+
+DOCKER_CONFIG: Final = "application/vnd.docker.ai.model.config."
+"""What the config types of Docker Model Runner begin with."""
+OLLAMA_LAYER: Final = "application/vnd.ollama.image."
+"""What the layer types of Ollama begin with."""
+IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+IMAGE_CONFIGS: Final = frozenset((IMAGE_CONFIG, "application/vnd.docker.container.image.v1+json"))
+IMAGE_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+IMAGE_LAYERS: Final = {
+    IMAGE_LAYER: Codec.NONE,
+    f"{IMAGE_LAYER}+gzip": Codec.GZIP,
+    f"{IMAGE_LAYER}+zstd": Codec.ZSTD,
+    "application/vnd.docker.image.rootfs.diff.tar": Codec.NONE,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": Codec.GZIP,
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": Codec.ZSTD,
+}
+"""The layer types of container images, OCI's and Docker's, and how they are compressed."""
 
 
 class Shape(Enum):
@@ -46,11 +64,11 @@ def shape_of(manifest: Manifest) -> Shape | None:
         return Shape.MODELKIT
     if media_type in MODELPACK_CONFIGS:
         return Shape.MODELPACK
-    if docker.is_docker(manifest):
+    if media_type.startswith(DOCKER_CONFIG):
         return Shape.DOCKER
-    if ollama.is_ollama(manifest):
+    if any(layer.media_type.startswith(OLLAMA_LAYER) for layer in manifest.layers):
         return Shape.OLLAMA
-    if image.is_image(manifest):
+    if media_type in IMAGE_CONFIGS and all(layer.media_type in IMAGE_LAYERS for layer in manifest.layers):
         return Shape.IMAGE
     if any(layer.annotations.get(TITLE) for layer in manifest.layers):
         return Shape.ARTIFACT

@@ -10,7 +10,6 @@ unpack again.
 from __future__ import annotations
 
 import filecmp
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 from kitops.content.reflink import share
 from kitops.errors import FileSystemError, IntegrityError, TrustError
 from kitops.layers.codec import PIECE, Codec, decompress
+from kitops.layers.compose import raw_mode
 from kitops.layers.index import Index
 from kitops.layers.ledger import Ledger, probe
 from kitops.layers.newfiles import NewFiles
@@ -25,7 +25,6 @@ from kitops.layers.ring import Ring
 from kitops.layers.staging import Existing, Staging, check_absent
 from kitops.layers.untar import PieceReader, parse_path, read_members
 from kitops.layers.write import Format
-from kitops.oci.annotations import FILE_METADATAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -223,7 +222,7 @@ class Extraction:
             if ledger is not None:
                 ledger.claim(path, is_dir=False, layer=layer.what)
             size = layer.desc.size if layer.codec is Codec.NONE else 0
-            self._put(path, _raw_mode(layer.desc), size, pieces.rest(), layer.what)
+            self._put(path, raw_mode(layer.desc), size, pieces.rest(), layer.what)
             return
         is_plain = layer.codec is Codec.NONE  # its pieces are the buffers that are hashed
         if index is not None and index.is_whole:
@@ -270,7 +269,7 @@ class Extraction:
             return False
         try:
             os.makedirs(os.path.dirname(full), exist_ok=True)
-            descriptor = os.open(full, _NEW_FILE, _raw_mode(layer.desc))
+            descriptor = os.open(full, _NEW_FILE, raw_mode(layer.desc))
         except OSError as error:
             raise self._files.explain(error, path, layer.desc.size) from error
         try:
@@ -333,16 +332,6 @@ def _raw_path(layer: LayerContent) -> str:
     if not path:
         raise TrustError(f"{layer.what}: it does not say what its file is called")
     return path
-
-
-def _raw_mode(desc: Descriptor) -> int:
-    """The permission bits that a raw layer's annotation tells, else 0644."""
-    told = next((desc.annotations[key] for key in FILE_METADATAS if key in desc.annotations), "{}")
-    try:
-        mode = json.loads(told)["mode"]
-    except (ValueError, KeyError, TypeError):
-        return 0o644
-    return mode & 0o777 if isinstance(mode, int) and mode > 0 else 0o644
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -95,7 +95,7 @@ def write_layer(
     size = layer_size(entries, format)
     if format is Format.RAW and codec is Codec.NONE and _share_blocks(_only_file(entries), out):
         return _digest_file(out, size, overlap=overlap, run=run, moved=moved)
-    with _Writer(out, size if codec is Codec.NONE else None, run.cancel) as writer:
+    with LayerFile(out, size if codec is Codec.NONE else None, run.cancel) as writer:
         if codec is Codec.NONE:
             return _write_plain(entries, format, writer, overlap=overlap, run=run, moved=moved)
         return _write_compressed(entries, format, codec, writer, overlap=overlap, run=run, moved=moved)
@@ -161,7 +161,7 @@ def _digest_file(out: int, size: int, *, overlap: bool, run: Run, moved: Callabl
 def _write_plain(
     entries: Sequence[Entry],
     format: Format,  # noqa: A002 - as above
-    writer: _Writer,
+    writer: LayerFile,
     *,
     overlap: bool,
     run: Run,
@@ -181,7 +181,7 @@ def _write_compressed(
     entries: Sequence[Entry],
     format: Format,  # noqa: A002 - as above
     codec: Codec,
-    writer: _Writer,
+    writer: LayerFile,
     *,
     overlap: bool,
     run: Run,
@@ -331,7 +331,7 @@ def _only_file(entries: Sequence[Entry]) -> Entry:
     return files[0]
 
 
-class _Writer:
+class LayerFile:
     """Writes all of what it is given, and has the disk keep up; a context manager.
 
     Args:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from kitops.content.events import Advanced, Finished, Planned, Started
-from kitops.formats.modelkit import read_modelkit
 from kitops.kitfile.dump import to_json
 from kitops.layers.codec import Codec
 from kitops.layers.members import list_files
 from kitops.layers.write import Format
 from kitops.oci.reference import Reference
 from kitops.ops.locate import check_pointer, locate
+from kitops.ops.reading import read_kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,7 +125,7 @@ def diff(place: Place, a: str, b: str) -> Difference:
     parsed = [parse_side(text) for text in (a, b)]
     with ExitStack() as stack:
         located = [stack.enter_context(locate(place, ref, where)) for ref, where in parsed]
-        one, other = (_Side(found, read_modelkit(found.source, found.desc)) for found in located)
+        one, other = (_Side(found, read_kit(found, place.run)) for found in located)
         shared, layers = _diff_layers(one, other, place.run)
     return Difference(
         one.kit,

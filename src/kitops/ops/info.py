@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from kitops.errors import InvalidValueError, NotFoundError
-from kitops.formats.modelkit import read_modelkit
 from kitops.kitfile.dump import to_json
 from kitops.ops.locate import check_pointer, locate
+from kitops.ops.reading import read_kit
 
 if TYPE_CHECKING:
     from kitops.kitfile.schema import Kitfile
@@ -29,7 +29,7 @@ def info(place: Place, ref: Reference, *, remote: bool = False) -> Kitfile:
     """
     check_pointer(ref)
     with locate(place, ref, "remote" if remote else "local") as located:
-        return read_modelkit(located.source, located.desc).kitfile
+        return read_kit(located, place.run).kitfile
 
 
 def select_field(kitfile: Kitfile, path: str) -> Json:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.formats.modelkit import read_modelkit
+from kitops.formats.shape import Shape
 from kitops.kitfile.dump import to_json
 from kitops.oci import gojson
 from kitops.oci.annotations import CLI_VERSION
 from kitops.ops.locate import check_pointer, locate
+from kitops.ops.reading import read_kit
 
 if TYPE_CHECKING:
     from kitops.formats.modelkit import ModelKit
@@ -30,12 +31,19 @@ class Inspected:
         return self.kit.manifest.annotations.get(CLI_VERSION, "unknown")
 
     def to_json(self) -> dict[str, Json]:
-        """``digest, cliVersion, kitfile, manifest``, as the Go tool prints them."""
+        """``digest, cliVersion, kitfile, manifest``, as the Go tool prints them.
+
+        With ``format`` for what is no ModelKit, and ``kitfileMade`` where nobody wrote the Kitfile.
+        """
+        more: dict[str, Json] = {} if self.kit.shape is Shape.MODELKIT else {"format": self.kit.shape.value}
+        if not self.kit.is_authored:
+            more["kitfileMade"] = True
         return {
             "digest": str(self.kit.desc.digest),
             "cliVersion": self.cli_version,
             "kitfile": to_json(self.kit.kitfile),
             "manifest": gojson.loads(self.kit.manifest.raw, "manifest"),
+            **more,
         }
 
 
@@ -48,4 +56,4 @@ def inspect(place: Place, ref: Reference, *, remote: bool = False) -> Inspected:
     """
     check_pointer(ref)
     with locate(place, ref, "remote" if remote else "local") as located:
-        return Inspected(read_modelkit(located.source, located.desc))
+        return Inspected(read_kit(located, place.run))

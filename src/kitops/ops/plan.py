@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+from kitops.content.copy import list_graph
 from kitops.content.parallel import run_all
 from kitops.content.spans import WORTH_LANDING
 from kitops.errors import FileSystemError
-from kitops.formats.modelkit import read_modelkit
 from kitops.ops.locate import check_remote, complete, locate
+from kitops.ops.reading import read_if_kit
 from kitops.store.filesystem import free_space
 from kitops.store.lease import live_leases
 from kitops.store.partial import find_orphans
@@ -21,7 +22,7 @@ from kitops.store.partial import find_orphans
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from kitops.content.protocols import Run
+    from kitops.content.protocols import Run, Source
     from kitops.formats.modelkit import ModelKit
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
@@ -117,13 +118,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A ModelKit that is to be pulled.
+    """A ModelKit, or anything else, that is to be pulled.
 
     Args:
         ref: its reference.
         source: its repository, open.
         desc: what the reference points to.
-        kit: what that is.
+        kit: what that is; None for what can only be moved.
         absent: the layers that are left out.
         child: the reference that takes its model from it, if it is a parent.
     """
@@ -131,7 +132,7 @@ class Wanted:
     ref: Reference
     source: Repository
     desc: Descriptor
-    kit: ModelKit
+    kit: ModelKit | None
     absent: tuple[Digest, ...] = ()
     child: Reference | None = None
 
@@ -140,7 +141,7 @@ def plan_wanted(place: Place, wanted: Sequence[Wanted]) -> Plan:
     """The plan of a pull of ``wanted``. Reads the store, changes nothing."""
     items: dict[Digest, Item] = {}
     for one in wanted:
-        for desc, label in _list_items(one.kit):
+        for desc, label in _list_items(one.source, one.desc, one.kit, place.run):
             item = _plan_here(place.store, desc, label, one.absent)
             if desc.digest not in items or items[desc.digest].state == "left-out":
                 items[desc.digest] = item
@@ -172,19 +173,23 @@ def plan_push(place: Place, source: Reference, destinations: Sequence[Reference]
     targets = tuple(complete(target, place.run) for target in destinations) or (source,)
     items: list[Item] = []
     with locate(place, source, "local") as located:
-        kit = read_modelkit(located.source, located.desc)
+        wanted = _list_items(located.source, located.desc, read_if_kit(located.source, located.desc), place.run)
         for target in {target.locator: target for target in targets}.values():
             check_remote(target)
             with place.registry(target) as sink:
-                items += _plan_there(place, sink, _list_items(kit), place.run)
+                items += _plan_there(place, sink, wanted, place.run)
     return Plan("push", targets, tuple(items))
 
 
-def _list_items(kit: ModelKit) -> Iterable[tuple[Descriptor, str]]:
-    yield kit.desc, "manifest"
-    yield kit.manifest.config, "config"
-    for layer in kit.layers:
-        yield layer.desc, layer.label
+def _list_items(source: Source, desc: Descriptor, kit: ModelKit | None, run: Run) -> list[tuple[Descriptor, str]]:
+    """Everything that is moved, and what to call it."""
+    if kit is None:
+        manifests: dict[Descriptor, bytes] = {}
+        blobs = list_graph(source, desc, manifests, run)
+        return [*((item, "manifest") for item in manifests), *((blob, blob.digest.short) for blob in blobs)]
+    labels = {layer.desc.digest: layer.label for layer in kit.layers}
+    layers = [(layer, labels.get(layer.digest, layer.digest.short)) for layer in kit.manifest.layers]
+    return [(kit.desc, "manifest"), (kit.manifest.config, "config"), *layers]
 
 
 def _plan_here(store: Store, desc: Descriptor, label: str, absent: Collection[Digest]) -> Item:

@@ -1,4 +1,7 @@
-"""``kit pull``: a ModelKit, and those that it takes its model from, come into the local store."""
+"""``kit pull``: a ModelKit, and those that it takes its model from, come into the local store.
+
+So does any other artifact, an index with everything below it, as it is.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from typing import TYPE_CHECKING
 from kitops.content.copy import copy
 from kitops.content.events import Message
 from kitops.errors import InvalidValueError, NotFoundError
-from kitops.formats.modelkit import read_modelkit
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.ops.locate import check_remote, complete
 from kitops.ops.parents import MAX_CHAIN, parent_reference
 from kitops.ops.plan import Wanted, check_space, plan_wanted
+from kitops.ops.reading import read_if_kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,7 +103,7 @@ def _list_chain(place: Place, ref: Reference, filters: Sequence[Filter], stack: 
     yield child
     seen = [child.desc.digest]
     current = child
-    while (parent := parent_reference(current.kit.kitfile)) is not None:
+    while current.kit is not None and (parent := parent_reference(current.kit.kitfile)) is not None:
         if len(seen) > MAX_CHAIN:
             raise InvalidValueError(f"model.path: more than {MAX_CHAIN} ModelKits refer to one another, last {parent}")
         current = _look_up(place, parent, ref, filters, stack)
@@ -116,10 +119,12 @@ def _look_up(
     check_remote(ref)
     source = stack.enter_context(place.registry(ref, mirrored=True))
     desc = source.resolve(ref.pointer)
-    kit = read_modelkit(source, desc)
+    kit = read_if_kit(source, desc)
     one = Wanted(ref, source, desc, kit, child=child)
     if not filters:
         return one
+    if kit is None:
+        raise InvalidValueError(f"{ref} has no parts that a filter could ask for", hint=f"kit pull {ref}")
     chosen = {layer.desc.digest for layer in _select(one, filters)}
     absent = dict.fromkeys(layer.desc.digest for layer in kit.layers if layer.desc.digest not in chosen)
     return Wanted(ref, source, desc, kit, tuple(absent), child)
@@ -127,6 +132,8 @@ def _look_up(
 
 def _select(one: Wanted, filters: Sequence[Filter]) -> list[KitLayer]:
     """The layers that are asked for; of a parent only its model, which is all that an unpack takes from there."""
+    if one.kit is None:
+        return []
     layers = select_layers(one.kit, filters)
     return [layer for layer in layers if one.child is None or layer.kind in (Kind.MODEL, Kind.MODEL_PART)]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, Literal
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.protocols import Gapped
 from kitops.errors import NotFoundError
-from kitops.formats.modelkit import read_modelkit
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction, LayerContent
 from kitops.ops.locate import Located, complete, locate
 from kitops.ops.parents import open_parents
+from kitops.ops.reading import read_kit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
     ref = complete(ref, place.run)
     with ExitStack() as stack:
         located = stack.enter_context(locate(place, ref, options.where))
-        kit = read_modelkit(located.source, located.desc)
+        kit = read_kit(located, place.run)
         jobs = [_Job(layer, located) for layer in select_layers(kit, options.filters)]
         jobs += _list_parent_jobs(place, kit, options, stack)
         jobs = _fill_gaps(place, jobs, options, stack)

@@ -80,7 +80,7 @@ def test_what_is_no_model_is_refused_by_name() -> None:
         config=Descriptor.of(config, mediatype.EMPTY), layers=[layer], artifact_type="application/vnd.example"
     )
     source = BytesSource(manifest.raw, config)
-    with pytest.raises(InvalidValueError, match="is not a ModelKit: it is 'application/vnd.example'"):
+    with pytest.raises(InvalidValueError, match="is not a ModelKit: it is 'application/vnd\\.example'"):
         read_modelkit(source, manifest.descriptor)
 
 

@@ -1,0 +1,176 @@
+"""Files of layers that are here become other layers: taken out of archives, put into archives.
+
+What is read is verified while it is used, in a thread of its own; memory does not grow with the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
+
+from kitops.content.protocols import LayerRecord
+from kitops.errors import FileSystemError, IntegrityError
+from kitops.layers.codec import PIECE, Codec, decompress
+from kitops.layers.ring import Ring
+from kitops.layers.tar import END, member_header, padding
+from kitops.layers.untar import Member, PieceReader, read_members
+from kitops.layers.write import Format, LayerFile
+from kitops.oci.annotations import FILE_METADATAS
+from kitops.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from kitops.content.cancel import CancelToken
+    from kitops.content.protocols import Reader, Run
+    from kitops.layers.extract import LayerContent
+    from kitops.oci.descriptor import Descriptor
+
+Take: TypeAlias = "Callable[[Member, Iterator[memoryview]], None]"
+_DIRECT: Final = 64 << 10
+"""Bytes from which on a piece is not gathered with others before it is written."""
+
+
+def read_files(reader: Reader, layer: LayerContent, run: Run, take: Take, moved: Callable[[int], None]) -> None:
+    """Let ``take`` have the files and directories of a layer, in its order; the whole layer is verified at the end.
+
+    Args:
+        reader: the blob, unverified.
+        layer: what it is.
+        run: watched for the end.
+        take: told each member, and its content, which it reads to the end before it comes back. The size of the file
+            of a compressed raw layer is not known: -1.
+        moved: told the bytes of the blob.
+
+    Raises:
+        IntegrityError: the layer is damaged.
+        TrustError: it holds something unsafe.
+    """
+    hasher = layer.desc.digest.new_hasher()
+    size = 0
+    with Ring(hasher.update, run.cancel, beside=layer.desc.size > PIECE) as ring:
+
+        def pieces() -> Iterator[memoryview]:
+            nonlocal size
+            while True:
+                view = ring.lend()
+                count = _read_into(reader, view, layer.what)
+                if not count:
+                    return
+                size += count
+                yield view[:count]
+                ring.give(view[:count])
+                moved(count)
+
+        content = PieceReader(decompress(pieces(), layer.codec, layer.what), layer.what)
+        if layer.form is Format.RAW:
+            known = layer.desc.size if layer.codec is Codec.NONE else -1
+            take(Member(layer.path, is_dir=False, mode=raw_mode(layer.desc), size=known), content.rest())
+        else:
+            for member in read_members(content, layer.base, layer.within):
+                take(member, content.parts(member.size))
+            content.drain()
+    if size != layer.desc.size:
+        raise IntegrityError(layer.what, f"{layer.desc.size} bytes", f"{size} bytes")
+    if hasher.hexdigest() != layer.desc.digest.encoded:
+        raise IntegrityError(layer.what, layer.desc.digest, f"{layer.desc.digest.algorithm}:{hasher.hexdigest()}")
+
+
+class LayerOut:
+    """A layer that is written member by member into an empty file; a context manager.
+
+    Args:
+        out: a descriptor open for writing.
+        codec: its compression.
+        size: its bytes where they are known; the space is claimed first.
+        cancel: watched while waiting for the disk.
+
+    Attributes:
+        size: bytes that were written, uncompressed.
+    """
+
+    def __init__(self, out: int, codec: Codec, size: int | None, cancel: CancelToken) -> None:
+        self._file = LayerFile(out, size, cancel)
+        self._compressor = None if codec is Codec.NONE else codec.open_compressor()
+        self._plain = hashlib.sha256()
+        self._packed = hashlib.sha256()
+        self._waiting = bytearray()
+        self.size = 0
+
+    def __enter__(self) -> Self:
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._file.__exit__(kind, error, trace)
+
+    def add_member(self, name: bytes, mode: int, size: int, parts: Iterable[memoryview], *, is_dir: bool) -> None:
+        """Append a member of an archive."""
+        self.write(member_header(name, mode, size, is_dir=is_dir))
+        for part in parts:
+            self.write(part)
+        if blank := padding(size):
+            self.write(bytes(blank))
+
+    def write(self, piece: memoryview | bytes) -> None:
+        """Append bytes; they may change afterwards."""
+        self.size += len(piece)
+        if len(piece) < _DIRECT:
+            self._waiting += piece
+            if len(self._waiting) < PIECE:
+                return
+            self._pass_waiting()
+        else:
+            self._pass_waiting()
+            self._pass_on(piece)
+
+    def finish(self, *, is_archive: bool) -> LayerRecord:
+        """Its digests, now that it is whole."""
+        if is_archive:
+            self.write(END)
+        self._pass_waiting()
+        digest = Digest.from_hasher(self._plain)
+        if self._compressor is None:
+            return LayerRecord(digest, self._file.written, digest)
+        self._store(self._compressor.flush())
+        return LayerRecord(Digest.from_hasher(self._packed), self._file.written, digest)
+
+    def _pass_waiting(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, bytearray()
+            self._pass_on(waiting)
+
+    def _pass_on(self, piece: memoryview | bytes | bytearray) -> None:
+        self._plain.update(piece)
+        if self._compressor is None:
+            self._file.write(memoryview(piece))
+        elif out := self._compressor.compress(memoryview(piece)):
+            self._store(out)
+
+    def _store(self, out: bytes) -> None:
+        self._packed.update(out)
+        self._file.write(memoryview(out))
+
+
+def raw_metadata(desc: Descriptor) -> dict[str, object]:
+    """What a raw layer's annotation tells of its file; empty where it is none."""
+    told = next((desc.annotations[key] for key in FILE_METADATAS if key in desc.annotations), "{}")
+    try:
+        table = json.loads(told)
+    except ValueError:
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def raw_mode(desc: Descriptor) -> int:
+    """The permission bits that a raw layer's annotation tells, else 0644."""
+    mode = raw_metadata(desc).get("mode")
+    return mode & 0o777 if isinstance(mode, int) and mode > 0 else 0o644
+
+
+def _read_into(reader: Reader, view: memoryview, what: str) -> int:
+    try:
+        return reader.readinto(view)
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", what) from error

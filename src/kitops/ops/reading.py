@@ -1,0 +1,37 @@
+"""Artifacts of any format, understood as ModelKits for a verb; what was made up on the way is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kitops.content.events import Message
+from kitops.errors import InvalidValueError
+from kitops.formats.modelkit import read_modelkit
+
+if TYPE_CHECKING:
+    from kitops.content.protocols import Run, Source
+    from kitops.formats.modelkit import ModelKit
+    from kitops.oci.descriptor import Descriptor
+    from kitops.ops.locate import Located
+
+
+def read_kit(located: Located, run: Run) -> ModelKit:
+    """What ``located`` is; that its Kitfile was made here is told.
+
+    Raises:
+        InvalidValueError: nobody knows what its files are called.
+        IntegrityError: a blob is not what its descriptor says.
+    """
+    kit = read_modelkit(located.source, located.desc)
+    if not kit.is_authored:
+        text = f"{located.ref} is {kit.shape.label} without a Kitfile: one was made from what is known of it"
+        run.observer(Message("info", text))
+    return kit
+
+
+def read_if_kit(source: Source, desc: Descriptor) -> ModelKit | None:
+    """What ``desc`` is; None for what can only be moved."""
+    try:
+        return read_modelkit(source, desc)
+    except InvalidValueError:
+        return None
