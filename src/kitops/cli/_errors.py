@@ -71,8 +71,8 @@ def translate(error: Exception) -> KitError | None:
         near = ", ".join(sorted(error.possibilities or ()))
         hint = f"did you mean {near}?" if near else _help_of(error)
         return UsageError(f"no such option: {error.option_name}", hint=hint)
-    if isinstance(error, OSError) and error.filename is not None and error.errno in _REFUSALS:
-        return FileSystemError.wrap(error, "using", error.filename)
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        return FileSystemError.wrap(error, "using", error.filename or "a file")
     if isinstance(error, click.ClickException):
         return UsageError(_as_ours(error.format_message()), hint=getattr(error, "hint", None) or _help_of(error))
     return None

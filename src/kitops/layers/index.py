@@ -11,7 +11,7 @@ import os
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import IntegrityError
+from kitops.errors import FileSystemError, IntegrityError
 from kitops.layers.tar import BLOCK
 from kitops.layers.untar import Member, PieceReader, read_members
 
@@ -92,7 +92,10 @@ class _HeaderReader(PieceReader):
 
     def read(self, size: int) -> bytes:
         blank = self._padding
-        found = os.pread(self._descriptor, blank + size, self.position - blank)
+        try:
+            found = os.pread(self._descriptor, blank + size, self.position - blank)
+        except OSError as error:
+            raise FileSystemError.wrap(error, "reading", self.what) from error
         if len(found) < blank + size:
             raise IntegrityError(self.what, "a whole tar archive", "an early end")
         self._padding = 0

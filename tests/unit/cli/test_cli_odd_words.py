@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import subprocess
@@ -13,6 +14,7 @@ import click
 import pytest
 from cli_runs import START, Kit
 
+from kitops.cli._errors import translate
 from kitops.cli._root import root
 
 ROUNDS = 3000 if os.environ.get("KITOPS_CHAOS") == "long" else 500
@@ -151,3 +153,17 @@ def test_a_store_that_cannot_be_read_is_no_bug(kit: Kit, project: Path, tmp_path
         ended = kit(*words)
         assert ended.code in (0, 4, 14), (words, ended.err)
         assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EIO, "Input/output error"), 14),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 14),
+        (OSError(errno.EBADF, "Bad file descriptor"), None),  # ours to mend: a bug
+        (KeyError("x"), None),
+    ],
+)
+def test_what_the_system_refuses_is_no_bug(error: Exception, code: int | None) -> None:
+    known = translate(error)
+    assert (None if known is None else known.exit_code) == code
