@@ -12,8 +12,10 @@ from kitops.formats.config import Config
 from kitops.formats.layertypes import LayerType
 from kitops.formats.parts import Kind, Part, list_parts
 from kitops.formats.shape import Shape, shape_of
-from kitops.oci import mediatype
+from kitops.oci import gojson, mediatype
 from kitops.oci.annotations import FILE_PATH, KITFILE, LAYER_SUBTYPE
+from kitops.oci.descriptor import expect_list, expect_map
+from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -99,14 +101,14 @@ def is_model_artifact(manifest: Manifest) -> bool:
 
 
 def read_modelkit(source: Source, desc: Descriptor) -> ModelKit:
-    """Fetch manifest and config of ``desc`` from ``source`` and understand them.
+    """Fetch manifest and config of ``desc`` from ``source`` and understand them; of an index, those of one platform.
 
     Raises:
         InvalidValueError: it is not a ModelKit.
         IntegrityError: a blob is not what its descriptor says.
     """
     if desc.media_type in mediatype.INDEXES:
-        raise InvalidValueError(f"{desc.digest} is an index of several artifacts, not a ModelKit")
+        desc = _pick_platform(source.fetch(desc), desc)
     manifest = Manifest.parse(source.fetch(desc), f"manifest {desc.digest}")
     shape = shape_of(manifest)
     if shape is None:
@@ -116,6 +118,35 @@ def read_modelkit(source: Source, desc: Descriptor) -> ModelKit:
             hint="`kit copy`, `kit pull` and `kit push` move artifacts of any type",
         )
     return understand(desc, manifest, fetch_config(source, manifest))
+
+
+def _pick_platform(raw: bytes, desc: Descriptor) -> Descriptor:
+    """The manifest for Linux on x86-64, else the first: files of a model are the same on every machine.
+
+    Raises:
+        InvalidValueError: the index is not one of platforms.
+    """
+    what = f"index {desc.digest}"
+    index = Index.parse(raw, what)
+    table = expect_map(gojson.loads(raw, what), what)
+    platforms = [expect_map(item, what).get("platform") for item in expect_list(table.get("manifests"), what)]
+    found = [
+        (platform, child)
+        for platform, child in zip(platforms, index.manifests, strict=True)
+        if child.media_type in mediatype.MANIFESTS
+        and (isinstance(platform, dict) or len(platforms) == 1)
+        and (not isinstance(platform, dict) or platform.get("os") != "unknown")  # what BuildKit attests
+    ]
+    if not found:
+        raise InvalidValueError(f"{desc.digest} is an index of several artifacts, not a ModelKit")
+    return next(
+        (
+            child
+            for platform, child in found
+            if isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == ("linux", "amd64")
+        ),
+        found[0][1],
+    )
 
 
 def fetch_config(source: Source, manifest: Manifest) -> bytes:

@@ -136,6 +136,8 @@ class Composer:
                 is_raw = source.form is Format.RAW
                 take = archive.take_alone if is_raw else archive.take
                 self._read(self._settle(source, run) if is_raw else source, take, item, run)
+            if archive.is_empty and target.sources[0].within:
+                raise PackError(f"{self.located.ref} has no file below /{MODELS}")
 
         written = self._write(target.codec, None, fill, is_archive=True)
         return Made(_packed(target, written.record, target.part.path, 0, 0), written.is_new)
@@ -217,6 +219,10 @@ class _Archive:
         self._seen: set[str] = set()
         if prefix:
             out.add_member(prefix.rstrip("/").encode(), 0o755, 0, (), is_dir=True)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._seen
 
     def take(self, member: Member, parts: Iterator[memoryview]) -> None:
         """Add a member, unless its path was added already."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kitops.content.events import Message
 from kitops.errors import InvalidValueError
 from kitops.formats.modelkit import read_modelkit
+from kitops.oci import mediatype
 
 if TYPE_CHECKING:
     from kitops.content.protocols import Run, Source
@@ -23,6 +24,8 @@ def read_kit(located: Located, run: Run) -> ModelKit:
         IntegrityError: a blob is not what its descriptor says.
     """
     kit = read_modelkit(located.source, located.desc)
+    if kit.desc.digest != located.desc.digest:
+        run.observer(Message("info", f"{located.ref} is an index of platforms: what is read is {kit.desc.digest}"))
     if not kit.is_authored:
         text = f"{located.ref} is {kit.shape.label} without a Kitfile: one was made from what is known of it"
         run.observer(Message("info", text))
@@ -30,7 +33,9 @@ def read_kit(located: Located, run: Run) -> ModelKit:
 
 
 def read_if_kit(source: Source, desc: Descriptor) -> ModelKit | None:
-    """What ``desc`` is; None for what can only be moved."""
+    """What ``desc`` is; None for what can only be moved, or is moved as a whole: an index."""
+    if desc.media_type in mediatype.INDEXES:
+        return None
     try:
         return read_modelkit(source, desc)
     except InvalidValueError:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.protocols import Gapped
-from kitops.errors import NotFoundError
+from kitops.errors import FileSystemError, NotFoundError
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
+from kitops.formats.shape import Shape
 from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction, LayerContent
+from kitops.layers.stamps import stamp_of
 from kitops.ops.locate import Located, complete, locate
 from kitops.ops.parents import open_parents
 from kitops.ops.reading import read_kit
+from kitops.ops.unpack_record import Record, RecordedLayer, read_record, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from kitops.content.protocols import Run
     from kitops.formats.modelkit import KitLayer, ModelKit
     from kitops.formats.select import Filter
     from kitops.layers.extract import Extracted
@@ -49,13 +54,28 @@ class UnpackOptions:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What was unpacked: the ModelKit, where, and numbers of files written and kept, and bytes written."""
+    """What was unpacked.
+
+    Args:
+        desc: the ModelKit.
+        directory: where.
+        written: number of files made.
+        kept: number of files that were there and were left.
+        size: bytes of the files made.
+        reflinked: those of them that take no space, because they share blocks with the store.
+    """
 
     desc: Descriptor
     directory: Path
     written: int
     kept: int
     size: int
+    reflinked: int = 0
+
+    @property
+    def copied(self) -> int:
+        """Bytes that were written."""
+        return self.size - self.reflinked
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +115,29 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
             raise NotFoundError(f"no part of {ref} fits the filter", hint=f"kit info {ref}")
         _tell_remote_datasets(place, kit)
         done = _extract(place, kit, jobs, target, options)
+        if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
+            place.run.observer(Message("warning", f"{ref} has no file below /models"))
     return Unpacked(located.desc, target, done.written, done.kept, done.size)
+
+
+def _leave_record(
+    run: Run, located: Located, jobs: Sequence[_Job], done: Extracted, target: Path, options: UnpackOptions
+) -> None:
+    """Note what was unpacked, for ``kit status``; an unpack without a note is an unpack all the same."""
+    layers = tuple(
+        RecordedLayer(job.located.ref, job.content, tuple(members))
+        for job, members in zip(jobs, done.members, strict=True)
+    )
+    kitfile = None
+    if is_kitfile_selected(options.filters):
+        kitfile = stamp_of(os.stat(target / "Kitfile"))
+    record = Record(located.ref, located.desc, layers, bool(options.filters), kitfile)
+    try:
+        if (before := read_record(target)) is not None:
+            record = before.merge(record)
+        write_record(target, record)
+    except FileSystemError as error:
+        run.observer(Message("warning", f"{error.message}: `kit status` will know less"))
 
 
 def _list_parent_jobs(place: Place, kit: ModelKit, options: UnpackOptions, stack: ExitStack) -> list[_Job]:

@@ -85,10 +85,9 @@ def test_what_is_no_model_is_refused_by_name() -> None:
 
 
 def test_an_index_is_refused() -> None:
-    source = LayoutSource(GOLDEN / "other/oras" / "layout")
     index = Index.build([])
     with pytest.raises(InvalidValueError, match="index of several"):
-        read_modelkit(source, Descriptor.of(index.raw, mediatype.INDEX))
+        read_modelkit(BytesSource(index.raw), Descriptor.of(index.raw, mediatype.INDEX))
 
 
 def test_a_layer_of_another_kind_is_refused() -> None:
