@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -116,7 +117,10 @@ class _Server(ThreadingHTTPServer):
 
 
 def _server(hub: Hub, answers: type[_Answers]) -> ThreadingHTTPServer:
-    return _Server(("127.0.0.1", 0), type(answers.__name__, (answers,), {"hub": hub}))
+    server = _Server(("127.0.0.1", 0), type(answers.__name__, (answers,), {"hub": hub}))
+    # what is sent is what was read, or nearly: not what lies in the kernel
+    server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+    return server
 
 
 class _Answers(BaseHTTPRequestHandler):

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from kitops.store.partial import Partial
 
 _WAIT: Final = 0.2
+_MOST_UNRECORDED: Final = 8 * 1024 * 1024
+"""Bytes of a stream that come between two records: a kill costs so many, or twice as many, to fetch again."""
 
 
 @contextmanager
@@ -93,6 +95,7 @@ class StoreLanding:
         self._partial = partial
         self._cancel = blobs.run.cancel
         self._piece = piece_size(desc.size)
+        self._half = min(self._piece // 2, _MOST_UNRECORDED)
         self._changed = threading.Condition()
         spans = [span_of(piece) for piece in partial.pieces]
         start = partial.pieces[0].size if partial.pieces and partial.pieces[0].offset == 0 else 0
@@ -166,7 +169,7 @@ class StoreLanding:
             front if self._is_noted else self.desc.digest.new_hasher(),
             self._cancel,
             start=start,
-            every=self._piece // 2 if self._is_noted else 0,
+            every=self._half if self._is_noted else 0,
             note=self._take_note,
         )
         growing.advance(landed.front - start)
@@ -196,7 +199,7 @@ class StoreLanding:
             raise failure
 
     def _is_unflushed(self, halves: int) -> bool:
-        return self._landed.size - self._recorded.size >= halves * self._piece // 2
+        return self._landed.size - self._recorded.size >= halves * self._half
 
     def _take_note(self, size: int, digest: str) -> None:
         """The front is hashed up to ``size``; called by the hashing thread."""
