@@ -319,3 +319,15 @@ def test_a_blob_that_moves_while_it_is_looked_for_is_found(store, lease, monkeyp
 def test_a_manifest_with_a_damaged_index_above_it_is_to_be_put_again(store, lease):
     desc = store.blobs.put_bytes(b"no index", "application/vnd.oci.image.index.v1+json", lease)
     assert not store.repository(ref("x"), lease).exists(desc)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_no_blob(store, lease, make):
+    desc = store.blobs.put_bytes(b"content", OCTETS, lease)
+    path = store.blobs.path(desc.digest)
+    path.unlink()
+    make(path)
+    with pytest.raises(StoreError, match="is not a file"):
+        store.blobs.fetch(desc)
+    with pytest.raises(StoreError, match="is not a file"), store.blobs.open(desc):
+        pass

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -259,7 +260,7 @@ class Blobs:
             path = self._find(digest)
             try:
                 with told("reading", path):
-                    descriptor = os.open(path, READ_FILE)
+                    descriptor = os.open(path, READ_FILE | getattr(os, "O_NONBLOCK", 0))  # a pipe must not block
                 break
             except FileSystemError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
@@ -267,6 +268,8 @@ class Blobs:
         else:
             raise _not_found(digest)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise StoreError(f"blob {digest} of the store is not a file", hint=f"remove {path} and pull again")
             yield descriptor
         finally:
             os.close(descriptor)
