@@ -23,6 +23,7 @@ from kitops.importers.location import parse_location
 from kitops.oci.reference import Reference
 from kitops.ops.import_ import Imported, ImportOptions, import_, import_to
 from kitops.ops.place import Place
+from kitops.ops.push import push
 from kitops.ops.referrers import referrers
 from kitops.ops.sources import SourceOptions, open_source
 from kitops.ops.unpack import unpack
@@ -353,3 +354,16 @@ def test_a_cut_connection_on_the_way_to_the_registry(hub: Hub, tmp_path: Path) -
             import_to(place, tree, [target])
         unpack(open_network_place(tmp_path / "other"), target, tmp_path / "out")
     assert (tmp_path / "out/model.bin").read_bytes() == content
+
+
+def test_push_takes_the_provenance_along(hub: Hub, tmp_path: Path) -> None:
+    hub.add(tiny())
+    place = open_network_place(tmp_path / "home")
+    with ThrowAwayRegistry() as registry:
+        target = Reference.parse(f"{registry.address}/team/tiny:v1")
+        imported = run_import(place, hub, "Org/Tiny", ImportOptions(references=(target,)))
+        push(place, target)
+        push(place, target)
+        (said,) = referrers(place, target, remote=True)
+    assert said.subject == imported.desc.digest
+    assert said.desc.artifact_type == "application/vnd.in-toto+json"

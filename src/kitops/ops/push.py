@@ -7,9 +7,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kitops.content.copy import copy
-from kitops.errors import NotFoundError
+from kitops.content.events import Message
+from kitops.errors import NotFoundError, RegistryError
 from kitops.ops.locate import check_remote, complete, locate
 from kitops.ops.neighbours import Neighbours
+from kitops.store.referrers import find_referrers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from kitops.oci.reference import Reference
     from kitops.ops.locate import Located
     from kitops.ops.place import Place
+    from kitops.registry.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +64,26 @@ def _push_to(place: Place, located: Located, targets: Sequence[Reference], neigh
         for target in targets:
             if target.tag is not None:
                 sink.tag(located.desc, target.tag)
+        _push_referrers(place, located, sink)
         return copied
+
+
+def _push_referrers(place: Place, located: Located, sink: Repository) -> None:
+    """What is said of the ModelKit in the store (where it came from, who signed it) goes along.
+
+    A registry that takes the ModelKit and not these is told of, and no reason to fail.
+    """
+    if not find_referrers(place.store, located.desc.digest):
+        return
+    from kitops.ops.ends import open_origin  # noqa: PLC0415 - most ModelKits have none
+    from kitops.ops.location import Location  # noqa: PLC0415 - as above
+    from kitops.ops.referrers import collect_referrers  # noqa: PLC0415 - as above
+
+    with open_origin(place, Location.parse(f"local://{located.ref}")) as origin:
+        for one in collect_referrers(origin, located.desc, place.run):
+            try:
+                copy(origin.source, sink, one.desc, place.run, verb="push")
+                sink.keep(one.desc)
+            except RegistryError as error:
+                text = f"{sink.locator} does not take {one.desc.artifact_type} {one.desc.digest}: {error.message}"
+                place.run.observer(Message("warning", text))
