@@ -260,7 +260,7 @@ class Blobs:
             path = self._find(digest)
             try:
                 with told("reading", path):
-                    descriptor = os.open(path, READ_FILE | getattr(os, "O_NONBLOCK", 0))  # a pipe must not block
+                    descriptor = os.open(path, READ_FILE)
                 break
             except FileSystemError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
