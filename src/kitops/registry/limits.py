@@ -10,7 +10,7 @@ from kitops.registry.quirks import Quirks
 _KIB: Final = 1024
 _MIB: Final = 1024 * 1024
 FIRST: Final = 16 * _MIB
-"""Bytes of a chunk while no rate is known."""
+"""Bytes of the first chunk; the next are at most :data:`_GROWTH` times the largest that was taken."""
 LARGEST: Final = 512 * _MIB
 SMALLEST: Final = 256 * _KIB
 """Bytes below which no chunk is cut; where a registry takes no more than that, it takes no blobs."""
@@ -21,6 +21,7 @@ SECONDS: Final = 5.0
 SINGLE_TRIAL: Final = 64 * _KIB
 """Bytes that may be sent in vain to learn whether a registry takes a blob with its POST."""
 SINGLE: Final = _MIB
+_GROWTH: Final = 4
 _SHRINK: Final = 4
 _SAFETY: Final = 3
 _ALIKE: Final = 0.3
@@ -38,6 +39,7 @@ class Limits:
         self._chunks = quirks.chunks
         self._least = quirks.least
         self._most = quirks.most
+        self._largest = FIRST // _GROWTH
         self._rate: float | None = None
         self._seconds = self._most_seconds = SECONDS
         self._last_cut: float | None = None
@@ -65,8 +67,8 @@ class Limits:
             least = max(least, self._least)
             if not self._chunks or least > ABSURD:
                 return rest
-            ideal = FIRST if self._rate is None else int(self._rate * self._seconds)
-            size = max(min(ideal, LARGEST), SMALLEST, least)
+            ideal = LARGEST if self._rate is None else int(self._rate * self._seconds)
+            size = max(min(ideal, LARGEST, self._largest * _GROWTH), SMALLEST, least)
             return min(size, rest, self._most or rest)
 
     def tries_single(self, size: int) -> bool:
@@ -84,6 +86,7 @@ class Limits:
     def note_sent(self, size: int, seconds: float) -> None:
         """A request with ``size`` bytes was answered well after ``seconds``."""
         with self._lock:
+            self._largest = max(self._largest, size)
             if size >= SMALLEST and seconds > 0:
                 rate = size / seconds
                 self._rate = rate if self._rate is None else (self._rate + rate) / 2
