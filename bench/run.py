@@ -1,6 +1,6 @@
 """The benchmark: whole processes against floors that are measured beside them.
 
-    python bench/run.py                       every row, five times: about ten minutes and 40 GB of disk
+    python bench/run.py                       every row, five times: about half an hour and 40 GB of disk
     python bench/run.py --rows unpack again   the rows whose names contain one of these
     python bench/run.py --scale medium        bodies of 1 GiB: for working on the code
     python bench/run.py --scale small         a smoke test of a few seconds; its figures mean nothing
@@ -9,7 +9,8 @@ The data are made once, below ``bench/data`` (``--data``). Every round runs the 
 row the floor and the commands in another order. Before each run the disk is written back, memory is touched and the
 input is read once (warm page cache); every run has a fresh store and a fresh target. What is printed are medians, and
 their ratio to the median of the floor; beside it the ratio of the fastest runs and the processors' time, which a busy
-machine disturbs less. The Go ``kit`` and ``oras`` are measured too where the PATH has them.
+machine disturbs less. Transfers have a table of their own. The Go ``kit`` and ``oras`` are measured too where the
+PATH has them.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import measure
 from measure import MIB, Sample
+from row import Row, size_text, times
+from transfers import Transfers
 
 KIT = str(Path(sys.executable).with_name("kit"))
 ZEROS = bytes(MIB)
@@ -51,32 +54,12 @@ class Scale:
     tags: int = 1000
     memory: tuple[int, int] = (1024 * MIB, 8192 * MIB)
     quick_runs: int = 5
+    pieces: int = 200
 
 
 MEDIUM = Scale(large=1024 * MIB, memory=(256 * MIB, 1024 * MIB))
-SMALL = Scale(large=8 * MIB, files=200, tags=20, memory=(2 * MIB, 4 * MIB), quick_runs=1)
+SMALL = Scale(large=8 * MIB, files=200, tags=20, memory=(2 * MIB, 4 * MIB), quick_runs=1, pieces=8)
 SCALES = {"full": Scale(), "medium": MEDIUM, "small": SMALL}
-
-
-@dataclass
-class Row:
-    """One row of the table.
-
-    ``floor`` and ``commands`` each do the work once; ``goal`` judges the two medians in seconds.
-    """
-
-    name: str
-    floor_name: str
-    goal_text: str
-    goal: Callable[[float, float], bool]
-    floor: Callable[[], Sample]
-    commands: dict[str, Callable[[], Sample]]
-    reads: list[Path] = field(default_factory=list)
-    writes: int = 0
-    runs: int = 1
-    floors: list[Sample] = field(default_factory=list)
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
 
 
 class Bench:
@@ -222,7 +205,7 @@ class Bench:
     def rows(self) -> Iterator[Row]:
         """The rows of the table, in its order."""
         large, runs = self.scale.large, self.scale.quick_runs
-        body, files = _size(large), f"{self.scale.files:,}"
+        body, files = size_text(large), f"{self.scale.files:,}"
         one = [self.root / f"one-{large // MIB}" / "weights.bin"]
         four = [self.root / f"four-{large // MIB}" / f"weights-{number}.bin" for number in range(4)]
         oras = {"oras": lambda: self.oras_push("one")} if self.oras else {}
@@ -230,17 +213,17 @@ class Bench:
             f"pack one file of {body}",
             "`hashlib.sha256` of it, one thread",
             "<= 1.35x",
-            _times(1.35),
+            times(1.35),
             lambda: measure.sha256_of_all(one, 1),
             self.each(lambda program: self.pack("one", program)) | oras,
             reads=one,
             writes=large,
         )
         yield Row(
-            f"pack four files of {_size(large // 4)}",
+            f"pack four files of {size_text(large // 4)}",
             "`hashlib.sha256` of all, two threads",
             "<= 1.8x",
-            _times(1.8),
+            times(1.8),
             lambda: measure.sha256_of_all(four, 2),
             self.each(lambda program: self.pack("four", program))
             | ({"oras": lambda: self.oras_push("four")} if self.oras else {}),
@@ -261,7 +244,7 @@ class Bench:
             f"pack {files} files of 4 KiB",
             "GNU `tar -cf - data \\| tee file \\| sha256sum`",
             "<= 1.2x",
-            _times(1.2),
+            times(1.2),
             self.tar_create,
             self.each(lambda program: self.pack("many", program)),
             reads=[],
@@ -271,7 +254,7 @@ class Bench:
             f"unpack one file of {body}, verified",
             "`hashlib.sha256` of it",
             "<= 1.35x",
-            _times(1.35),
+            times(1.35),
             lambda: measure.sha256_of_all(one, 1),
             self.each(lambda program: self.unpack("one", program))
             | ({"oras": lambda: self.oras_pull("one")} if self.oras else {}),
@@ -282,7 +265,7 @@ class Bench:
             f"unpack {files} files of 4 KiB",
             "GNU `tar -x` of the layer",
             "<= 1.3x",
-            _times(1.3),
+            times(1.3),
             self.tar_extract,
             self.each(lambda program: self.unpack("many", program)),
             writes=self.scale.files * 8192,
@@ -336,14 +319,6 @@ class Bench:
                 shutil.rmtree(target)
             shutil.rmtree(directory)
         return found
-
-
-def _times(factor: float) -> Callable[[float, float], bool]:
-    return lambda kit, floor: kit <= factor * floor
-
-
-def _size(size: int) -> str:
-    return f"{size // (1024 * MIB)} GiB" if size >= 1024 * MIB else f"{size // MIB} MiB"
 
 
 def find_go_kit() -> str | None:
@@ -440,7 +415,7 @@ def _peak_line(figures: list[dict[str, object]], memory: list[tuple[str, int, in
     peaks += [peak for name, _, peak in memory if name == "kit"]
     if not peaks:
         return None
-    sizes = ", ".join(f"{_size(size)}: {peak / MIB:.0f}" for name, size, peak in memory if name == "kit")
+    sizes = ", ".join(f"{size_text(size)}: {peak / MIB:.0f}" for name, size, peak in memory if name == "kit")
     shown = f"{max(peaks) / MIB:.0f} MiB" + (f" ({sizes})" if sizes else "")
     met = "yes" if max(peaks) <= 150 * MIB else "NO"
     return _line(["peak RSS of all of the above", "", "", "", "", "", "", shown, "<= 150 MiB", met])
@@ -468,17 +443,24 @@ def main() -> None:
     small = options.scale == "small"
     bench = Bench(options.data.resolve(), SCALES[options.scale])
     rows = [row for row in bench.rows() if _is_wanted(row.name, options.rows)]
+    transfers = Transfers(bench, KIT, bench.scale.large // 2, bench.scale.pieces)
+    moved = [row for row in transfers.rows() if _is_wanted(row.name, options.rows)] if transfers.are_possible() else []
     wants_memory = _is_wanted("peak RSS of all of the above", options.rows)
-    if not rows and not wants_memory:
+    if not rows and not moved and not wants_memory:
         parser.error(f"no row is named like {' or '.join(options.rows)}")
     try:
         prepare(bench, rows)
-        measure_rows(rows, options.rounds or (1 if small else 5), random.Random(options.seed))
+        measure_rows(rows + moved, options.rounds or (1 if small else 5), random.Random(options.seed))
         memory = bench.memory() if wants_memory else []
         disk = [bench.disk() for _ in range(3)] if any(row.writes == bench.scale.large for row in rows) else []
+        notes = transfers.notes()
     finally:
+        transfers.close()
         shutil.rmtree(bench.root / "runs", ignore_errors=True)
     table, figures = report(rows, memory)
+    if moved:
+        second, more = report(moved, [])
+        table, figures = "\n\n".join([table] * bool(rows) + [second, *notes]), figures + more
     if options.format == "json":
         print(json.dumps(figures, indent=1))
     else:
@@ -486,8 +468,8 @@ def main() -> None:
         print(f"{platform.machine()}, {cores}, Python {platform.python_version()}, scale {options.scale}\n\n{table}")
     if disk and options.format == "markdown":
         print(
-            f"\nBeside it: writing and flushing {_size(bench.scale.large)} of zeros takes {min(disk) * 1000:.0f} to "
-            f"{max(disk) * 1000:.0f} ms on this disk; `pack` flushes what it writes, the floors do not."
+            f"\nBeside it: writing and flushing {size_text(bench.scale.large)} of zeros takes {min(disk) * 1000:.0f}"
+            f" to {max(disk) * 1000:.0f} ms on this disk; `pack` flushes what it writes, the floors do not."
         )
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
