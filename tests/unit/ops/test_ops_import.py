@@ -1,0 +1,84 @@
+"""Imports by the public functions, of what needs no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ops_places import open_test_place
+
+import kitops
+from kitops.errors import FileSystemError, InvalidValueError
+from kitops.importers.tree import Origin, RemoteFile
+from kitops.oci.digest import Digest
+from kitops.ops.import_ import default_reference, import_, import_directory
+
+
+def make_directory(root: Path) -> Path:
+    root.mkdir()
+    (root / "model.gguf").write_bytes(b"GGUF")
+    (root / "README.md").write_bytes(b"# hello")
+    return root
+
+
+def test_a_directory_is_initialised_and_packed_in_one(tmp_path: Path) -> None:
+    directory = make_directory(tmp_path / "My Model")
+    settings = kitops.Settings(home=tmp_path / "home")
+    imported = kitops.import_(str(directory), settings=settings)
+    assert [str(ref) for ref in imported.references] == ["my-model:latest"]
+    assert not (directory / "Kitfile").exists()
+    unpacked = kitops.unpack("my-model", tmp_path / "out", settings=settings)
+    assert unpacked.written == 3
+    assert imported.predicate["buildDefinition"]
+
+
+def test_a_directory_with_a_kitfile_keeps_it(tmp_path: Path) -> None:
+    directory = make_directory(tmp_path / "model")
+    (directory / "Kitfile").write_text("manifestVersion: 1.0.0\npackage:\n  name: mine\ndocs:\n  - path: README.md\n")
+    imported = import_directory(open_test_place(tmp_path / "home"), directory)
+    assert imported.kitfile.package.name == "mine"
+    assert imported.kitfile.model is None
+
+
+def test_filters_are_not_for_directories(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError, match=r"\.kitignore|filters"):
+        kitops.import_(
+            str(make_directory(tmp_path / "model")),
+            include=["*.gguf"],
+            settings=kitops.Settings(home=tmp_path / "home"),
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Org/Model-7B", "org/model-7b:latest"),
+        ("a__b/c..d", "a-b/c-d:latest"),
+        ("_x_", "x:latest"),
+        ("模型", "import:latest"),
+    ],
+)
+def test_names_become_references(name: str, expected: str) -> None:
+    assert str(default_reference(Origin("git", "u", "", "", name))) == expected
+
+
+class Enormous:
+    """A tree with a file that fits on no disk."""
+
+    origin = Origin("huggingface", "https://hub.example/org/x", "c" * 40, "main", "org/x")
+    files = (RemoteFile("model.bin", 1 << 60, Digest.of(b"x")),)
+
+    def read_at(self, path: str, offset: int, size: int) -> bytes:
+        return b""
+
+    def open(self, file: RemoteFile, offset: int = 0) -> object:
+        raise AssertionError("nothing is fetched")
+
+
+def test_what_does_not_fit_is_refused_before_the_first_byte(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    with pytest.raises(FileSystemError) as caught:
+        import_(place, Enormous())  # type: ignore[arg-type]
+    assert caught.value.exit_code == 14
+    assert "free" in str(caught.value)
+    assert list((tmp_path / "home/store/ingest").iterdir()) == []
