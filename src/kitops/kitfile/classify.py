@@ -85,8 +85,8 @@ def is_skill(name: str) -> bool:
 
 
 def is_junk(name: str) -> bool:
-    """Whether the operating system dropped the file."""
-    return name.lower() in _JUNK
+    """Whether the operating system, or our own unpack, dropped the file."""
+    return name.lower() in _JUNK or name.startswith(".kitops-unpack")
 
 
 def model_name(path: str) -> str:

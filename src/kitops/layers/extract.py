@@ -23,6 +23,7 @@ from kitops.layers.ledger import Ledger, probe
 from kitops.layers.newfiles import NewFiles
 from kitops.layers.ring import Ring
 from kitops.layers.staging import Existing, Staging, check_absent
+from kitops.layers.stamps import Tracked, stamp_of
 from kitops.layers.untar import PieceReader, parse_path, read_members
 from kitops.layers.write import Format
 
@@ -65,11 +66,21 @@ class LayerContent:
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What was done: numbers of files written and kept, and bytes written."""
+    """What was done.
+
+    Args:
+        written: files made, those that share blocks included.
+        kept: files that were there and were left.
+        size: bytes of those made.
+        reflinked: bytes of files that share their blocks with a blob.
+        members: of each layer, in the order in which layers were added, what is in it.
+    """
 
     written: int
     kept: int
     size: int
+    reflinked: int
+    members: tuple[list[Tracked], ...]
 
 
 class Extraction:
@@ -87,6 +98,8 @@ class Extraction:
         self._run = run
         self._late_modes: dict[str, int] = {}
         self._judged: dict[tuple[Digest, str, str, str], Index] = {}
+        self._made: list[list[tuple[str, int, bool]]] = []  # a list a layer: path, mode, is a directory
+        self._reflinked = 0
         try:
             self._target = os.open(self._staging.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fold, self._umask = probe(self._staging.path)
@@ -180,7 +193,12 @@ class Extraction:
                 os.chmod(self._staging.target / path, mode & ~self._umask)
             except OSError as error:
                 raise self._files.explain(error, path, 0) from error
-        return Extracted(self._files.count - kept, kept, self._files.size)
+        stamps = self._files.stamps
+        members = tuple(
+            [Tracked(path, mode, None if is_dir else stamps[path]) for path, mode, is_dir in layer]
+            for layer in self._made
+        )
+        return Extracted(self._files.count - kept, kept, self._files.size, self._reflinked, members)
 
     def _read(
         self, reader: Reader, layer: LayerContent, moved: Callable[[int], None], use: Callable[[PieceReader], None]
@@ -215,10 +233,13 @@ class Extraction:
         """Stage what is in a layer; the names of a judged one are known to be fit."""
         index = self._judged.get(_key(layer))
         ledger = self._ledger if index is None else None
+        made: list[tuple[str, int, bool]] = []
+        self._made.append(made)
         if ledger is not None:
             ledger.start_layer()
         if layer.form is Format.RAW:
             path = _raw_path(layer)
+            made.append((path, raw_mode(layer.desc), False))
             if ledger is not None:
                 ledger.claim(path, is_dir=False, layer=layer.what)
             size = layer.desc.size if layer.codec is Codec.NONE else 0
@@ -232,6 +253,7 @@ class Extraction:
         for member in members:
             if ledger is not None:
                 ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
+            made.append((member.path, member.mode, member.is_dir))
             if member.is_dir:
                 self._make_directory(member.path, member.mode)
             elif is_plain and (content := pieces.take(member.size)) is not None:
@@ -274,6 +296,7 @@ class Extraction:
             raise self._files.explain(error, path, layer.desc.size) from error
         try:
             is_shared = share(blob, descriptor)
+            self._files.stamps[path] = stamp_of(os.fstat(descriptor))
         finally:
             os.close(descriptor)
         if not is_shared:
@@ -282,8 +305,10 @@ class Extraction:
         if _key(layer) not in self._judged:
             self._ledger.start_layer()
             self._ledger.claim(path, is_dir=False, layer=layer.what)
+        self._made.append([(path, raw_mode(layer.desc), False)])
         self._files.count += 1
         self._files.size += layer.desc.size
+        self._reflinked += layer.desc.size
         return True
 
 

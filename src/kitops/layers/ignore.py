@@ -4,8 +4,9 @@ The rules are those of Docker's ignore files: one pattern a line, ``#`` begins a
 cross a ``/``, ``**`` does, ``!`` takes back, the last pattern that matches wins, and a pattern that matches a directory
 matches everything below it. Patterns are anchored at the context directory.
 
-Two things are left out whatever the patterns say: the Kitfile and ``.kitignore`` at the root of the context, and the
-droppings of operating systems (``.DS_Store``, ``Thumbs.db``, …) anywhere, in any case.
+Three things are left out whatever the patterns say: the Kitfile and ``.kitignore`` at the root of the context, the
+droppings of operating systems (``.DS_Store``, ``Thumbs.db``, …) anywhere, in any case, and what ``kit unpack`` leaves
+(``.kitops-unpacked.json``, and staging directories of killed runs).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ JUNK: Final = frozenset(
         "ehthumbs.db",
     }
 )
+OWN: Final = ".kitops-unpack"
 _MAX_SIZE: Final = 1 << 20
 
 Verdicts: TypeAlias = tuple[bool, ...]
@@ -105,8 +107,8 @@ class IgnoreRules:
 
 
 def is_junk(name: str) -> bool:
-    """Whether ``name`` (one component) is something that an operating system dropped."""
-    return name.lower() in JUNK
+    """Whether ``name`` (one component) is something that an operating system, or our own unpack, dropped."""
+    return name.lower() in JUNK or name.startswith(OWN)
 
 
 def read_ignore(context: Path) -> IgnoreRules:

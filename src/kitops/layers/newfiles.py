@@ -13,10 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError
+from kitops.layers.stamps import stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from kitops.layers.stamps import Stamp
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -36,6 +39,7 @@ class NewFiles:
     Attributes:
         count: files made.
         size: bytes in them.
+        stamps: what the file system said of each when it was whole, by path.
 
     Raises:
         OSError: the directory cannot be opened.
@@ -44,6 +48,7 @@ class NewFiles:
     def __init__(self, directory: Path, shown: Path) -> None:
         self.count = 0
         self.size = 0
+        self.stamps: dict[str, Stamp] = {}
         self._shown = shown
         self._root = os.open(directory, _DIRECTORY)
         self._parent = ""  # the directory of the last file, and its descriptor
@@ -74,6 +79,7 @@ class NewFiles:
                 for part in parts:
                     _write_all(descriptor, part)
                     self.size += len(part)
+                self.stamps[path] = stamp_of(os.fstat(descriptor))
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -138,6 +144,7 @@ class NewFiles:
             try:
                 try:
                     _write_all(descriptor, content)
+                    self.stamps[path] = stamp_of(os.fstat(descriptor))
                 finally:
                     os.close(descriptor)
             except OSError as error:

@@ -115,13 +115,14 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
             raise NotFoundError(f"no part of {ref} fits the filter", hint=f"kit info {ref}")
         _tell_remote_datasets(place, kit)
         done = _extract(place, kit, jobs, target, options)
+        _leave_record(place.run, located, jobs, done, target, options=options)
         if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
             place.run.observer(Message("warning", f"{ref} has no file below /models"))
-    return Unpacked(located.desc, target, done.written, done.kept, done.size)
+    return Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked)
 
 
 def _leave_record(
-    run: Run, located: Located, jobs: Sequence[_Job], done: Extracted, target: Path, options: UnpackOptions
+    run: Run, located: Located, jobs: Sequence[_Job], done: Extracted, target: Path, *, options: UnpackOptions
 ) -> None:
     """Note what was unpacked, for ``kit status``; an unpack without a note is an unpack all the same."""
     layers = tuple(

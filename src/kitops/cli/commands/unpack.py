@@ -58,8 +58,9 @@ def command(session: Session, /, *, ref: str, directory: str, network: NetworkFl
     )
     with session.place(network) as place:
         done = unpack(place, Reference.parse(ref), Path(directory), options)
+    shared = f", {format_size(done.reflinked)} of them shared with the store" if done.reflinked else ""
     kept = f", {done.kept} left as they were" if done.kept else ""
-    session.say(f"Unpacked {done.written} files ({format_size(done.size)}) into {directory}{kept}")
+    session.say(f"Unpacked {done.written} files ({format_size(done.size)}{shared}) into {directory}{kept}")
     value = {"digest": str(done.desc.digest), "directory": directory, "files": done.written, "kept": done.kept,
-             "size": done.size}  # fmt: skip
+             "size": done.size, "reflinked": done.reflinked, "copied": done.copied}  # fmt: skip
     session.result("", value)
