@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from kitops.content.protocols import LayerRecord
 from kitops.errors import FileSystemError, IntegrityError
@@ -21,6 +21,7 @@ from kitops.oci.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
 
     from kitops.content.cancel import CancelToken
     from kitops.content.protocols import Reader, Run
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from kitops.oci.descriptor import Descriptor
 
 Take: TypeAlias = "Callable[[Member, Iterator[memoryview]], None]"
-_DIRECT: Final = 64 << 10
-"""Bytes from which on a piece is not gathered with others before it is written."""
 
 
 def read_files(reader: Reader, layer: LayerContent, run: Run, take: Take, moved: Callable[[int], None]) -> None:
@@ -78,32 +77,45 @@ def read_files(reader: Reader, layer: LayerContent, run: Run, take: Take, moved:
 
 
 class LayerOut:
-    """A layer that is written member by member into an empty file; a context manager.
+    """A layer that is written piece by piece into an empty file; a context manager.
 
     Args:
         out: a descriptor open for writing.
         codec: its compression.
         size: its bytes where they are known; the space is claimed first.
         cancel: watched while waiting for the disk.
+        beside: compress and write in a thread of its own.
 
     Attributes:
         size: bytes that were written, uncompressed.
     """
 
-    def __init__(self, out: int, codec: Codec, size: int | None, cancel: CancelToken) -> None:
+    def __init__(self, out: int, codec: Codec, size: int | None, cancel: CancelToken, *, beside: bool) -> None:
         self._file = LayerFile(out, size, cancel)
         self._compressor = None if codec is Codec.NONE else codec.open_compressor()
         self._plain = hashlib.sha256()
         self._packed = hashlib.sha256()
-        self._waiting = bytearray()
+        self._ring = Ring(self._store, cancel, beside=beside)
+        self._is_open = False
+        self._view = memoryview(b"")
+        self._used = 0
         self.size = 0
 
     def __enter__(self) -> Self:
         self._file.__enter__()
+        self._ring.__enter__()
+        self._is_open = True
+        self._view = self._ring.lend()
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._file.__exit__(kind, error, trace)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._is_open:
+                self._ring.__exit__(kind, error, trace)
+        finally:
+            self._file.__exit__(kind, error, trace)
 
     def add_member(self, name: bytes, mode: int, size: int, parts: Iterable[memoryview], *, is_dir: bool) -> None:
         """Append a member of an archive."""
@@ -115,40 +127,46 @@ class LayerOut:
 
     def write(self, piece: memoryview | bytes) -> None:
         """Append bytes; they may change afterwards."""
+        start = 0
         self.size += len(piece)
-        if len(piece) < _DIRECT:
-            self._waiting += piece
-            if len(self._waiting) < PIECE:
-                return
-            self._pass_waiting()
-        else:
-            self._pass_waiting()
-            self._pass_on(piece)
+        while start < len(piece):
+            if self._used == len(self._view):
+                self._pass_on()
+            count = min(len(piece) - start, len(self._view) - self._used)
+            self._view[self._used : self._used + count] = piece[start : start + count]
+            self._used += count
+            start += count
 
     def finish(self, *, is_archive: bool) -> LayerRecord:
-        """Its digests, now that it is whole."""
+        """Its digests, now that it is whole.
+
+        Raises:
+            FileSystemError: something could not be written.
+        """
         if is_archive:
             self.write(END)
-        self._pass_waiting()
+        self._pass_on()
+        self._is_open = False
+        self._ring.__exit__(None, None, None)
         digest = Digest.from_hasher(self._plain)
         if self._compressor is None:
             return LayerRecord(digest, self._file.written, digest)
-        self._store(self._compressor.flush())
+        self._write_packed(self._compressor.flush())
         return LayerRecord(Digest.from_hasher(self._packed), self._file.written, digest)
 
-    def _pass_waiting(self) -> None:
-        if self._waiting:
-            waiting, self._waiting = self._waiting, bytearray()
-            self._pass_on(waiting)
+    def _pass_on(self) -> None:
+        filled = self._view[: self._used]
+        self._plain.update(filled)
+        self._ring.give(filled)
+        self._view, self._used = self._ring.lend(), 0
 
-    def _pass_on(self, piece: memoryview | bytes | bytearray) -> None:
-        self._plain.update(piece)
+    def _store(self, filled: memoryview) -> None:
         if self._compressor is None:
-            self._file.write(memoryview(piece))
-        elif out := self._compressor.compress(memoryview(piece)):
-            self._store(out)
+            self._file.write(filled)
+        else:
+            self._write_packed(self._compressor.compress(filled))
 
-    def _store(self, out: bytes) -> None:
+    def _write_packed(self, out: bytes) -> None:
         self._packed.update(out)
         self._file.write(memoryview(out))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Finished, Message, Started
 from kitops.content.protocols import LayerRecord
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from kitops.ops.locate import Located
     from kitops.store import Store
     from kitops.store.lease import Lease
+
+
+BIG: Final = 4 << 20
+"""Bytes from which on a layer is written in a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +116,7 @@ class Composer:
                     f"{target.part.field}: {target.part.path} is not one file, as a raw layer is",
                     hint="leave --layer-format out, or convert to modelpack, which spreads directories",
                 )
-            size = member.size if member.size >= 0 else None
-            written = self._write(target.codec, size, lambda out: _write_all(out, parts))
+            written = self._write(target.codec, max(member.size, 0), lambda out: _write_all(out, parts))
             layer = _packed(target, written.record, member.path, member.mode & 0o777, written.size)
             made.append(Made(layer, written.is_new))
 
@@ -139,7 +142,7 @@ class Composer:
             if archive.is_empty and target.sources[0].within:
                 raise PackError(f"{self.located.ref} has no file below /{MODELS}")
 
-        written = self._write(target.codec, None, fill, is_archive=True)
+        written = self._write(target.codec, target.size, fill, is_archive=True)
         return Made(_packed(target, written.record, target.part.path, 0, 0), written.is_new)
 
     def _settle(self, layer: KitLayer, run: Run) -> KitLayer:
@@ -149,7 +152,7 @@ class Composer:
         found: list[LayerRecord] = []
 
         def take(_: Member, parts: Iterator[memoryview]) -> None:
-            found.append(self._write(Codec.NONE, None, lambda out: _write_all(out, parts)).record)
+            found.append(self._write(Codec.NONE, 0, lambda out: _write_all(out, parts)).record)
 
         self._read(layer, take, "", run)
         desc = Descriptor(layer.desc.media_type, found[0].digest, found[0].size, layer.desc.annotations)
@@ -182,12 +185,13 @@ class Composer:
             read_files(reader, content, run, take, moved)
 
     def _write(
-        self, codec: Codec, size: int | None, fill: Callable[[LayerOut], object], *, is_archive: bool = False
+        self, codec: Codec, size: int, fill: Callable[[LayerOut], object], *, is_archive: bool = False
     ) -> _Written:
-        """A new blob with what ``fill`` writes."""
+        """A new blob with what ``fill`` writes: about ``size`` bytes, or just so many for a plain file."""
         blobs = self.store.blobs
         with blobs.create(self.lease) as blob:
-            with LayerOut(blob.fd, codec, size if codec is Codec.NONE else None, blobs.run.cancel) as out:
+            claimed = size if codec is Codec.NONE and not is_archive else None
+            with LayerOut(blob.fd, codec, claimed, blobs.run.cancel, beside=size > BIG) as out:
                 fill(out)
                 size = out.size
                 record = out.finish(is_archive=is_archive)
