@@ -71,7 +71,7 @@ def test_kills_in_the_middle_of_pack_and_unpack(project: Path, tmp_path: Path) -
     assert {path: content for path, content in tree_of(out).items() if path != "Kitfile"} == {
         path: content for path, content in expected.items() if path != "Kitfile"
     }
-    assert sorted(os.listdir(out)) == ["Kitfile", "data", "model.bin"]
+    assert sorted(os.listdir(out)) == [".kitops-unpacked.json", "Kitfile", "data", "model.bin"]
 
 
 def check_whole(store: Store, ref: Reference) -> None:

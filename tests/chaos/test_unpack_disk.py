@@ -125,6 +125,6 @@ def test_there_is_room_again(shelf: Shelf, tmp_path: Path) -> None:
         assert kit(shelf.home, "unpack", "x:tar", "-d", target).code == 14
         subprocess.run(["mount", "-o", "remount,size=16m", str(target)], check=True)
         assert kit(shelf.home, "unpack", "x:tar", "-d", target).code == 0
-        assert sorted(os.listdir(target)) == ["Kitfile", "data", "model.bin"]
+        assert sorted(os.listdir(target)) == [".kitops-unpacked.json", "Kitfile", "data", "model.bin"]
         used = os.statvfs(target)
         assert (used.f_blocks - used.f_bfree) * used.f_frsize < 6 * MIB

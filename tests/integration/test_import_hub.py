@@ -53,7 +53,7 @@ def weights() -> bytes:
 
 
 def tree_of(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("[!.]*")) if path.is_file()}
 
 
 def tiny(**more: object) -> HubRepo:

@@ -58,6 +58,7 @@ def tree(root: Path) -> dict[str, tuple[int, str]]:
     return {
         str(path.relative_to(root)): (path.stat().st_mode & 0o7777, "" if path.is_dir() else digest_of(path))
         for path in root.rglob("*")
+        if path.name != ".kitops-unpacked.json"
     }
 
 

@@ -63,6 +63,7 @@ def test_from_init_to_unpack(project: Path, docker_registry, tmp_path: Path) -> 
     kit(server, "pull", ref, "--plain-http")
     kit(server, "unpack", ref, "-d", tmp_path / "out", "--filter", "mcpservers:files")
     assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")) == [
+        ".kitops-unpacked.json",
         "tools",
         "tools/files.mcpb",
     ]

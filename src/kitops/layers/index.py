@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kitops.errors import FileSystemError, IntegrityError
 from kitops.layers.tar import BLOCK
@@ -47,7 +47,8 @@ class Index:
         Raises:
             KitError: as :func:`~kitops.layers.untar.read_members`.
         """
-        reader = _HeaderReader(descriptor, what)
+        between = hashlib.sha256()
+        reader = HeaderReader(descriptor, what, between)
         end = unseen = 0
         for member in read_members(reader, base, within):
             start = reader.position
@@ -60,7 +61,7 @@ class Index:
             end = start + member.size
         self._tail = reader.position - end
         self.is_whole = unseen + self._tail == reader.seen
-        self._between = reader.hasher
+        self._between = between
 
     def replay(self, pieces: PieceReader) -> Iterator[Member]:
         """The same members from the same bytes. Whoever asks for the next one has read the content of the last.
@@ -78,14 +79,26 @@ class Index:
             raise IntegrityError(pieces.what, "the headers that were judged", "others")
 
 
-class _HeaderReader(PieceReader):
-    """A file of which the contents are jumped over; what is between them is hashed."""
+class Takes(Protocol):
+    """What bytes are given to."""
 
-    def __init__(self, descriptor: int, what: str) -> None:
+    def update(self, data: bytes, /) -> object: ...
+
+
+class HeaderReader(PieceReader):
+    """A file of which the contents are jumped over; what is between them is hashed.
+
+    Args:
+        descriptor: the file.
+        what: names it in errors.
+        hasher: takes what is between the contents.
+    """
+
+    def __init__(self, descriptor: int, what: str, hasher: Takes) -> None:
         super().__init__(iter(()), what)
         self.position = 0
         self.seen = 0
-        self.hasher = hashlib.sha256()
+        self.hasher = hasher
         self._descriptor = descriptor
         self._padding = 0
         self._size = os.fstat(descriptor).st_size

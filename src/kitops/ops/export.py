@@ -64,7 +64,7 @@ def export_mlflow(place: Place, ref: Reference, options: ExportOptions | None = 
         except OSError as error:
             raise FileSystemError.wrap(error, "writing", directory) from error
         try:
-            unpacked = unpack(place, ref, directory, UnpackOptions(filters=options.filters))
+            unpacked = unpack(place, ref, directory, UnpackOptions(filters=options.filters, record=False))
             tags = {"kitops.reference": str(ref), "kitops.digest": str(unpacked.desc.digest)}
             run, uri = log_directory(directory, tags, options.run, options.experiment, options.path)
         finally:

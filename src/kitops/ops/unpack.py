@@ -45,11 +45,13 @@ class UnpackOptions:
         existing: what to do with a file that is there already: refuse everything, overwrite it, keep it.
         filters: unpack only what one of them asks for.
         where: look in the store first, only there, or only in the registry.
+        record: leave the record that `kit status` and `kit verify` read.
     """
 
     existing: Literal["refuse", "overwrite", "keep"] = "refuse"
     filters: Sequence[Filter] = ()
     where: Where = "local-first"
+    record: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
             raise NotFoundError(f"no part of {ref} fits the filter", hint=f"kit info {ref}")
         _tell_remote_datasets(place, kit)
         done = _extract(place, kit, jobs, target, options)
-        _leave_record(place.run, located, jobs, done, target, options=options)
+        if options.record:
+            _leave_record(place.run, located, jobs, done, target, options=options)
         if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
             place.run.observer(Message("warning", f"{ref} has no file below /models"))
     return Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked)

@@ -177,7 +177,7 @@ def test_unpack_gives_the_project_back(kit: Kit, project: Path, packed: str, tmp
 def test_unpack_of_parts(kit: Kit, packed: str, tmp_path: Path, words: tuple[str, ...], files: set[str]) -> None:
     out = tmp_path / "out"
     assert kit("unpack", packed, "-d", str(out), *words).code == 0
-    assert {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} == files
+    assert {str(path.relative_to(out)) for path in out.rglob("[!.]*") if path.is_file()} == files
 
 
 def test_unpack_of_a_wrong_filter(kit: Kit, packed: str) -> None:

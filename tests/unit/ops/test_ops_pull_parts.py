@@ -64,7 +64,7 @@ def offline(place: Place) -> Place:
 
 
 def files(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
+    return {path.name for path in directory.iterdir()} - {".kitops-unpacked.json"}
 
 
 @pytest.fixture

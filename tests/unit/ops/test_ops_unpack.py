@@ -34,6 +34,7 @@ from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.push import push
 from kitops.ops.unpack import UnpackOptions, unpack
+from kitops.ops.unpack_record import NAME as RECORD
 from kitops.server import RegistryServer
 
 REF = Reference.parse("vector:v1")
@@ -76,6 +77,7 @@ def list_tree(root: Path) -> dict[str, tuple[bytes | None, int]]:
             stat.S_IMODE(path.stat().st_mode),
         )
         for path in root.rglob("*")
+        if path.name != RECORD
     }
 
 
@@ -233,7 +235,7 @@ def test_what_a_killed_unpack_left_is_removed_by_the_next(tmp_path: Path) -> Non
     os.waitpid(pid, 0)
     assert [name.startswith(".kitops-unpack-") for name in os.listdir(out)] == [True]
     unpack(place, REF, out)
-    assert sorted(os.listdir(out)) == ["Kitfile", "README.md", "model.bin", "src"]
+    assert sorted(os.listdir(out)) == [RECORD, "Kitfile", "README.md", "model.bin", "src"]
 
 
 def test_unpacking_straight_from_a_registry(tmp_path: Path) -> None:
