@@ -18,27 +18,30 @@ if TYPE_CHECKING:
     examples=[
         ("kit push registry.example.com/team/model:v1", "under its own name"),
         ("kit push model:v1 registry.example.com/team/model:v1,latest", "under other names"),
+        ("kit push model:v1 registry.example.com/team/model:v1 mirror.example.com/model:v1", "to several places"),
     ],
 )
 @reference("source", "SOURCE")
-@reference("destination", "[DESTINATION]", required=False)
+@reference("destinations", "[DESTINATION]...", nargs=-1)
 @switch("--dry-run", help="Tell what would be moved; move nothing.")
 @network_options
 @result_format
 @click.pass_obj
-def command(session: Session, /, *, source: str, destination: str | None, dry_run: bool, network: NetworkFlags) -> None:
-    """Upload the ModelKit SOURCE of the local store to its registry, or as DESTINATION."""
+def command(
+    session: Session, /, *, source: str, destinations: tuple[str, ...], dry_run: bool, network: NetworkFlags
+) -> None:
+    """Upload the ModelKit SOURCE of the local store to its registry, or as every DESTINATION."""
     from kitops.oci.reference import Reference
     from kitops.ops.push import push
 
     sources = Reference.parse_tags(source)
-    targets = Reference.parse_tags(destination) if destination else sources
-    if destination and len(sources) > 1:
+    targets = tuple(ref for text in destinations for ref in Reference.parse_tags(text))
+    if targets and len(sources) > 1:
         raise click.UsageError(
             "SOURCE names several tags; with a DESTINATION it names one", click.get_current_context()
         )
     with session.place(network) as place:
-        groups = [(sources[0], targets)] if destination else [(ref, (ref,)) for ref in sources]
+        groups = [(sources[0], targets)] if targets else [(ref, (ref,)) for ref in sources]
         if dry_run:
             from kitops.cli._plan import format_plan
             from kitops.ops.plan import plan_push
@@ -49,7 +52,7 @@ def command(session: Session, /, *, source: str, destination: str | None, dry_ru
             return
         pushed = []
         for ref, group in groups:
-            session.say(f"Pushing {ref}" + (f" to {destination}" if destination else ""))
+            session.say(f"Pushing {ref}" + (f" to {', '.join(destinations)}" if targets else ""))
             pushed.append(push(place, ref, group))
     names = [str(ref) for one in pushed for ref in one.references]
     digests = dict.fromkeys(str(one.desc.digest) for one in pushed)
