@@ -10,7 +10,7 @@ fi
 compile() {
     output=$1
     shift
-    uv pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+    uv pip compile --quiet --generate-hashes --no-strip-extras --python-version 3.11 --no-emit-index-url --no-emit-find-links \
         --custom-compile-command "make constraints" --output-file "requirements/$output" "$@"
 }
 compile quickstart.txt pyproject.toml requirements/build.in
