@@ -24,6 +24,7 @@ ENTRIES = {
     "copy": Entry("Copy between registries, the local store and OCI layouts", _SHARING),
     "save": Entry("Write ModelKits into one file", _SHARING),
     "load": Entry("Load what `kit save` wrote into the local store", _SHARING),
+    "registry": Entry("Serve a registry from a directory or the local store", _SHARING),
     "login": Entry("Log in to a registry", _SHARING),
     "logout": Entry("Forget the credentials of a registry", _SHARING),
     "list": Entry("List ModelKits, local or in a registry's repository", _LOOKING),

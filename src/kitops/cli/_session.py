@@ -74,14 +74,19 @@ class Session:
             to_stdout(f"{line}\n" if line else "")
 
     @contextmanager
-    def working(self, concurrency: int = 5) -> Iterator[Run]:
-        """A run that shows its progress, and that Ctrl-C and SIGTERM end, while the block runs."""
-        from kitops.cli._signals import watch_signals
+    def working(self, concurrency: int = 5, grace_seconds: float | None = None) -> Iterator[Run]:
+        """A run that shows its progress, and that Ctrl-C and SIGTERM end, while the block runs.
+
+        Args:
+            concurrency: how many workers it may have.
+            grace_seconds: how long it may take to end.
+        """
+        from kitops.cli._signals import GRACE_SECONDS, watch_signals
         from kitops.content.cancel import CancelToken
         from kitops.content.protocols import Run
 
         token = CancelToken()
-        with watch_signals(token), self.display.drawing():
+        with watch_signals(token, grace_seconds or GRACE_SECONDS), self.display.drawing():
             yield Run(self.display, token, concurrency)
 
     @contextmanager

@@ -26,10 +26,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def watch_signals(token: CancelToken) -> Iterator[None]:
+def watch_signals(token: CancelToken, grace_seconds: float = GRACE_SECONDS) -> Iterator[None]:
     """While the block runs, the first signal cancels ``token``.
 
-    A second one, or staying longer than ``GRACE_SECONDS`` after the first, ends the process at once (what it was
+    A second one, or staying longer than ``grace_seconds`` after the first, ends the process at once (what it was
     writing has a temporary name).
     """
     if threading.current_thread() is not threading.main_thread():
@@ -39,7 +39,7 @@ def watch_signals(token: CancelToken) -> Iterator[None]:
     os.set_blocking(writing, False)
     former_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     former = {number: signal.signal(number, _do_nothing) for number in _SIGNALS}
-    watcher = threading.Thread(target=_watch, args=(reading, token), name="signals", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(reading, token, grace_seconds), name="signals", daemon=True)
     watcher.start()
     try:
         yield
@@ -56,11 +56,11 @@ def _do_nothing(number: int, frame: FrameType | None) -> None:
     """Be there, so that the signal is written into the pipe and waking calls go on."""
 
 
-def _watch(reading: int, token: CancelToken) -> None:
+def _watch(reading: int, token: CancelToken, grace_seconds: float) -> None:
     number = _read_signal(reading)
     if number is None:
         return
-    timer = threading.Timer(GRACE_SECONDS, _end_now, [number])
+    timer = threading.Timer(grace_seconds, _end_now, [number])
     timer.daemon = True
     timer.start()
     token.cancel(number)

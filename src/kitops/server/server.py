@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 import tempfile
 import threading
@@ -110,6 +111,11 @@ class RegistryServer:
         """``host:port``, as references have it."""
         host, port = self._listener.host, self._listener.port
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return ipaddress.ip_address(self._listener.host.partition("%")[0]).is_loopback
 
     def stop(self) -> None:
         """Stop serving: requests that run may finish within the grace. Every thread is joined. May be called twice."""

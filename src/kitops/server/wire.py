@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -197,7 +198,8 @@ class Wire:
             headers.append(("Content-Length", str(reply.length)))
         if closes:
             headers.append(("Connection", "close"))
-        head = self._parser.send(h11.Response(status_code=reply.status, headers=headers)) or b""
+        reason = HTTPStatus(reply.status).phrase.encode()
+        head = self._parser.send(h11.Response(status_code=reply.status, headers=headers, reason=reason)) or b""
         self.send(head + reply.body if has_body else head)
 
     def send(self, data: bytes | memoryview) -> None:

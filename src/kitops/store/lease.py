@@ -84,6 +84,19 @@ class Lease:
                 self._heart = threading.Thread(target=self._beat, name=f"lease {self._purpose}", daemon=True)
                 self._heart.start()
 
+    def drop(self, *digests: Digest) -> None:
+        """Hold these no more: a ref does, which is visible already, or nobody needs them.
+
+        Raises:
+            FileSystemError: the lease cannot be written; it holds them still.
+        """
+        gone = {str(digest) for digest in digests}
+        with self._lock:
+            kept = {text: None for text in self._digests if text not in gone}
+            if self._heart is not None and len(kept) < len(self._digests):
+                self._write(kept)
+                self._digests = kept
+
     def touch(self) -> None:
         """Say that the owner lives; the file is written again when somebody took it for dead and removed it."""
         try:
