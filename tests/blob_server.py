@@ -29,6 +29,8 @@ class Weather:
         status: answer with this and no blob.
         headers: of such an answer.
         gate: wait for it before the body.
+        length: say this ``Content-Length`` instead of the truth.
+        step: bytes that are sent at a time.
     """
 
     cut_after: int | None = None
@@ -40,6 +42,8 @@ class Weather:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     gate: threading.Event | None = None
+    length: int | None = None
+    step: int = _STEP
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Asked:
     start: int
     end: int
     is_ranged: bool
+    path: str = ""
+    authorization: str | None = None
 
 
 FINE = Weather()
@@ -136,7 +142,8 @@ class _Answers(BaseHTTPRequestHandler):
         start = int(found[1]) if found else 0
         end = min(int(found[2]) + 1 if found and found[2] else len(data), len(data))
         with self.state.lock:
-            asked = Asked(len(self.state.asked), start, end, found is not None)
+            number, authorization = len(self.state.asked), self.headers["Authorization"]
+            asked = Asked(number, start, end, found is not None, self.path, authorization)
             self.state.asked.append(asked)
         weather = self.state.forecast(asked)
         if weather.status is not None:
@@ -144,10 +151,11 @@ class _Answers(BaseHTTPRequestHandler):
             return
         if found and weather.has_ranges:
             said = weather.content_range or f"bytes {start}-{end - 1}/{len(data)}"
-            self._head(206, end - start, headers | {"Content-Range": said})
+            self._head(206, weather.length or end - start, headers | {"Content-Range": said})
         else:
             start, end = 0, len(data)
-            self._head(200, len(data), headers)
+            self._head(200, weather.length or len(data), headers)
+        self.close_connection = weather.length is not None
         with self.state.lock:
             self.state.open += 1
             self.state.most_open = max(self.state.most_open, self.state.open)
@@ -160,9 +168,9 @@ class _Answers(BaseHTTPRequestHandler):
     def _send(self, body: memoryview, weather: Weather) -> None:
         if weather.gate is not None:
             weather.gate.wait(20)
-        began = time.monotonic()
-        for done in range(0, len(body), _STEP):
-            chunk = bytes(body[done : done + _STEP])
+        step, began = weather.step, time.monotonic()
+        for done in range(0, len(body), step):
+            chunk = bytes(body[done : done + step])
             for limit in (weather.cut_after, weather.stall_after):
                 chunk = chunk if limit is None else chunk[: max(0, limit - done)]
             if weather.flip and not done:
@@ -174,13 +182,13 @@ class _Answers(BaseHTTPRequestHandler):
                 return
             with self.state.lock:
                 self.state.sent += len(chunk)
-            if len(chunk) < min(_STEP, len(body) - done):
+            if len(chunk) < min(step, len(body) - done):
                 if weather.stall_after is not None:
                     self.state.ended.wait(20)
                 self.close_connection = True
                 return
             if weather.rate is not None:
-                time.sleep(max(0.0, (done + _STEP) / weather.rate - (time.monotonic() - began)))
+                time.sleep(max(0.0, (done + step) / weather.rate - (time.monotonic() - began)))
 
     def _tell(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self._head(status, len(body), headers)

@@ -120,7 +120,7 @@ class StoreLanding:
             if not self._is_unflushed(1):
                 return count
             self._changed.notify_all()
-            while self._is_unflushed(2 * len(self._landed)) and not self._ended:
+            while self._is_unflushed(2 * len(self._landed)) and self._is_recordable() and not self._ended:
                 self._raise_failure()
                 self._changed.wait(_WAIT)
                 self._cancel.check()
@@ -162,6 +162,7 @@ class StoreLanding:
         self._note = None
         self._failure = None
         self._ended = False
+        self._is_recording = False
         self._is_noted = self.desc.digest.algorithm == "sha256"
         start = start if self._is_noted else 0
         self._growing = growing = GrowingDigest(
@@ -201,6 +202,14 @@ class StoreLanding:
     def _is_unflushed(self, halves: int) -> bool:
         return self._landed.size - self._recorded.size >= halves * self._half
 
+    def _is_recordable(self) -> bool:
+        """Whether the journal has something to do, so that waiting for it ends: of pieces, only whole ones count."""
+        if self._is_recording or self._note is not None:
+            return True
+        if self._is_noted and self._landed.front - self._recorded.front >= self._half:
+            return True  # a note of the front is about to come
+        return bool(self._pieces_ahead())
+
     def _take_note(self, size: int, digest: str) -> None:
         """The front is hashed up to ``size``; called by the hashing thread."""
         with self._changed:
@@ -218,6 +227,7 @@ class StoreLanding:
                 with self._changed:
                     for piece in pieces:
                         self._recorded.add(piece.offset, piece.end)
+                    self._is_recording = False
                     self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001 - handed to the threads that write
             with self._changed:
@@ -231,6 +241,7 @@ class StoreLanding:
                 note, self._note = self._note, None
                 ahead = self._pieces_ahead()
                 if note is not None or ahead:
+                    self._is_recording = True
                     return ([note] if note is not None else []), ahead
                 self._changed.wait()
             return None
