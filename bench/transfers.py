@@ -201,7 +201,7 @@ class Transfers:
             elif name in ("slow", "counted"):
                 host, _, port = self._registry("source").partition(":")
                 slow = {"delay": DELAY, "rate": RATE} if name == "slow" else {"keep": True}
-                link = self._links[name] = Link((host, int(port)), **slow)  # type: ignore[arg-type]
+                link = self._links[name] = Link((host, int(port)), **slow)
                 self._ends.append(link.close)
                 self._addresses[name] = link.address
             else:
