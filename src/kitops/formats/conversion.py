@@ -91,8 +91,10 @@ def _plan_part(part: Part, sources: Sequence[KitLayer], to: Shape, wishes: Wishe
     form = wishes.form or (Format.RAW if all(layer.form is Format.RAW for layer in sources) else Format.TAR)
     if part.kind is Kind.MCP_SERVER:
         form = Format.RAW
-    if wishes.form is None and not is_modelpack and [layer.path for layer in sources] != [part.path]:
+    elif wishes.form is None and not is_modelpack and [layer.path for layer in sources] != [part.path]:
         form = Format.TAR
+    elif form is Format.RAW and is_modelpack and wishes.codec not in (None, Codec.NONE):
+        raise InvalidValueError("ModelPack has no compressed raw layers", hint="use --layer-format tar")
     if form is Format.TAR:
         return [_plan_archive(part, tuple(sources), wishes.codec)]
     codec = Codec.NONE if is_modelpack or part.kind is Kind.MCP_SERVER else wishes.codec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.errors import InvalidValueError
 from kitops.formats import modelpack
@@ -199,6 +199,13 @@ def _understand_foreign(desc: Descriptor, manifest: Manifest, shape: Shape, conf
     return ModelKit(desc, manifest, named.kitfile, tuple(layers), shape, named.is_authored)
 
 
+_ALSO: Final[Mapping[Kind | None, tuple[Kind, ...]]] = {
+    Kind.CODE: (Kind.CODE, Kind.MCP_SERVER),
+    Kind.MODEL: (Kind.MODEL, Kind.MODEL_PART),
+}
+"""The kinds that a ModelPack type stands for: it has none for bundles, and a Kitfile has one model."""
+
+
 def _match(layers: Sequence[Descriptor], known: Config, *, is_modelpack: bool) -> tuple[KitLayer, ...]:
     waiting: dict[Kind | None, list[Part]] = defaultdict(list)
     for part in list_parts(known.kitfile):
@@ -216,7 +223,7 @@ def _match_one(
     path = modelpack.file_path(desc) if is_modelpack else desc.annotations.get(FILE_PATH, "")
     kind = found.kind
     if is_modelpack and path:
-        kinds = (kind, Kind.MCP_SERVER) if kind is Kind.CODE else (kind,)  # ModelPack has no type for bundles
+        kinds = _ALSO.get(kind, (kind,))
         part = _pick_by_path([part for one in kinds for part in waiting[one]], path)
         kind = part.kind if part is not None else kind
     else:

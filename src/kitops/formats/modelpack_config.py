@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.formats.grammar import is_time, is_url, to_licence
 from kitops.oci import gojson
 from kitops.oci.annotations import CREATED, DOCUMENTATION, REVISION, SOURCE, VENDOR
+from kitops.oci.descriptor import expect_map
 from kitops.weights.facts import format_parameters
 
 if TYPE_CHECKING:
@@ -42,6 +43,42 @@ def build_config(kitfile: Kitfile, diff_ids: Sequence[Digest], facts: Facts, ann
     modelfs: dict[str, Json] = {"type": "layers", "diffIds": [str(diff_id) for diff_id in diff_ids]}
     descriptor = _build_descriptor(kitfile, facts, annotations)
     return gojson.dumps({"descriptor": descriptor, "modelfs": modelfs, "config": _known(config)})
+
+
+_TEXTS: Final = {
+    "descriptor": ("createdAt", "vendor", "family", "name", "version", "title", "description", "docURL", "sourceURL",
+                   "revision"),
+    "config": ("architecture", "format", "paramSize", "precision", "quantization"),
+}  # fmt: skip
+_LISTS: Final = ("authors", "licenses", "datasetsURL")
+
+
+def carry_config(built: bytes, older: bytes, what: str) -> bytes:
+    """``built`` with what the config of an ``older`` ModelPack artifact says of the same model; diff IDs are not that.
+
+    Args:
+        built: of :func:`build_config`.
+        older: of any age of the specification; what it has beyond the current one is left out.
+        what: names it in errors.
+
+    Raises:
+        InvalidValueError: it is not JSON.
+    """
+    table = expect_map(gojson.loads(built, what), what)
+    known = expect_map(gojson.loads(older, what), what)
+    for section, keys in _TEXTS.items():
+        told, now = known.get(section), table[section]
+        if isinstance(told, dict) and isinstance(now, dict):
+            now |= {key: told[key] for key in keys if told.get(key) and isinstance(told[key], str)}
+            now |= {key: told[key] for key in _LISTS if section == "descriptor" and _is_texts(told.get(key))}
+            capabilities = told.get("capabilities")
+            if section == "config" and isinstance(capabilities, dict):
+                now["capabilities"] = {key: value for key, value in capabilities.items() if key != "embedding"}
+    return gojson.dumps(table)
+
+
+def _is_texts(value: Json) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
 
 
 def _build_descriptor(kitfile: Kitfile, facts: Facts, annotations: Mapping[str, str]) -> dict[str, Json]:

@@ -20,6 +20,7 @@ from kitops.formats.build import Built, build_modelkit, build_modelpack
 from kitops.formats.config import Config
 from kitops.formats.conversion import Wishes, plan_conversion, suffixed_tag
 from kitops.formats.image import build_image
+from kitops.formats.layertypes import KITOPS_CONFIG, MODELPACK_CONFIGS
 from kitops.formats.modelkit import fetch_config
 from kitops.formats.shape import Shape
 from kitops.layers.codec import Codec
@@ -110,11 +111,12 @@ def convert(place: Place, ref: Reference, to: Kind, options: ConvertOptions | No
     ref = complete(ref, place.run)
     shape = Shape(to)
     target = _name(ref, shape, options)
+    platform = _platform(options.platform)
     with locate(place, ref, "remote" if options.remote else "local") as located:
         kit = read_kit(located, place.run)
         _check_parent(kit, shape, place)
         plan = plan_conversion(kit, shape, _wishes(options))
-        work = _Work(place, located, kit, shape, plan, target, options)
+        work = _Work(place, located, kit, shape, plan, target, platform, options)
         return work.convert_remote() if options.remote else work.convert_local()
 
 
@@ -128,12 +130,14 @@ class _Work:
     shape: Shape
     plan: Sequence[Target]
     target: Reference
+    platform: tuple[str, str]
     options: ConvertOptions
 
     @property
     def is_same(self) -> bool:
-        """Whether nothing would change: then the manifest stays as it is, too."""
-        return self.kit.shape is self.shape and all(target.is_reused for target in self.plan)
+        """Whether nothing would change: then the manifest stays as it is, too. Older types are not the same."""
+        is_current = self.kit.manifest.config.media_type in (KITOPS_CONFIG, MODELPACK_CONFIGS[0])
+        return self.kit.shape is self.shape and is_current and all(target.is_reused for target in self.plan)
 
     def convert_local(self) -> Converted:
         place, run = self.place, self.place.run
@@ -188,9 +192,10 @@ class _Work:
         if self.shape is Shape.MODELKIT:
             return build_modelkit(kit.kitfile, layers, extra)
         if self.shape is Shape.MODELPACK:
-            return build_modelpack(kit.kitfile, layers, extra, self._facts())
+            older = self.located.source.fetch(kit.manifest.config) if kit.is_modelpack else None
+            return build_modelpack(kit.kitfile, layers, extra, self._facts(), older=older)
         rows = [(layer.path, layer.planned.codec, layer.record) for layer in layers]
-        return build_image(kit.kitfile, rows, extra, _platform(self.options.platform))
+        return build_image(kit.kitfile, rows, extra, self.platform)
 
     def _facts(self) -> Facts:
         """What is known of the model without its headers, or with them where that was asked for."""

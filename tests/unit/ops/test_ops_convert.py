@@ -13,11 +13,11 @@ import pytest
 from ops_places import open_test_place
 from test_ops_modelpack import KITFILE_TEXT, make_project
 
-from golden_trees import GOLDEN, LayoutSource, tree_of
+from golden_trees import GOLDEN, LayoutSource, list_cases, tree_of
 from kitops.content.copy import copy as copy_graph
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
-from kitops.errors import InvalidValueError, NotFoundError, PackError
+from kitops.errors import Cancelled, IntegrityError, InvalidValueError, NotFoundError, PackError
 from kitops.formats.modelkit import ModelKit, read_modelkit
 from kitops.formats.shape import Shape
 from kitops.layers.codec import Codec
@@ -31,6 +31,7 @@ from kitops.ops.unpack import unpack
 from kitops.ops.validate import validate
 
 REF = Reference.parse("tiny:v1")
+GO_CASES = {"everything", "everything+gzip", "everything+modelpack", "modes", "parent-with-parts", "minimal+modelpack"}
 
 
 def pack_tiny(place: Place, root: Path, kitfile: bytes = KITFILE_TEXT, **options: Any) -> str:
@@ -239,3 +240,95 @@ def test_names_of_results(place: Place, project: Path) -> None:
     assert str(go(place, "tiny:v1", "modelpack", "x/y").reference) == "x/y:v1-modelpack"
     with pytest.raises(InvalidValueError, match="no name to give"):
         go(place, "tiny:v1", "modelpack", f"x@{digest}")
+
+
+def test_a_damaged_layer_gives_nothing(place: Place, project: Path) -> None:
+    pack_tiny(place, project)
+    largest = max(read(place, "tiny:v1").layers, key=lambda layer: layer.desc.size)
+    path = place.store.blobs.path(largest.desc.digest)
+    content = bytearray(path.read_bytes())
+    content[-5000] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    for to, options in (("image", {}), ("modelpack", {"layer_format": "raw"})):
+        with pytest.raises(IntegrityError, match=str(largest.desc.digest)):
+            go(place, "tiny:v1", to, **options)
+    assert len(place.store.refs.list()) == 1
+
+
+def test_what_a_filtered_pull_left_out_is_told(place: Place, project: Path) -> None:
+    pack_tiny(place, project)
+    place.store.blobs.path(read(place, "tiny:v1").layers[0].desc.digest).unlink()
+    with pytest.raises(NotFoundError, match="is lost from the store"):
+        go(place, "tiny:v1", "modelpack")
+
+
+def test_an_end_is_heeded(project: Path, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    pack_tiny(place, project)
+    run = Run()
+    run.cancel.cancel("test")
+    with pytest.raises(Cancelled):
+        go(open_test_place(tmp_path / "home", run), "tiny:v1", "image")
+
+
+def test_the_vectors_of_modctl(place: Place, tmp_path: Path) -> None:
+    for name in ("modctl-tar", "modctl-raw"):
+        source = LayoutSource(GOLDEN / f"other/{name}/layout")
+        with place.store.lease("test") as lease:
+            sink = place.store.repository(Reference.parse(name), lease)
+            copy_graph(source, sink, source.root(), place.run)
+            sink.tag(source.root(), "v1")
+        assert go(place, f"{name}:v1", "modelpack", "same:v1").desc.digest == source.root().digest
+        kit = go(place, f"{name}:v1", "modelkit")
+        assert (kit.written, kit.kitfile_made) == (0, True)
+        assert files(place, f"{name}:v1-modelkit", tmp_path / name) == files(
+            place, f"{name}:v1", tmp_path / f"{name}-x"
+        )
+    config = json.loads(place.store.blobs.fetch(read(place, "modctl-tar:v1").manifest.config))
+    go(place, "modctl-tar:v1", "modelpack", "spread:v1", layer_format="raw")
+    spread = json.loads(place.store.blobs.fetch(read(place, "spread:v1").manifest.config))
+    assert (spread["descriptor"], spread["config"]) == (config["descriptor"] | {"title": "mc"}, config["config"])
+    assert {str(layer.desc.digest) for layer in read(place, "spread:v1").layers} == {
+        str(layer.desc.digest) for layer in read(place, "modctl-raw:v1").layers
+    }
+
+
+@pytest.mark.parametrize("to", ["modelkit", "modelpack"])
+def test_compressed_raw_layers_are_a_wish_of_modelkits(to: Any, place: Place, project: Path) -> None:
+    pack_tiny(place, project, b"model: {path: extra/vocab.json}\n")
+    if to == "modelkit":
+        go(place, "tiny:v1", to, layer_format="raw", compression="zstd")
+        assert read(place, "tiny:v1-modelkit").layers[0].codec is Codec.ZSTD
+    else:
+        with pytest.raises(InvalidValueError, match="no compressed raw layers"):
+            go(place, "tiny:v1", to, layer_format="raw", compression="zstd")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in list_cases("2024", "2025", "2026") if name.rpartition("/")[2] in GO_CASES]
+)
+def test_what_the_go_tool_packed_there_and_back(name: str, place: Place, tmp_path: Path) -> None:
+    source = LayoutSource(GOLDEN / "pack" / name / "layout")
+    with place.store.lease("test") as lease:
+        sink = place.store.repository(Reference.parse("go"), lease)
+        copy_graph(source, sink, source.root(), place.run)
+        sink.tag(source.root(), "v1")
+    there, back = ("modelkit", "modelpack") if "+modelpack" in name else ("modelpack", "modelkit")
+    if not read(place, "go:v1").layers:
+        with pytest.raises(PackError, match="at least one layer"):
+            go(place, "go:v1", there)
+        return
+    go(place, "go:v1", there)
+    done = go(place, f"go:v1-{there}", back)
+    assert validate(place, Reference.parse("go:v1-modelpack")) == ()
+    before, after = read(place, "go:v1"), read(place, str(done.reference))
+    assert after.kitfile == before.kitfile
+    if not name.startswith("2024"):
+        assert [layer.desc.digest for layer in after.layers] == [layer.desc.digest for layer in before.layers]
+        if back == "modelkit":
+            assert after.manifest.config == before.manifest.config
+    if name.endswith("parent-with-parts"):
+        return
+    image = go(place, "go:v1", "image")
+    assert files(place, str(image.reference), tmp_path / "a") == files(place, "go:v1", tmp_path / "b")
