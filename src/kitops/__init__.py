@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         copy,
         diff,
         diff_tensors,
+        du,
         export_mlflow,
         import_,
         info,
@@ -35,10 +36,13 @@ if TYPE_CHECKING:
         push,
         referrers,
         remove,
+        repair,
         save,
+        status,
         tag,
         tensors,
         unpack,
+        verify,
     )
     from kitops.content.cancel import CancelToken
     from kitops.content.events import Advanced, Event, Finished, Message, Observer, Planned, Started, Waiting
@@ -67,6 +71,7 @@ __all__ = [
     "copy",
     "diff",
     "diff_tensors",
+    "du",
     "export_mlflow",
     "import_",
     "info",
@@ -81,10 +86,13 @@ __all__ = [
     "push",
     "referrers",
     "remove",
+    "repair",
     "save",
+    "status",
     "tag",
     "tensors",
     "unpack",
+    "verify",
 ]
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kitops.ops.diff import Difference
     from kitops.ops.export import Exported
     from kitops.ops.import_ import Imported
+    from kitops.ops.du import DiskUsage
     from kitops.ops.init import Initialised
     from kitops.ops.inspect import Inspected
     from kitops.ops.list import Listed
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
     from kitops.ops.push import Pushed
     from kitops.ops.referrers import Referrer
     from kitops.ops.remove import Removed
+    from kitops.ops.repair import Repaired
     from kitops.ops.save import Saved
     from kitops.ops.tag import Tagged
     from kitops.ops.tensor_diff import TensorDifference
     from kitops.ops.tensors import Tensors
+    from kitops.ops.tracked import Compared
     from kitops.ops.unpack import Unpacked
     from kitops.registry.network import Network
 
@@ -244,6 +247,37 @@ def unpack(
 
     options = UnpackOptions(existing=existing, filters=tuple(Filter.parse(text) for text in filters))
     return work(make_place(settings), Reference.parse(ref), Path(path), options)
+
+
+def repair(ref: str, path: PathLike = ".", *, settings: Settings | None = None) -> Repaired:
+    """Unpack again what is missing or changed in the directory ``path``, and touch nothing else there."""
+    from kitops.ops.repair import repair as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse(ref), Path(path))
+
+
+def status(path: PathLike = ".", ref: str | None = None, *, settings: Settings | None = None) -> Compared:
+    """How the directory ``path`` differs from what was unpacked there, or from ``ref``; no file is read."""
+    from kitops.ops.status import status as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Path(path), None if ref is None else Reference.parse(ref))
+
+
+def verify(path: PathLike = ".", ref: str | None = None, *, settings: Settings | None = None) -> Compared:
+    """How the content of the directory ``path`` differs from what was unpacked there, or from ``ref``.
+
+    Look at ``is_equal``: that files differ raises nothing.
+    """
+    from kitops.ops.verify import verify as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Path(path), None if ref is None else Reference.parse(ref))
+
+
+def du(*refs: str, settings: Settings | None = None) -> DiskUsage:
+    """What each ModelKit of the store occupies (or only ``refs``), shared bytes counted once."""
+    from kitops.ops.du import du as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), [Reference.parse(ref) for ref in refs])
 
 
 def push(source: str, destination: str | Sequence[str] | None = None, *, settings: Settings | None = None) -> Pushed:

@@ -37,15 +37,13 @@ class LayerCheck:
     """What was found of one layer.
 
     Args:
-        files: its files, with their permission bits.
-        directories: its directories.
+        members: its files and directories in their order: path, permission bits, whether it is a directory.
         changed: files with other content, or another type.
         missing: files and directories that are not there.
         is_certain: whether all of that is known; else something differs, and only the layer's bytes can tell what.
     """
 
-    files: dict[str, int] = field(default_factory=dict)
-    directories: set[str] = field(default_factory=set)
+    members: list[tuple[str, int, bool]] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     is_certain: bool = True
@@ -56,13 +54,12 @@ class LayerCheck:
 
     def look(self, path: str, mode: int, size: int, tree: Tree, *, is_dir: bool) -> bool:
         """Take a member in; whether there is something of its name, type and size (-1: of any)."""
+        self.members.append((path, mode, is_dir))
         if is_dir:
-            self.directories.add(path)
             if path not in tree.directories:
                 (self.changed if tree.has(path) else self.missing).append(path)
                 return False
             return True
-        self.files[path] = mode
         found = tree.files.get(path)
         if found is None:
             (self.changed if tree.has(path) else self.missing).append(path)

@@ -28,11 +28,12 @@ from kitops.layers.untar import PieceReader, parse_path, read_members
 from kitops.layers.write import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
     from kitops.content.protocols import Reader, Run
+    from kitops.layers.untar import Member
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
 
@@ -90,12 +91,14 @@ class Extraction:
         target: a directory; made where it is missing.
         existing: what to do with files that are there.
         run: watched for the end.
+        only: unpack nothing but these paths; None for all.
     """
 
-    def __init__(self, target: Path, *, existing: Existing, run: Run) -> None:
+    def __init__(self, target: Path, *, existing: Existing, run: Run, only: Collection[str] | None = None) -> None:
         self._staging = Staging(target)
         self._existing = existing
         self._run = run
+        self._only = only
         self._late_modes: dict[str, int] = {}
         self._judged: dict[tuple[Digest, str, str, str], Index] = {}
         self._made: list[list[tuple[str, int, bool]]] = []  # a list a layer: path, mode, is a directory
@@ -238,19 +241,16 @@ class Extraction:
         if ledger is not None:
             ledger.start_layer()
         if layer.form is Format.RAW:
-            path = _raw_path(layer)
-            made.append((path, raw_mode(layer.desc), False))
             if ledger is not None:
-                ledger.claim(path, is_dir=False, layer=layer.what)
-            size = layer.desc.size if layer.codec is Codec.NONE else 0
-            self._put(path, raw_mode(layer.desc), size, pieces.rest(), layer.what)
+                ledger.claim(_raw_path(layer), is_dir=False, layer=layer.what)
+            self._unpack_raw(pieces, layer, made)
             return
         is_plain = layer.codec is Codec.NONE  # its pieces are the buffers that are hashed
         if index is not None and index.is_whole:
             members = index.replay(pieces)
         else:
             members = read_members(pieces, layer.base, layer.within)
-        for member in members:
+        for member in members if self._only is None else _pick(members, pieces, self._only):
             if ledger is not None:
                 ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
             made.append((member.path, member.mode, member.is_dir))
@@ -262,6 +262,12 @@ class Extraction:
             else:
                 self._put(member.path, member.mode, member.size, pieces.parts(member.size), layer.what)
         pieces.drain()
+
+    def _unpack_raw(self, pieces: PieceReader, layer: LayerContent, made: list[tuple[str, int, bool]]) -> None:
+        path, mode = _raw_path(layer), raw_mode(layer.desc)
+        made.append((path, mode, False))
+        size = layer.desc.size if layer.codec is Codec.NONE else 0
+        self._put(path, mode, size, pieces.rest(), layer.what)
 
     def _put(self, path: str, mode: int, size: int, parts: Iterable[memoryview], what: str) -> None:
         if not self._files.write(path, mode, size, parts):
@@ -310,6 +316,16 @@ class Extraction:
         self._files.size += layer.desc.size
         self._reflinked += layer.desc.size
         return True
+
+
+def _pick(members: Iterable[Member], pieces: PieceReader, only: Collection[str]) -> Iterator[Member]:
+    """Those of ``members`` that are wanted; the content of the others is passed over."""
+    for member in members:
+        if member.path in only:
+            yield member
+        else:
+            for _ in pieces.parts(0 if member.is_dir else member.size):
+                pass
 
 
 class _FileReader:

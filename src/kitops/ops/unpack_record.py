@@ -22,6 +22,7 @@ from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from kitops.layers.stamps import Tree
@@ -48,6 +49,10 @@ class RecordedLayer:
     def key(self) -> tuple[Digest, str]:
         """What tells it apart from the others."""
         return self.content.desc.digest, self.content.path
+
+    def with_members(self, members: Iterable[Tracked]) -> RecordedLayer:
+        """The same with these members."""
+        return replace(self, members=tuple(members))
 
     @property
     def label(self) -> str:

@@ -28,6 +28,7 @@ def _old_flags(function: Any) -> Any:
     examples=[
         ("kit unpack registry.example.com/team/model:v1 -d model", "everything, from the store or the registry"),
         ("kit unpack team/model:v1 --filter model --filter 'datasets:train*'", "only some parts"),
+        ("kit unpack team/model:v1 -d model --repair", "only what is missing or changed there"),
     ],
 )
 @reference("ref", "REF")
@@ -36,6 +37,7 @@ def _old_flags(function: Any) -> Any:
 @switch("-i", "--ignore-existing", help="Leave files that exist as they are.")
 @option("-f", "--filter", "filters", multiple=True, metavar="TYPE[:NAME]",
         help="Only these: model, datasets, code, docs, prompts, mcpservers, kitfile; NAME may be a glob.")  # fmt: skip
+@switch("--repair", help="Read what is there, and unpack again only what is missing or changed.")
 @switch("--include-remote", help="Fetch remote datasets too.")
 @_old_flags
 @network_options
@@ -49,6 +51,9 @@ def command(session: Session, /, *, ref: str, directory: str, network: NetworkFl
 
     if given["overwrite"] and given["ignore_existing"]:
         raise click.UsageError("--overwrite and --ignore-existing exclude each other", click.get_current_context())
+    if given["repair"]:
+        _repair(session, ref, directory, network, given)
+        return
     if given["include_remote"]:
         session.say("--include-remote does nothing yet: remote datasets stay where they are", "warning")
     texts = [*given["filters"], *(kind for name, kind in _OLD.items() if given[name])]
@@ -63,4 +68,22 @@ def command(session: Session, /, *, ref: str, directory: str, network: NetworkFl
     session.say(f"Unpacked {done.written} files ({format_size(done.size)}{shared}) into {directory}{kept}")
     value = {"digest": str(done.desc.digest), "directory": directory, "files": done.written, "kept": done.kept,
              "size": done.size, "reflinked": done.reflinked, "copied": done.copied}  # fmt: skip
+    session.result("", value)
+
+
+def _repair(session: Session, ref: str, directory: str, network: NetworkFlags, given: dict[str, Any]) -> None:
+    from kitops.oci.reference import Reference
+    from kitops.ops.repair import repair
+
+    if given["overwrite"] or given["ignore_existing"] or given["filters"] or any(given[name] for name in _OLD):
+        raise click.UsageError("--repair takes neither filters nor --overwrite, --ignore-existing")
+    with session.place(network) as place:
+        done = repair(place, Reference.parse(ref), Path(directory))
+    for path in done.mended:
+        session.say(f"Mended {path}")
+    if done.extra:
+        session.say(f"{len(done.extra)} files beside the ModelKit's were left")
+    session.say(f"Mended {len(done.mended)} files ({format_size(done.size)}) in {directory}, {done.kept} were right")
+    value = {"digest": str(done.desc.digest), "directory": directory, "mended": list(done.mended), "kept": done.kept,
+             "extra": list(done.extra), "size": done.size}  # fmt: skip
     session.result("", value)

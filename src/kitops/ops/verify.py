@@ -1,0 +1,171 @@
+"""``kit verify``: every file of a directory is read and compared with the digests of its ModelKit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kitops.content.events import Advanced, Finished, Message, Planned, Started
+from kitops.content.parallel import run_all
+from kitops.errors import AuthenticationError, FileSystemError, NetworkError, NotFoundError, RegistryError
+from kitops.layers.check import Checker, LayerCheck, can_remake
+from kitops.layers.codec import Codec
+from kitops.layers.stamps import read_tree
+from kitops.layers.write import Format
+from kitops.ops.tracked import Compared, find_extra, open_layer, open_tracked
+from kitops.ops.unpack_record import write_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kitops.content.protocols import Run
+    from kitops.layers.stamps import Tree
+    from kitops.oci.reference import Reference
+    from kitops.ops.place import Place
+    from kitops.ops.tracked import Tracked, TrackedLayer
+
+
+def verify(place: Place, directory: Path, ref: Reference | None = None) -> Compared:
+    """Read every file of ``directory`` and compare it with ``ref``, or with what its record says was unpacked.
+
+    A layer need not be in the store: a raw one is the digest of its file, an archive is made again from its files. Only
+    to tell which file of an archive changed, its bytes are wanted. When all is well, the record's stamps are renewed.
+
+    Raises:
+        NotFoundError: there is no record and no ``ref``, or no such ModelKit.
+        IntegrityError: the store's own copy of a layer is damaged.
+        FileSystemError: a file cannot be read.
+    """
+    with open_tracked(place, directory, ref) as tracked:
+        tree = read_tree(directory, place.run)
+        checked = check_content(place, tracked, directory, tree)
+        found = checked.compared
+        if found.without_extra().is_equal and tracked.record is not None:
+            renewed = tracked.record.stamped(tree)
+            if renewed != tracked.record:
+                try:
+                    write_record(directory, renewed)
+                except FileSystemError as error:
+                    place.run.observer(Message("debug", error.message))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found: in all, and of each layer in the order of those that are tracked."""
+
+    compared: Compared
+    layers: tuple[LayerCheck, ...]
+
+
+@dataclass(slots=True)
+class _Findings:
+    changed: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    touched: set[str] = field(default_factory=set)
+    uncertain: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+def check_content(place: Place, tracked: Tracked, directory: Path, tree: Tree) -> Checked:
+    """Compare the content of every file in ``tree`` that belongs to a tracked layer.
+
+    Raises:
+        KitError: as :func:`verify`.
+    """
+    run = place.run
+    workers = min(os.cpu_count() or 1, max(1, run.concurrency))
+    found = _Findings()
+    run.observer(Planned("verify", len(tracked.layers), sum(layer.content.desc.size for layer in tracked.layers)))
+    work = _Work(place, directory, tree, found, beside=len(tracked.layers) < workers)
+    jobs = [partial(work.check, layer) for layer in tracked.layers]
+    checks = run_all(jobs, run, workers=workers)
+    for layer, check in zip(tracked.layers, checks, strict=True):
+        found.changed.update(check.changed)
+        found.missing.update(check.missing)
+        if not check.is_certain:
+            found.uncertain.append(layer.recorded.label)
+            found.touched.update(_find_touched(layer, tree))
+    if tracked.kitfile is not None:
+        _check_kitfile(directory, tracked.kitfile, tree, found)
+    names = {path for check in checks for path, _, _ in check.members}
+    files = {path for check in checks for path, _, is_dir in check.members if not is_dir}
+    compared = Compared(
+        tracked.ref,
+        tracked.desc,
+        len(files) + (tracked.kitfile is not None and "Kitfile" not in files),
+        tuple(sorted(found.changed)),
+        tuple(sorted(found.missing)),
+        tuple(find_extra(tree, names, blind=[])),
+        tuple(sorted(found.touched - found.changed)),
+        tuple(found.uncertain),
+        (*tracked.unknown, *found.unknown),
+    )
+    return Checked(compared, tuple(checks))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Checks layers, several at a time."""
+
+    place: Place
+    directory: Path
+    tree: Tree
+    found: _Findings
+    beside: bool
+
+    def check(self, layer: TrackedLayer, run: Run) -> LayerCheck:
+        """What the files of one layer are."""
+        content = layer.content
+        item = f"{content.path} {content.desc.digest}"
+        run.observer(Started(item, layer.recorded.label, content.desc.size))
+        checker = Checker(self.directory, self.tree, run, self.beside, lambda size: run.observer(Advanced(item, size)))
+        check = _remake(self.place, checker, layer)
+        if check is None or not check.is_certain:
+            try:
+                with open_layer(self.place, layer) as reader:
+                    check = checker.check_stream(content, reader)
+            except (NotFoundError, NetworkError, RegistryError, AuthenticationError) as error:
+                self.found.unknown.append(f"{layer.recorded.label}: {error.message}")
+                check = check or LayerCheck(is_certain=False)
+        run.observer(Finished(item, "done"))
+        return check
+
+
+def _remake(place: Place, checker: Checker, layer: TrackedLayer) -> LayerCheck | None:
+    """What the files alone tell; None where that is nothing."""
+    content = layer.content
+    if content.form is Format.RAW and content.codec is Codec.NONE:
+        return checker.check_raw(content)
+    if not can_remake(content):
+        return None
+    if place.store.blobs.exists(content.desc.digest):
+        with place.store.blobs.path(content.desc.digest).open("rb") as blob:
+            return checker.check_blob(content, blob.fileno())
+    if layer.recorded.members is not None:
+        return checker.check_members(content, layer.recorded.members)
+    return None
+
+
+def _find_touched(layer: TrackedLayer, tree: Tree) -> list[str]:
+    """The files of a layer whose stamps are not those of the record: where a change is likely."""
+    return [
+        member.path
+        for member in layer.recorded.members or ()
+        if member.stamp is not None and tree.files.get(member.path) not in (None, member.stamp)
+    ]
+
+
+def _check_kitfile(directory: Path, expected: bytes, tree: Tree, found: _Findings) -> None:
+    if "Kitfile" not in tree.files:
+        (found.changed if tree.has("Kitfile") else found.missing).add("Kitfile")
+        return
+    path = directory / "Kitfile"
+    try:
+        is_same = path.read_bytes() == expected
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", path) from error
+    if not is_same:
+        found.changed.add("Kitfile")
