@@ -39,6 +39,7 @@ class Faults:
         has_state: a new state is in each Location, and only the last is good.
         expires_after: requests after which a token is refused, once for each entry.
         busy: a status, Retry-After: for the requests to come with a body, one each.
+        busy_from: how many bytes of a blob must be there for that.
         mounts: whether blobs are mounted.
         takes_single: whether a POST with a blob is enough.
         types: artifact types that it takes; None: all.
@@ -65,6 +66,7 @@ class Faults:
     has_state: bool = False
     expires_after: list[int] = field(default_factory=list)
     busy: list[tuple[int, str]] = field(default_factory=list)
+    busy_from: int = 0
     mounts: bool = False
     takes_single: bool = False
     types: tuple[str, ...] | None = None
@@ -300,7 +302,7 @@ class _Answers(BaseHTTPRequestHandler):
             self._skip()
             self._refuse(413, "SIZE_INVALID")
             return False
-        if faults.busy:
+        if faults.busy and len(upload.content) >= faults.busy_from:
             status, after = faults.busy.pop(0)
             self._skip()
             self._say(status, {"Retry-After": after})

@@ -23,6 +23,8 @@ _UPLOADS: Final = 5
 _WHOLE_LOSSES: Final = 2
 _GONE: Final = (401, 403, 404, 410)
 """What is said of an upload that is none any more; 401 and 403 by another host, when a signed Location is too old."""
+_LATER: Final = (408, 429, 503)
+"""More patience is asked for than there is."""
 _TOO_LARGE: Final = "raise the limit for request bodies there (nginx: client_max_body_size)"
 
 Begun: TypeAlias = Literal["no", "open", "left"]
@@ -236,12 +238,12 @@ class _Conduct:
             KitError: nowhere.
         """
         error, status = outcome.cause, outcome.status
-        if isinstance(error, IntegrityError) and self._is_doubtful:
-            raise _LostError(error, is_alive=False)
-        if isinstance(error, (AuthenticationError, IntegrityError)):
-            raise error
         if outcome.is_put_off or isinstance(error, NetworkError):
             return (yield from self._wait(send, outcome))
+        if isinstance(error, IntegrityError) and self._is_doubtful:
+            raise _LostError(error, is_alive=False)
+        if isinstance(error, (AuthenticationError, IntegrityError)) or status in _LATER:
+            raise error
         if status == 416 and outcome.offset is not None and outcome.offset != send.start:
             return self._rewind(send, outcome.offset)
         if status in (413, 416):

@@ -221,6 +221,12 @@ def test_a_busy_registry_is_asked_where_it_is_without_another_pause() -> None:
     assert talk((Open(), OPENED), (FIRST_CHUNK, busy), (Ask(), has(0)), (FIRST_CHUNK, OK), (REST, DONE)) is None
 
 
+def test_a_registry_that_asks_for_too_much_patience() -> None:
+    found = talk((Open(), OPENED), (FIRST_CHUNK, OK), (REST, refused(429)))
+    assert isinstance(found, RegistryError)
+    assert found.status == 429
+
+
 @pytest.mark.parametrize("status", [404, 405, 501, 400])
 def test_a_registry_without_chunks(status: int) -> None:
     limits = Limits(Quirks(least=1))
