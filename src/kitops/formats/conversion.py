@@ -46,6 +46,11 @@ class Target:
         """Bytes of the sources, as stored."""
         return sum(source.desc.size for source in self.sources)
 
+    @property
+    def newest_first(self) -> tuple[KitLayer, ...]:
+        """The sources, so that the first one that has a path is right: of an image the last layer wins."""
+        return self.sources[::-1] if self.sources[0].within else self.sources
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -98,6 +103,8 @@ def _plan_part(part: Part, sources: Sequence[KitLayer], to: Shape, wishes: Wishe
     if form is Format.TAR:
         return [_plan_archive(part, tuple(sources), wishes.codec)]
     codec = Codec.NONE if is_modelpack or part.kind is Kind.MCP_SERVER else wishes.codec
+    if sources[0].within:  # of an image: later layers hide what earlier ones have
+        return [Target(part, tuple(sources), form, codec or Codec.NONE, is_spread=is_modelpack)]
     targets = []
     for layer in sources:
         is_reused = _may_stay(layer, form, codec) and (is_modelpack or layer.path == part.path)

@@ -101,12 +101,18 @@ class Composer:
     def _spread(self, target: Target, item: str, run: Run) -> list[Made]:
         """Every file becomes a raw layer of its own; a ModelKit's must be the part itself."""
         made: list[Made] = []
+        seen: set[str] = set()
         empty: set[str] = set()
 
         def take(member: Member, parts: Iterator[memoryview]) -> None:
+            if member.path in seen:
+                _pass_over(parts)
+                return
+            seen.add(member.path)
             above = member.path.rpartition("/")[0]
             while above:
                 empty.discard(above)
+                seen.add(above)
                 above = above.rpartition("/")[0]
             if member.is_dir:
                 empty.add(member.path)
@@ -120,7 +126,7 @@ class Composer:
             layer = _packed(target, written.record, member.path, member.mode & 0o777, written.size)
             made.append(Made(layer, written.is_new))
 
-        for source in target.sources:
+        for source in target.newest_first:
             self._read(source, take, item, run)
         for path in sorted(empty):
             run.observer(Message("warning", f"{target.part.field}: left out {path}, a directory without files"))
@@ -135,7 +141,7 @@ class Composer:
 
         def fill(out: LayerOut) -> None:
             archive = _Archive(out, f"{MODELS}/" if self.is_image else "")
-            for source in target.sources if not target.sources[0].within else reversed(target.sources):
+            for source in target.newest_first:
                 is_raw = source.form is Format.RAW
                 take = archive.take_alone if is_raw else archive.take
                 self._read(self._settle(source, run) if is_raw else source, take, item, run)
@@ -231,8 +237,7 @@ class _Archive:
     def take(self, member: Member, parts: Iterator[memoryview]) -> None:
         """Add a member, unless its path was added already."""
         if member.path in self._seen:
-            for _ in parts:
-                pass
+            _pass_over(parts)
             return
         self._seen.add(member.path)
         name = f"{self._prefix}{member.path}".encode()
@@ -249,6 +254,11 @@ class _Archive:
 def _write_all(out: LayerOut, parts: Iterator[memoryview]) -> None:
     for part in parts:
         out.write(part)
+
+
+def _pass_over(parts: Iterator[memoryview]) -> None:
+    for _ in parts:
+        pass
 
 
 def _told_size(layer: KitLayer) -> int | None:

@@ -107,7 +107,7 @@ def list_catalog(place: Place, registry: str, *, wanted: ListFilter = EVERYTHING
             ]
             jobs = [partial(_list_tags, name, source) for name, source in sources]
             tags = run_all(jobs, place.run, workers=place.run.concurrency)
-            rows += _describe([row for found in tags for row in found], place.run, wanted)
+            rows += _describe([row for found in tags for row in found], place.run, wanted, is_catalog=True)
     return rows
 
 
@@ -163,8 +163,13 @@ def _list_tags(name: str, source: Repository, run: Run) -> list[tuple[str, Repos
         return []
 
 
-def _describe(tags: Sequence[tuple[str, Repository, str]], run: Run, wanted: ListFilter) -> list[Listed]:
-    """The ModelKits at these tags: a request a tag, and one more for each ModelKit, several at a time."""
+def _describe(
+    tags: Sequence[tuple[str, Repository, str]], run: Run, wanted: ListFilter, *, is_catalog: bool = False
+) -> list[Listed]:
+    """The ModelKits at these tags: a request a tag, and one more for each ModelKit, several at a time.
+
+    A catalog is full of images that have nothing to do with models: there only those with a Kitfile are told.
+    """
     from kitops.ops.details import details_of  # noqa: PLC0415 - as above
 
     asked = [row for row in tags if not is_fallback_tag(row[2]) and wanted.is_match(repo=row[0], tag=row[2])]
@@ -176,7 +181,9 @@ def _describe(tags: Sequence[tuple[str, Repository, str]], run: Run, wanted: Lis
     rows = []
     for repo, _, tag, manifest in found:
         kit = known[repo, manifest.descriptor.digest]
-        if kit is not None and wanted.has_part(kit):
+        if kit is None or (is_catalog and kit.shape.value == "image" and not kit.is_authored):
+            continue
+        if wanted.has_part(kit):
             details = details_of(kit)
             if wanted.is_match(name=details.name, author=details.author):
                 rows.append((repo, str(kit.desc.digest), tag, details))

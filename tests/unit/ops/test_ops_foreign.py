@@ -25,7 +25,7 @@ from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.manifest import Manifest
 from kitops.oci.reference import Reference
-from kitops.ops.convert import convert
+from kitops.ops.convert import ConvertOptions, convert
 from kitops.ops.diff import diff
 from kitops.ops.info import info
 from kitops.ops.inspect import inspect
@@ -33,6 +33,7 @@ from kitops.ops.list import list_
 from kitops.ops.place import Place
 from kitops.ops.tensors import tensors
 from kitops.ops.unpack import UnpackOptions, unpack
+from kitops.ops.validate import validate
 from weight_bytes import plain_safetensors
 
 REF = Reference.parse("foreign:v1")
@@ -365,6 +366,47 @@ def test_an_image_without_a_model(place: Place, events: list[Event], tmp_path: P
     assert is_told(events, "has no file below /models")
     with pytest.raises(PackError, match="has no file"):
         convert(place, REF, "modelkit")
+
+
+@pytest.mark.parametrize("name", ["docker", "ollama"])
+@pytest.mark.parametrize("to", ["modelkit", "modelpack"])
+def test_files_of_others_stay_when_converted(name: str, to: Any, place: Place, tmp_path: Path) -> None:
+    if name == "docker":
+        layers: list[Layer] = [
+            (f"{DOCKER}gguf.v3", b"GGUF", {}),
+            (f"{DOCKER}vllm.config.tar", archive(**{"config.json": b"{}"}), {}),
+            (f"{DOCKER}dir.tar", archive(sub__x=b"x"), {}),
+            (f"{DOCKER}license", b"MIT", {}),
+        ]
+        put(place, REF, f"{DOCKER}model.config.v0.1+json", {"config": {"architecture": "llama"}}, layers)
+        expected = (2, 1)  # both archives are of one part
+    else:
+        layers = [(f"{OLLAMA}model", b"GGUF", {}), (f"{OLLAMA}system", b"be kind", {})]
+        put(place, REF, "application/vnd.docker.container.image.v1+json", {"file_type": "Q4_0"}, layers)
+        expected = (2, 0)
+    before = unpacked(place, tmp_path / "before")
+    done = convert(place, REF, to)
+    assert (done.reused, done.written, done.kitfile_made) == (*expected, True)
+    unpack(place, done.reference, tmp_path / "after")
+    assert {path: data for path, data in tree_of(tmp_path / "after").items() if data is not None} == before
+    if to == "modelpack":
+        assert validate(place, done.reference) == ()
+        config = json.loads(place.store.blobs.fetch(inspect(place, done.reference).kit.manifest.config))["config"]
+        assert config.get("architecture", config.get("quantization")) in ("llama", "Q4_0")
+
+
+def test_an_image_built_by_others_becomes_one_part(place: Place, tmp_path: Path) -> None:
+    one = image_layer(("models", None), ("models/sub", None), ("models/sub/m.bin", b"old"), ("models/keep", b"k"))
+    two = image_layer(("models/sub/m.bin", b"new"), ("models/more", b"more"))
+    put(place, REF, IMAGE, {}, [(f"{OCI_LAYER}+gzip", pressed(layer, Codec.GZIP), {}) for layer in (BASE, one, two)])
+    done = convert(place, REF, "modelkit")
+    assert (done.reused, done.written, str(done.reference)) == (0, 1, "foreign:v1-modelkit")
+    unpack(place, done.reference, tmp_path / "out")
+    found = {path: data for path, data in tree_of(tmp_path / "out").items() if data is not None}
+    found.pop("Kitfile")
+    assert found == {"sub/m.bin": b"new", "keep": b"k", "more": b"more"}
+    spread = convert(place, REF, "modelpack", ConvertOptions(layer_format="raw"))
+    assert validate(place, spread.reference) == ()
 
 
 def put_index(place: Place, table: list[dict[str, Any]]) -> None:
