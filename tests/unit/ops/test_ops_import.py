@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from ops_places import open_test_place
 
 import kitops
-from kitops.errors import FileSystemError, InvalidValueError
+from kitops.errors import FileSystemError, InvalidValueError, SourceError
 from kitops.importers.tree import Origin, RemoteFile
 from kitops.oci.digest import Digest
 from kitops.ops.import_ import default_reference, import_, import_directory
@@ -82,3 +83,22 @@ def test_what_does_not_fit_is_refused_before_the_first_byte(tmp_path: Path) -> N
     assert caught.value.exit_code == 14
     assert "free" in str(caught.value)
     assert list((tmp_path / "home/store/ingest").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "extra"),
+    [("huggingface_hub", "org/model", "kitops[hf]"), ("mlflow", "models:/m/1", "kitops[mlflow]")],
+)
+def test_a_client_that_is_not_installed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, source: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SourceError) as caught:
+        kitops.import_(source, settings=kitops.Settings(home=tmp_path / "home"))
+    assert extra in (caught.value.hint or "")
+    assert not list((tmp_path / "home").glob("imports/*"))
+
+
+def test_two_revisions_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError, match="v1.*v2"):
+        kitops.import_("org/model@v1", revision="v2", settings=kitops.Settings(home=tmp_path / "home"))
