@@ -6,16 +6,15 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from test_verbs_remote import Machine
 
 from golden_trees import GOLDEN, tree_of
 
-KIT = str(Path(sys.executable).with_name("kit"))
 PLAIN = "--plain-http"
 KITFILE = """\
 manifestVersion: 1.0.0
@@ -27,27 +26,6 @@ model:
 code:
   - path: src
 """
-
-
-class Machine:
-    """A store of its own, and the real ``kit``."""
-
-    def __init__(self, home: Path) -> None:
-        home.mkdir()
-        self.environment = os.environ | {"KITOPS_HOME": str(home / "kitops"), "HOME": str(home)}
-
-    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [KIT, *map(str, words)], env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    def kit(self, *words: object) -> str:
-        done = self.run(*words)
-        assert done.returncode == 0, f"kit {words}: {done.returncode}\n{done.stderr}"
-        return done.stdout
-
-    def json(self, *words: object) -> Any:
-        return json.loads(self.kit(*words, "--format", "json"))
 
 
 @pytest.fixture
@@ -131,11 +109,11 @@ def test_in_the_registry_nothing_is_pulled(
 
     done = away.run("convert", "-r", f"{repository}:v1", "--to", "image", PLAIN)
     assert done.returncode == 2
-    assert "would have to be made again, which a registry cannot do" in done.stderr
-    assert "kit pull" in done.stderr
+    assert "would have to be made again, which a registry cannot do" in done.stderr.decode()
+    assert "kit pull" in done.stderr.decode()
     done = away.run("convert", "-r", f"{repository}:v1", "elsewhere.example.com/x:v1", "--to", "modelpack", PLAIN)
     assert done.returncode == 2
-    assert "is in another registry" in done.stderr
+    assert "is in another registry" in done.stderr.decode()
 
 
 def test_foreign_artifacts_travel(here: Machine, away: Machine, docker_registry: Any, tmp_path: Path) -> None:
@@ -145,8 +123,8 @@ def test_foreign_artifacts_travel(here: Machine, away: Machine, docker_registry:
     assert here.json("list", ref.rpartition(":")[0], PLAIN)[0]["tags"] == ["v1"]
     away.kit("pull", ref, PLAIN)
     done = away.run("info", ref)
-    assert "path: model.safetensors" in done.stdout
-    assert "without a Kitfile: one was made" in done.stderr
+    assert "path: model.safetensors" in done.stdout.decode()
+    assert "without a Kitfile: one was made" in done.stderr.decode()
     away.kit("tag", ref, f"{ref}b")
     away.kit("push", f"{ref}b", PLAIN)
     assert here.json("inspect", "-r", f"{ref}b", PLAIN)["kitfileMade"] is True
@@ -168,11 +146,11 @@ def test_what_nobody_understands_is_moved(here: Machine, docker_registry: Any, t
         here.kit("push", f"{repository}:{tag}-2", PLAIN)
     done = here.run("unpack", f"{repository}:v1", "-d", tmp_path / "out", PLAIN)
     assert done.returncode == 2
-    assert "is not a ModelKit: it is 'application/vnd.example.strange'" in done.stderr
-    assert "kit copy" in done.stderr
+    assert "is not a ModelKit: it is 'application/vnd.example.strange'" in done.stderr.decode()
+    assert "kit copy" in done.stderr.decode()
     done = here.run("pull", f"{repository}:v1", "--filter", "model", PLAIN)
     assert done.returncode == 2
-    assert "has no parts that a filter could ask for" in done.stderr
+    assert "has no parts that a filter could ask for" in done.stderr.decode()
 
 
 def make_strange(layout: Path) -> None:

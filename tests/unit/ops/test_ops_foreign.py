@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops_places import open_test_place
+from ops_places import open_network_place, open_test_place
 
 from golden_trees import GOLDEN, LayoutSource, tree_of
 from kitops.content.copy import BytesReader
@@ -29,11 +29,13 @@ from kitops.ops.convert import ConvertOptions, convert
 from kitops.ops.diff import diff
 from kitops.ops.info import info
 from kitops.ops.inspect import inspect
-from kitops.ops.list import list_
+from kitops.ops.list import list_, list_catalog
 from kitops.ops.place import Place
+from kitops.ops.push import push
 from kitops.ops.tensors import tensors
 from kitops.ops.unpack import UnpackOptions, unpack
 from kitops.ops.validate import validate
+from kitops.testing import ThrowAwayRegistry
 from weight_bytes import plain_safetensors
 
 REF = Reference.parse("foreign:v1")
@@ -407,6 +409,19 @@ def test_an_image_built_by_others_becomes_one_part(place: Place, tmp_path: Path)
     assert found == {"sub/m.bin": b"new", "keep": b"k", "more": b"more"}
     spread = convert(place, REF, "modelpack", ConvertOptions(layer_format="raw"))
     assert validate(place, spread.reference) == ()
+
+
+def test_a_catalog_tells_only_images_of_models(tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "home")
+    put(place, REF, IMAGE, {}, [(OCI_LAYER, image_layer(("models/m.bin", b"m")), {})])
+    convert(place, REF, "modelkit")
+    ours = convert(place, Reference.parse("foreign:v1-modelkit"), "image").reference
+    with ThrowAwayRegistry() as registry:
+        there = Reference.parse(f"{registry.address}/cars/any")
+        push(place, REF, [there.with_tag("theirs")])
+        push(place, ours, [there.with_tag("ours")])
+        assert [row.tags for row in list_catalog(place, registry.address)] == [("ours",)]
+        assert {row.tags for row in list_(place, there)} == {("ours",), ("theirs",)}
 
 
 def put_index(place: Place, table: list[dict[str, Any]]) -> None:
