@@ -100,5 +100,5 @@ def test_a_client_that_is_not_installed_is_told(
 
 
 def test_two_revisions_are_one_too_many(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValueError, match="v1.*v2"):
+    with pytest.raises(InvalidValueError, match=r"v1.*v2"):
         kitops.import_("org/model@v1", revision="v2", settings=kitops.Settings(home=tmp_path / "home"))
