@@ -144,7 +144,9 @@ class _Work:
         _check_gaps(self.located.source, self.kit)
         with place.store.lease("convert") as lease:
             if self.is_same:
-                place.store.repository(self.target, lease).tag(self.kit.desc, _tag(self.target))
+                repository = place.store.repository(self.target, lease)
+                repository.exists(self.kit.desc)  # holds it, and all below it
+                repository.tag(self.kit.desc, _tag(self.target))
                 return self._result(self.kit.desc, [])
             run.observer(Planned("convert", len(self.plan), sum(target.size for target in self.plan)))
             composer = Composer(place.store, self.located, lease, self._diff_ids(), self.shape is Shape.IMAGE)

@@ -45,7 +45,7 @@ def describe_kit(blobs: Blobs, desc: Descriptor, absent: tuple[Digest, ...] = ()
         if kitfile is not None:
             config = gojson.loads(kitfile, "Kitfile annotation")
         elif manifest.config.size <= _MAX_CONFIG and "json" in manifest.config.media_type:
-            config = gojson.loads(blobs.fetch(manifest.config), "config")
+            config = _label_or(gojson.loads(blobs.fetch(manifest.config), "config"))
         else:
             config = None
     except InvalidValueError:  # a config of another tool: it is listed by its size alone
@@ -53,6 +53,14 @@ def describe_kit(blobs: Blobs, desc: Descriptor, absent: tuple[Digest, ...] = ()
     name, author = _name_and_author(config)
     subject = None if manifest.subject is None else manifest.subject.digest
     return RefDetails(name, author, size, absent, subject)
+
+
+def _label_or(config: Json) -> Json:
+    """The Kitfile that the config of an image carries as a label, else the config."""
+    inner = config.get("config") if isinstance(config, dict) else None
+    labels = inner.get("Labels") if isinstance(inner, dict) else None
+    text = labels.get(keys.KITFILE) if isinstance(labels, dict) else None
+    return gojson.loads(text, "Kitfile label") if isinstance(text, str) else config
 
 
 def _name_and_author(config: Json) -> tuple[str, str]:

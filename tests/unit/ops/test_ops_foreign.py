@@ -424,6 +424,12 @@ def test_a_catalog_tells_only_images_of_models(tmp_path: Path) -> None:
         assert {row.tags for row in list_(place, there)} == {("ours",), ("theirs",)}
 
 
+def test_an_image_is_listed_by_the_name_in_its_label(place: Place) -> None:
+    label = json.dumps({"package": {"name": "car", "authors": ["Ada"]}})
+    put(place, REF, IMAGE, {"config": {"Labels": {"ml.kitops.modelkit.kitfile": label}}}, [(OCI_LAYER, BASE, {})])
+    assert [(row.name, row.author) for row in list_(place)] == [("car", "Ada")]
+
+
 def put_index(place: Place, table: list[dict[str, Any]]) -> None:
     raw = json.dumps({"schemaVersion": 2, "mediaType": mediatype.INDEX, "manifests": table}).encode()
     desc = Descriptor.of(raw, mediatype.INDEX)
