@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import InvalidValueError, KitfileError, Problem, printable
+from kitops.errors import KitfileError, Problem, printable
+from kitops.kitfile.remote import find_remote_problems, show
 from kitops.kitfile.schema import (
     MANIFEST_VERSION,
     PART_TYPE,
     PART_TYPE_LIMIT,
-    S3_PATH,
     Dataset,
     Kitfile,
     clean_path,
     paths,
 )
-from kitops.oci.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -37,7 +36,11 @@ def check(kitfile: Kitfile, path: str = "Kitfile") -> None:
 
 
 def find_problems(
-    kitfile: Kitfile, places: Mapping[str, tuple[int, int]], broken: Collection[str] = ()
+    kitfile: Kitfile,
+    places: Mapping[str, tuple[int, int]],
+    broken: Collection[str] = (),
+    *,
+    unpinned: bool = False,
 ) -> list[Problem]:
     """Everything wrong between the fields.
 
@@ -45,13 +48,14 @@ def find_problems(
         kitfile: what was read.
         places: line and column of each field.
         broken: fields (``code[0]``) of which something could not be read: what is missing there is not told again.
+        unpinned: a missing ``remoteHash`` is no problem: it is about to be filled in.
     """
     found = _Findings(places)
     _check_paths(kitfile, found, broken)
     _check_part_types(kitfile, found)
     _check_servers(kitfile, found, broken)
     for index, dataset in enumerate(kitfile.datasets):
-        _check_remote(dataset, f"datasets[{index}]", found)
+        _check_remote(dataset, f"datasets[{index}]", found, unpinned=unpinned)
     return found.problems
 
 
@@ -63,7 +67,7 @@ def find_warnings(kitfile: Kitfile, places: Mapping[str, tuple[int, int]]) -> li
         found.add("manifestVersion", f"{shown!r} is not known, read as {MANIFEST_VERSION}", f"write {MANIFEST_VERSION}")
     for field, first, path in _doubles(kitfile):
         if field.startswith("prompts["):
-            found.add(field, f"the same path as {first}: {_show(path)} is packed twice")
+            found.add(field, f"the same path as {first}: {show(path)} is packed twice")
     for index, dataset in enumerate(kitfile.datasets):
         if dataset.remote_hash and not dataset.remote_path:
             found.add(f"datasets[{index}].remoteHash", "means nothing without a remotePath")
@@ -92,7 +96,7 @@ def _check_paths(kitfile: Kitfile, found: _Findings, broken: Collection[str]) ->
             found.add(field, *reason)
     for field, first, path in _doubles(kitfile):
         if field not in wrong and first not in wrong and not field.startswith("prompts["):
-            found.add(field, f"the same path as {first}: {_show(path)}", "each path belongs to one entry")
+            found.add(field, f"the same path as {first}: {show(path)}", "each path belongs to one entry")
 
 
 def _doubles(kitfile: Kitfile) -> list[tuple[str, str, str]]:
@@ -114,14 +118,14 @@ def _doubles(kitfile: Kitfile) -> list[tuple[str, str, str]]:
 
 def _path_problem(path: str) -> tuple[str, str | None] | None:
     if path.startswith(("/", "\\\\")) or DRIVE.match(path):
-        return f"{_show(path)} is an absolute path", "write it relative to the Kitfile's directory"
+        return f"{show(path)} is an absolute path", "write it relative to the Kitfile's directory"
     if "\\" in path:
-        return f"{_show(path)} holds a backslash", f"write {_show(path.replace(chr(92), '/'))}"
+        return f"{show(path)} holds a backslash", f"write {show(path.replace(chr(92), '/'))}"
     if "\0" in path:
-        return f"{_show(path)} holds a NUL character", None
+        return f"{show(path)} holds a NUL character", None
     cleaned = clean_path(path)
     if cleaned == ".." or cleaned.startswith("../"):
-        return f"{_show(path)} leaves the Kitfile's directory", "move the files below it, or pack the directory above"
+        return f"{show(path)} leaves the Kitfile's directory", "move the files below it, or pack the directory above"
     return None
 
 
@@ -134,7 +138,7 @@ def _check_part_types(kitfile: Kitfile, found: _Findings) -> None:
             found.add(field, f"has {len(part.type)} characters, {PART_TYPE_LIMIT} are allowed")
         elif not PART_TYPE.fullmatch(part.type):
             hint = "use letters, digits, '_', '.' and '-', not starting with '.' or '-'"
-            found.add(field, f"{_show(part.type)} is not a type", hint)
+            found.add(field, f"{show(part.type)} is not a type", hint)
 
 
 def _check_servers(kitfile: Kitfile, found: _Findings, broken: Collection[str]) -> None:
@@ -145,7 +149,7 @@ def _check_servers(kitfile: Kitfile, found: _Findings, broken: Collection[str]) 
         if not server.name:
             found.add(f"mcpServers[{index}].name", "is missing", "each MCP server needs a name of its own")
         elif server.name in first:
-            message = f"the same name as mcpServers[{first[server.name]}]: {_show(server.name)}"
+            message = f"the same name as mcpServers[{first[server.name]}]: {show(server.name)}"
             found.add(f"mcpServers[{index}].name", message, "each MCP server needs a name of its own")
         else:
             first[server.name] = index
@@ -153,27 +157,7 @@ def _check_servers(kitfile: Kitfile, found: _Findings, broken: Collection[str]) 
             found.add(f"mcpServers[{index}].path", "is missing", "name the server's .mcpb bundle")
 
 
-def _check_remote(dataset: Dataset, field: str, found: _Findings) -> None:
-    remote = dataset.remote_path
-    if not remote:
-        return
-    if remote.startswith("s3://"):
-        if not S3_PATH.fullmatch(remote):
-            found.add(f"{field}.remotePath", f"{_show(remote)} is not an object", "write s3://bucket/key[?versionId=…]")
-        if not dataset.remote_hash:
-            found.add(f"{field}.remoteHash", "is missing", "write the ETag of the object at remotePath")
-    elif not _is_reference(remote):
-        hint = "write s3://bucket/key, or a reference with a tag or digest"
-        found.add(f"{field}.remotePath", f"{_show(remote)} is neither an object of S3 nor a ModelKit", hint)
-
-
-def _is_reference(text: str) -> bool:
-    try:
-        reference = Reference.parse(text)
-    except InvalidValueError:
-        return False
-    return reference.tag is not None or reference.digest is not None
-
-
-def _show(text: str) -> str:
-    return printable(text[:57] + "…" if len(text) > 58 else text)
+def _check_remote(dataset: Dataset, field: str, found: _Findings, *, unpinned: bool) -> None:
+    for key, message, hint in find_remote_problems(dataset):
+        if not (unpinned and key == "remoteHash" and not dataset.remote_hash.strip()):
+            found.add(f"{field}.{key}", message, hint)

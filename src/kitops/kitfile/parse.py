@@ -25,7 +25,13 @@ def _ignore(_warning: Problem) -> None:
     """Whoever wants the warnings passes something better."""
 
 
-def parse(text: str | bytes, path: str = "Kitfile", *, warn: Callable[[Problem], None] = _ignore) -> Kitfile:
+def parse(
+    text: str | bytes,
+    path: str = "Kitfile",
+    *,
+    warn: Callable[[Problem], None] = _ignore,
+    unpinned: bool = False,
+) -> Kitfile:
     """Read a Kitfile.
 
     Scalars resolve as in Go's yaml.v3; fields that are text keep the spelling of what has no quotes (``1.10``).
@@ -35,6 +41,7 @@ def parse(text: str | bytes, path: str = "Kitfile", *, warn: Callable[[Problem],
         text: the YAML; bytes are UTF-8, or UTF-16 with a byte order mark.
         path: what errors call it.
         warn: told what is probably not meant, also before a KitfileError (unless what is wrong is the YAML itself).
+        unpinned: take remote datasets without a ``remoteHash``: it is about to be filled in.
 
     Raises:
         KitfileError: with every problem, each with its line, column and field.
@@ -50,7 +57,7 @@ def parse(text: str | bytes, path: str = "Kitfile", *, warn: Callable[[Problem],
     broken = {field for problem in reader.problems for field in (problem.field, problem.field.rpartition(".")[0])}
     for warning in _list_warnings(kitfile, reader, root, broken):
         warn(warning)
-    problems = reader.problems + find_problems(kitfile, reader.places, broken)
+    problems = reader.problems + find_problems(kitfile, reader.places, broken, unpinned=unpinned)
     if len(problems) > PROBLEM_LIMIT:
         shown = sorted(problems, key=lambda problem: (problem.line, problem.column))[:PROBLEM_LIMIT]
         raise KitfileError(path, shown, hint=f"only the first {PROBLEM_LIMIT} problems are shown")

@@ -27,7 +27,6 @@ PART_TYPE_LIMIT: Final = 64
 """Characters of the longest type that a model part can have."""
 ALWAYS_WRITTEN: Final = ("manifestVersion", "package")
 """Fields that are written even when they are empty (the package only in JSON)."""
-S3_PATH: Final = re.compile(r"s3://[^/?#]+/[^?#]+(?:\?versionId=[^&#]+)?", re.ASCII)
 
 
 class Kind(Enum):
@@ -129,8 +128,13 @@ class Dataset:
 
     name: str = _text("name", "Name of the dataset")
     path: str = _text("path", "File or directory, relative to the Kitfile's directory")
-    remote_path: str = _text("remotePath", "Where data that is not packed lies: s3://bucket/key[?versionId=…]")
-    remote_hash: str = _text("remoteHash", "ETag of the object at remotePath")
+    remote_path: str = _text(
+        "remotePath",
+        "Where data that is not packed lies: s3://bucket/key[?versionId=…], https://… or a ModelKit's reference",
+    )
+    remote_hash: str = _text(
+        "remoteHash", "What is at remotePath: sha256:… of its bytes (of its manifest, for a ModelKit), or its ETag"
+    )
     description: str = _text("description", "What the data is")
     license: str = _text("license", "SPDX identifier of the data's licence")
     parameters: Json = field(default=None, metadata=_json("parameters", "Anything else that describes the data"))
