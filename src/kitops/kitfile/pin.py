@@ -54,9 +54,7 @@ def write_pins(text: bytes, path: str, pins: Mapping[int, Pin]) -> Pinned:
         remote_path = datasets[index].remote_path + pin.suffix
         datasets[index] = replace(datasets[index], remote_hash=pin.remote_hash, remote_path=remote_path)
         wanted = replace(kitfile, datasets=tuple(datasets))
-        edited = (
-            None if edited is None else _edit(edited, path, index, kitfile.datasets[index].remote_path, pin, wanted)
-        )
+        edited = None if edited is None else _edit(edited, path, index, pin, wanted)
     wanted = replace(kitfile, datasets=tuple(datasets))
     if edited is None:
         return Pinned(wanted, dump(wanted), is_edited=False)
