@@ -56,19 +56,13 @@ class Limits:
         """Whether the last chunk may ride on the PUT that ends an upload."""
         return self._rides
 
-    def next_size(self, rest: int, least: int = 0) -> int:
-        """Bytes of the next request.
-
-        Args:
-            rest: bytes that are left of the blob.
-            least: what the registry asks for in this upload; 0 where it does not.
-        """
+    def next_size(self, rest: int) -> int:
+        """Bytes of the next request, ``rest`` bytes of the blob being left."""
         with self._lock:
-            least = max(least, self._least)
-            if not self._chunks or least > ABSURD:
+            if not self._chunks or self._least > ABSURD:
                 return rest
             ideal = LARGEST if self._rate is None else int(self._rate * self._seconds)
-            size = max(min(ideal, LARGEST, self._largest * _GROWTH), SMALLEST, least)
+            size = max(min(ideal, LARGEST, self._largest * _GROWTH), SMALLEST, self._least)
             return min(size, rest, self._most or rest)
 
     def tries_single(self, size: int) -> bool:
@@ -77,6 +71,11 @@ class Limits:
             if self._most is not None and size > self._most:
                 return False
             return 0 < size <= (SINGLE_TRIAL if self._single is None else SINGLE if self._single else 0)
+
+    def note_least(self, size: int) -> None:
+        """It asks for chunks of ``size`` bytes and more, the last excepted (``OCI-Chunk-Min-Length``)."""
+        with self._lock:
+            self._least = max(self._least, size)
 
     def note_single(self, *, taken: bool) -> None:
         """A registry took a blob with the POST, or did not."""

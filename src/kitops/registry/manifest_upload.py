@@ -55,7 +55,9 @@ def send_manifest(place: UploadPlace, desc: Descriptor, data: bytes, target: str
                 check_stored(place, desc, answer)
                 return answer.header("OCI-Subject")
     except RegistryError as error:
-        raise explain_types(error, data, registry) or error from error
+        if explained := explain_types(error, data, registry):
+            raise explained from error
+        raise
 
 
 def explain_types(error: RegistryError, data: bytes, registry: str) -> RegistryError | None:
@@ -65,7 +67,7 @@ def explain_types(error: RegistryError, data: bytes, registry: str) -> RegistryE
     if not is_refusal or not kinds:
         return None
     ways = ["`kit convert REF --to image` makes a plain image of it"]
-    if not any(kind.startswith(_MODELPACK) for kind in kinds):
+    if not any(_MODELPACK in kind for kind in kinds):
         ways.insert(0, "`kit pack --use-model-pack` uses other types")
     if allows := quirks_of(registry).allows:
         ways.append(allows)

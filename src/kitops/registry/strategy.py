@@ -82,7 +82,6 @@ class Outcome:
         status: of the answer; 0 where none came.
         error: what it is for people, where it is no success.
         offset: how many bytes the registry says it has; None where it does not say.
-        least: bytes of a chunk that it asks for.
         sent: bytes of the body that left.
         seconds: how long it took.
         is_put_off: an answer came that asks to try again: busy, or the token had expired; it was waited already.
@@ -91,7 +90,6 @@ class Outcome:
     status: int = 0
     error: KitError | None = None
     offset: int | None = None
-    least: int = 0
     sent: int = 0
     seconds: float = 0.0
     is_put_off: bool = False
@@ -141,7 +139,6 @@ class _Conduct:
         self._size = size
         self._limits = limits
         self._breaks = breaks
-        self._least = 0
         self._has_moved = False
         """Since the last break: then patience begins anew."""
         self._is_doubtful = False
@@ -167,7 +164,6 @@ class _Conduct:
                 return
 
     def _begin(self, begun: Begun) -> Offset:
-        self._least = 0
         if begun == "open":
             return 0
         if begun == "left":
@@ -192,17 +188,15 @@ class _Conduct:
                 return None
             if outcome.is_success:
                 self._is_doubtful = True
-                self._least = outcome.least
                 return 0
         outcome = yield Open()
         if not outcome.is_success:
             raise outcome.cause
-        self._least = outcome.least
         return 0
 
     def _advance(self, start: int) -> Offset:
         """One request more, and what follows from its answer."""
-        size = self._limits.next_size(self._size - start, self._least)
+        size = self._limits.next_size(self._size - start)
         end = start + size
         is_last = end == self._size and (not size or self._limits.takes_riders or not self._limits.takes_chunks)
         send = Send(start, end, is_last)

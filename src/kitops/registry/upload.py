@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from kitops.content.events import Message
 from kitops.content.spans import WORTH_LANDING
 from kitops.errors import AuthenticationError, IntegrityError, KitError, NetworkError, NotFoundError, RegistryError
 from kitops.registry.headers import parse_length, parse_range_end
@@ -67,8 +67,8 @@ class Uploads:
     def __init__(self, place: UploadPlace, exists: Callable[[Descriptor], bool]) -> None:
         self._place = place
         self._exists = exists
-        self._open: dict[Digest, tuple[str, Begun]] = {}
-        self._lock = threading.Lock()
+        self._left: dict[Digest, str] = {}
+        self._spare: dict[Digest, str] = {}
 
     def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
         """Send a blob; it exists afterwards, or not at all.
@@ -85,14 +85,15 @@ class Uploads:
         """
         source = BlobSource(reader, desc, self._place.what(desc.digest))
         with self._claim(desc) as record:
-            location, begun = self._take(desc.digest) or (self._saved(record), "left")
-            upload = _Upload(self._place, source, record, moved, exists=self._exists, location=location)
+            upload = _Upload(self._place, source, record, moved, exists=self._exists)
             try:
-                upload.run(begun if location else "no")
+                upload.run(
+                    left=self._left.pop(desc.digest, None) or self._saved(record),
+                    spare=self._spare.pop(desc.digest, None),
+                )
             except NetworkError:
                 if upload.location:
-                    with self._lock:
-                        self._open[desc.digest] = (upload.location, "left")
+                    self._left[desc.digest] = upload.location
                 raise
             except IntegrityError:
                 upload.drop(is_alive=True)
@@ -114,26 +115,19 @@ class Uploads:
         with self._place.session.send(request) as answer:
             location = answer.header("Location")
             if answer.status == 202 and location:
-                with self._lock:
-                    self._open[desc.digest] = (follow(answer.url, location), "open")
+                note_least(self._place, answer)
+                self._spare[desc.digest] = follow(answer.url, location)
             return answer.status == 201
 
     def close(self) -> None:
         """Give up what was opened and not used."""
-        with self._lock:
-            unused = [location for location, begun in self._open.values() if begun == "open"]
-            self._open.clear()
-        for location in unused:
+        while self._spare:
+            _, location = self._spare.popitem()
             cancel(self._place, location)
 
     def _claim(self, desc: Descriptor) -> AbstractContextManager[OpenUpload]:
         keeper = self._place.session.memory.uploads if desc.size >= WORTH_LANDING else Forgetful()
         return keeper.claim(f"{self._place.session.base} {self._place.repository} {desc.digest}")
-
-    def _take(self, digest: Digest) -> tuple[str | None, Begun] | None:
-        """The upload that this process has open."""
-        with self._lock:
-            return self._open.pop(digest, None)
 
     def _saved(self, record: OpenUpload) -> str | None:
         """Where an earlier process left an upload, if that may be gone to."""
@@ -154,7 +148,6 @@ class _Upload:
         record: where it is kept for later processes.
         moved: told the number of bytes of each step.
         exists: whether the repository has a blob.
-        location: where it goes on, if it was begun.
     """
 
     def __init__(
@@ -165,9 +158,9 @@ class _Upload:
         moved: Callable[[int], None],
         *,
         exists: Callable[[Descriptor], bool],
-        location: str | None,
     ) -> None:
-        self.location = location
+        self.location: str | None = None
+        self._spare: str | None = None
         self._exists = exists
         self._place = place
         self._session = place.session
@@ -177,12 +170,20 @@ class _Upload:
         self._moved = moved
         self._told = 0
 
-    def run(self, begun: Begun) -> None:
-        """Send it, from where it is."""
+    def run(self, *, left: str | None, spare: str | None) -> None:
+        """Send it.
+
+        Args:
+            left: where an earlier attempt ended.
+            spare: an upload that was opened just now.
+        """
+        begun: Begun = "left" if left else "open" if spare else "no"
+        self.location = left or spare
+        self._spare = spare if left else None
+        if begun == "open" and spare:
+            self._record.save(spare)
         limits = self._session.memory.limits(self._session.registry)
         steps = conduct(self._desc.size, limits, Breaks(self._session.patience), begun)
-        if begun == "open" and self.location:
-            self._record.save(self.location)
         try:
             step = next(steps)
             while True:
@@ -191,6 +192,8 @@ class _Upload:
             self._reach(self._desc.size)
             self.location = None
             self._record.forget()
+            if self._spare:
+                cancel(self._place, self._spare)
 
     def drop(self, *, is_alive: bool) -> None:
         """Forget the upload, and tell the registry so if it still has it."""
@@ -203,7 +206,7 @@ class _Upload:
     def _do(self, step: Step) -> Outcome:
         match step:
             case Open(single):
-                return self._guard(lambda: self._post(single=single))
+                return self._guard(lambda: self._post(single=True) if single else self._open())
             case Ask():
                 return self._guard(self._ask)
             case Send():
@@ -223,6 +226,14 @@ class _Upload:
         except (NetworkError, RegistryError, AuthenticationError, NotFoundError) as error:
             return Outcome(status=_status(error), error=error)
 
+    def _open(self) -> Outcome:
+        """Open an upload, or use the one that a refused mount opened."""
+        self.location, self._spare = self._spare, None
+        if self.location is None:
+            return self._post(single=False)
+        self._record.save(self.location)
+        return Outcome(status=202)
+
     def _post(self, *, single: bool) -> Outcome:
         target = self._place.uploads
         whole = self._source.whole() if single else None
@@ -239,10 +250,11 @@ class _Upload:
         )
         with self._session.send(request) as answer:
             if answer.status == 202:
+                note_least(self._place, answer)
                 self._note_location(answer, expected=True)
             else:
                 check_stored(self._place, self._desc, answer)
-            return Outcome(status=answer.status, least=parse_length(answer.header("OCI-Chunk-Min-Length")) or 0)
+            return Outcome(status=answer.status)
 
     def _ask(self) -> Outcome:
         request = Request(
@@ -269,11 +281,13 @@ class _Upload:
             seconds = monotonic() - began
             is_cut = status in _GATEWAY and seconds > _GATEWAY_SECONDS
             is_put_off = isinstance(error, PutOffError) and not is_cut
+            if isinstance(error, NetworkError) and not is_put_off:
+                self._session.run.observer(Message("info", f"{error.message}; going on where the registry is"))
             return Outcome(status=status, error=error, sent=body.sent, seconds=seconds, is_put_off=is_put_off)
 
         try:
             with herald(self._session.run.observer, f"{self._session.registry} to take in what was sent") as wait:
-                body.on_end = wait if step.is_last else body.on_end
+                body.on_end = wait
                 answer = self._exchange(step, body, wait)
         except IntegrityError as error:
             if body.is_wrong:
@@ -306,7 +320,7 @@ class _Upload:
             headers=headers,
             body=body if body.size else None,
             ok=(200, 201, 204, 416) if step.is_last else (200, 201, 202, 204, 416),
-            wait=self._session.commit_seconds if step.is_last else None,
+            wait=self._session.commit_seconds,
         )
         if not body.size:
             wait()
@@ -334,6 +348,13 @@ class _Upload:
         if offset != self._told:
             step, self._told = offset - self._told, offset
             self._moved(step)
+
+
+def note_least(place: UploadPlace, answer: Answer) -> None:
+    """Remember the length of chunks that a registry asks for when it opens an upload."""
+    least = parse_length(answer.header("OCI-Chunk-Min-Length"))
+    if least:
+        place.session.memory.limits(place.session.registry).note_least(least)
 
 
 def check_stored(place: UploadPlace, desc: Descriptor, answer: Answer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import UnsupportedOperation
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from kitops.errors import FileSystemError, IntegrityError, NetworkError
@@ -53,12 +54,7 @@ class BlobSource:
             return
         if self._held is None and self.desc.size <= HELD and not self._position:
             self._hold()
-        if self._held is None and isinstance(self._reader, Rewinds):
-            try:
-                self._reader.seek(offset)
-            except OSError as error:
-                raise FileSystemError.wrap(error, "reading", self.what) from error
-        elif self._held is None:
+        if self._held is None and not self._seek(offset):
             self._skip_to(offset)
         self._position = offset
 
@@ -98,6 +94,14 @@ class BlobSource:
                 self.what, f"{self.desc.size} bytes", "more" if count > self.desc.size else f"{count} bytes"
             )
         self._held = bytes(buffer[:count])
+
+    def _seek(self, offset: int) -> bool:
+        try:
+            return isinstance(self._reader, Rewinds) and self._reader.seek(offset) == offset
+        except UnsupportedOperation:  # a pipe
+            return False
+        except OSError as error:
+            raise FileSystemError.wrap(error, "reading", self.what) from error
 
     def _skip_to(self, offset: int) -> None:
         if offset < self._position:

@@ -78,7 +78,8 @@ def test_too_large_is_remembered() -> None:
 
 def test_a_limit_is_stronger_than_a_minimum() -> None:
     limits = Limits(Quirks(most=4 * MIB))
-    assert limits.next_size(GIB, least=5 * MIB) == 4 * MIB
+    limits.note_least(5 * MIB)
+    assert limits.next_size(GIB) == 4 * MIB
 
 
 def test_without_chunks_everything_goes_at_once() -> None:

@@ -265,12 +265,13 @@ def test_a_registry_that_takes_no_body_at_all() -> None:
 
 
 def test_a_minimum_is_kept() -> None:
-    opened = Outcome(status=202, least=20 * MIB)
-    assert talk((Open(), opened), (Send(0, 20 * MIB), OK), (Send(20 * MIB, SIZE, is_last=True), DONE)) is None
+    limits = Limits(Quirks(least=20 * MIB))
+    turns = [(Open(), OPENED), (Send(0, 20 * MIB), OK), (Send(20 * MIB, SIZE, is_last=True), DONE)]
+    assert talk(*turns, limits=limits) is None
 
 
 def test_an_absurd_minimum_is_kept_by_one_request() -> None:
-    assert talk((Open(), Outcome(status=202, least=10**18)), (WHOLE, DONE)) is None
+    assert talk((Open(), OPENED), (WHOLE, DONE), limits=Limits(Quirks(least=10**18))) is None
 
 
 def test_who_may_not_push_is_told_so() -> None:
