@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import DockerRegistry
 from faulty_registry import Faults, FaultyRegistry, faulty_registry
 
 MIB = 1024 * 1024
@@ -84,4 +85,22 @@ def test_a_push_that_is_killed_again_and_again(keeps_cut: bool, tmp_path: Path) 
         assert len(posts) == 1
         # each process finds out anew, by 16 MiB, that 4 MiB are the limit
         assert registry.came <= 1.05 * SIZE + (kills + 1) * (MIB if keeps_cut else 21 * MIB)
+    assert list((tmp_path / "store" / "uploads").iterdir()) == []
+
+
+def test_a_push_to_debians_registry_that_is_killed(docker_registry: DockerRegistry, tmp_path: Path) -> None:
+    """It makes an upload unusable when a request breaks: then the blob is begun anew, and is right."""
+    ref = f"{docker_registry.address}/chaos/model:v1"
+    digest = pack_model(tmp_path, ref)
+    random_ = random.Random(os.environ.get("KITOPS_SEED", "5"))
+    for _ in range(KILLS):
+        process = start_kit(tmp_path, "push", ref, "--plain-http")
+        try:
+            process.communicate(timeout=random_.uniform(0.25, 0.7))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+    run_kit(tmp_path, "push", ref, "--plain-http")
+    blob = docker_registry.root / "docker/registry/v2/blobs/sha256" / digest[7:9] / digest[7:] / "data"
+    assert hashlib.sha256(blob.read_bytes()).hexdigest() == digest.removeprefix("sha256:")
     assert list((tmp_path / "store" / "uploads").iterdir()) == []

@@ -198,15 +198,13 @@ class _Conduct:
         """One request more, and what follows from its answer."""
         size = self._limits.next_size(self._size - start)
         end = start + size
-        is_last = end == self._size and (not size or self._limits.takes_riders or not self._limits.takes_chunks)
-        send = Send(start, end, is_last)
+        may_ride = not start or not size or self._limits.takes_riders or not self._limits.takes_chunks
+        send = Send(start, end, is_last=end == self._size and may_ride)
         outcome = yield send
         if not outcome.is_success:
             return (yield from self._mend(send, outcome))
         self._limits.note_sent(size, outcome.seconds)
-        if is_last:
-            return None
-        return self._next(send, outcome)
+        return None if send.is_last else self._next(send, outcome)
 
     def _next(self, send: Send, outcome: Outcome) -> int:
         """Where to go on after a chunk that was taken, maybe not to its end."""

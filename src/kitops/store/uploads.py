@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError
-from kitops.store.atomic import entries, read_small, unique_name
+from kitops.store.atomic import entries, read_small, unique_name, write_all
 from kitops.store.process import is_alive, this_process
 
 if TYPE_CHECKING:
@@ -104,11 +104,13 @@ class StoreUpload:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
             descriptor = os.open(temporary, _NEW, _MODE)
             try:
-                os.write(descriptor, json.dumps({"location": location}).encode())
+                write_all(descriptor, json.dumps({"location": location}).encode())
+                os.replace(temporary, self._own)
+                self._is_kept = True
+            except OSError:  # a full disk: the next may have more luck
+                os.unlink(temporary)
             finally:
                 os.close(descriptor)
-            os.replace(temporary, self._own)
-            self._is_kept = True
 
     def forget(self) -> None:
         """It is over."""
