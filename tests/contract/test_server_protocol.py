@@ -3,63 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from kitops.errors import FileSystemError, InvalidValueError, NetworkError
 from kitops.oci import mediatype
-from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.index import Index
 from kitops.oci.manifest import MAX_MANIFEST_SIZE, Manifest
 from kitops.server import BasicAccess, DirectoryShelf, RegistryServer, ServerOptions
+from registry_visitor import EMPTY_JSON, Visitor
 from tls_files import make_authority
 
 DATA = bytes(range(256)) * 2000
 DIGEST = str(Digest.of(DATA))
-EMPTY_JSON = Descriptor.of(b"{}", mediatype.EMPTY)
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        return str(json.loads(self.body)["errors"][0]["code"])
-
-
-class Visitor:
-    def __init__(self, address: str) -> None:
-        self.connection = http.client.HTTPConnection(address, timeout=20)
-
-    def ask(self, method: str, target: str, body: object = None, **headers: str) -> Answer:
-        named = {key.replace("_", "-"): value for key, value in headers.items()}
-        self.connection.request(method, target, body, named, encode_chunked=isinstance(body, list))  # type: ignore[arg-type]
-        with self.connection.getresponse() as answer:
-            return Answer(answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read())
-
-    def put_blob(self, data: bytes, repository: str = "a/b") -> None:
-        location = self.ask("POST", f"/v2/{repository}/blobs/uploads/").headers["location"]
-        assert self.ask("PUT", f"{location}?digest={Digest.of(data)}", data).status == 201
-
-    def put_manifest(self, pointer: str, repository: str = "a/b", *layers: bytes) -> Manifest:
-        for blob in (b"{}", *layers):
-            self.put_blob(blob, repository)
-        manifest = Manifest.build(config=EMPTY_JSON, layers=[Descriptor.of(layer, "application/x") for layer in layers])
-        answer = self.ask("PUT", f"/v2/{repository}/manifests/{pointer}", manifest.raw, Content_Type=mediatype.MANIFEST)
-        assert answer.status == 201
-        return manifest
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kitops.server.access import Access, BasicAccess, BearerAccess, OpenAccess
 from kitops.server.directory import DirectoryShelf
-from kitops.server.server import RegistryServer, ServerOptions
+from kitops.server.options import ServerOptions
+from kitops.server.server import RegistryServer
 
 __all__ = ["Access", "BasicAccess", "BearerAccess", "DirectoryShelf", "OpenAccess", "RegistryServer", "ServerOptions"]

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from kitops.server.listener import Listener
 
-HANDSHAKE_SECONDS: Final = 10.0
-_LINGER_SECONDS: Final = 2.0
+_LINGER_SECONDS: Final = 1.0
 _DRAINED: Final = 1024 * 1024
 _LINGERED: Final = 256 * 1024 * 1024
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -45,7 +44,7 @@ class Conversation:
         try:
             with suppress(OSError):
                 self._secure()
-                self._talk(Wire(self._sock))
+                self._talk(Wire(self._sock, self._listener.patience))
         finally:
             _let_read(self._sock)
             self._sock.close()
@@ -61,7 +60,7 @@ class Conversation:
         if context is not None:
             secured = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
             self._sock = secured
-            secured.settimeout(HANDSHAKE_SECONDS)
+            secured.settimeout(self._listener.patience.handshake_seconds)
             secured.do_handshake()
 
     def _talk(self, wire: Wire) -> None:

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from kitops.server.access import Access
     from kitops.server.endpoints import Endpoints
+    from kitops.server.options import ServerOptions
 
-MOST_CONNECTIONS: Final = 512
 _BACKLOG: Final = 512
 _MOST_PORT: Final = 65535
 _STEP: Final = 0.05
@@ -33,9 +32,8 @@ class Listener:
     """Accepts connections and gives each a :class:`Conversation` in a thread.
 
     Args:
-        address: host and port.
+        options: where to listen, who may come, how long to wait for them.
         endpoints: answer requests.
-        access: who may use them.
         context: for TLS; None speaks plain HTTP.
         told: method, target and status of every request.
 
@@ -45,23 +43,24 @@ class Listener:
 
     def __init__(
         self,
-        address: tuple[str, int],
+        options: ServerOptions,
         endpoints: Endpoints,
-        access: Access,
         context: ssl.SSLContext | None,
         told: Callable[[str, str, int], None],
     ) -> None:
         self.endpoints = endpoints
-        self.access = access
+        self.access = options.access
+        self.patience = options.patience
         self.context = context
         self.told = told
         self.is_stopping = False
         self._conversations: dict[Conversation, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._most = _room()
-        if not 0 <= address[1] <= _MOST_PORT:
-            raise OverflowError(f"{address[1]} is not a port")
-        self._socket = socket.create_server(address, family=_family(address[0]), backlog=_BACKLOG)
+        self._most = _room(options.most_connections)
+        if not 0 <= options.port <= _MOST_PORT:
+            raise OverflowError(f"{options.port} is not a port")
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        self._socket = socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)
         self._socket.settimeout(0.5)
         name = self._socket.getsockname()
         self.host, self.port = str(name[0]), int(name[1])
@@ -136,17 +135,13 @@ class Listener:
         return False
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _room() -> int:
-    """How many connections there is room for: each takes two descriptors."""
+def _room(most: int) -> int:
+    """How many connections there is room for, ``most`` at most: each takes two descriptors."""
     if sys.platform == "win32":
-        return MOST_CONNECTIONS
+        return most
     import resource  # noqa: PLC0415 - not on Windows
 
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return max(8, min(MOST_CONNECTIONS, (limit - _SPARE_DESCRIPTORS) // 2))
+        return most
+    return min(most, max(8, (limit - _SPARE_DESCRIPTORS) // 2))

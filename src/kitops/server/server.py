@@ -7,15 +7,14 @@ import ssl
 import tempfile
 import threading
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitops.errors import FileSystemError, InvalidValueError, KitError, NetworkError, printable
-from kitops.server.access import Access, OpenAccess
 from kitops.server.directory import DirectoryShelf
 from kitops.server.endpoints import Endpoints
 from kitops.server.listener import Listener
+from kitops.server.options import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,35 +22,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from kitops.server.shelf import Shelf
-
-
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """How a registry is served.
-
-    Args:
-        host: the address to listen on.
-        port: 0 takes a free one.
-        access: who may use it; everybody by default.
-        tls_cert: PEM file with the server's certificate and its chain; None serves plain HTTP.
-        tls_key: PEM file with its key; None when it stands in ``tls_cert``.
-        tls_client_ca: PEM file with the authorities of the client certificates that are then demanded.
-        read_only: refuse every change.
-        has_referrers: offer the list of referrers, as 1.1 asks; an older registry does not.
-        grace_seconds: how long requests may go on after :meth:`RegistryServer.stop`.
-        tidy_seconds: how often the disk is tidied, and once at the start; never by default.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    access: Access = field(default_factory=OpenAccess)
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    tls_client_ca: Path | None = None
-    read_only: bool = False
-    has_referrers: bool = True
-    grace_seconds: float = 2.0
-    tidy_seconds: float | None = None
 
 
 def _ignore_request(method: str, target: str, status: int) -> None:
@@ -91,9 +61,8 @@ class RegistryServer:
             if not options.read_only:
                 self._shelf.hold()
             endpoints = Endpoints(self._shelf, read_only=options.read_only, has_referrers=options.has_referrers)
-            where = (options.host, options.port)
             try:
-                self._listener = Listener(where, endpoints, options.access, context, on_request)
+                self._listener = Listener(options, endpoints, context, on_request)
             except (OSError, OverflowError) as error:
                 message = f"listening on {options.host}:{options.port}: {error}".lower()
                 raise NetworkError(message, permanent=True, hint="another `--port`, or 0 for a free one") from error

@@ -3,10 +3,10 @@
 h11 is strict where a server has to be (request lines, header names and values, conflicting lengths, chunks, the size of
 a head) and does no I/O, so deadlines are ours:
 
-- A connection that says nothing is closed after :data:`IDLE_SECONDS`.
-- A head that began has to be whole within :data:`HEAD_SECONDS`, however steadily its bytes drip.
-- A body has to come at :data:`SLOWEST` bytes a second on average, after a credit of :data:`IDLE_SECONDS`.
-- A block of an answer (256 KiB) has to be taken within :data:`IDLE_SECONDS`.
+- A connection that says nothing is closed after ``idle_seconds``.
+- A head that began has to be whole within ``head_seconds``, however steadily its bytes drip.
+- A body has to come at ``slowest`` bytes a second on average, after a credit of ``idle_seconds``.
+- A block of an answer (256 KiB) has to be taken within ``idle_seconds``.
 """
 
 from __future__ import annotations
@@ -27,11 +27,25 @@ if TYPE_CHECKING:
 
     from kitops.server.answers import Reply
 
-IDLE_SECONDS: Final = 60.0
-HEAD_SECONDS: Final = 20.0
-SLOWEST: Final = 1024
 BLOCK: Final = 256 * 1024
 _MAX_HEAD: Final = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a server waits for its clients.
+
+    Args:
+        idle_seconds: without a byte in either direction.
+        head_seconds: from the first byte of a request's head to its last.
+        handshake_seconds: for all of TLS's.
+        slowest: bytes a second at which a body has to come on average.
+    """
+
+    idle_seconds: float = 60.0
+    head_seconds: float = 20.0
+    handshake_seconds: float = 10.0
+    slowest: int = 1024
 
 
 class BadRequestError(Exception):
@@ -62,10 +76,12 @@ class Wire:
 
     Args:
         sock: connected, blocking; closed by the caller.
+        patience: how long to wait.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, patience: Patience) -> None:
         self._sock = sock
+        self._patience = patience
         self._early = b""
         self._parser = _new_parser()
         self._began = 0.0
@@ -82,7 +98,7 @@ class Wire:
     def wait(self) -> bool:
         """Wait until the next request begins; whether one did."""
         if not self._early:
-            self._sock.settimeout(IDLE_SECONDS)
+            self._sock.settimeout(self._patience.idle_seconds)
             self._early = self._sock.recv(_MAX_HEAD)
         return bool(self._early)
 
@@ -98,7 +114,7 @@ class Wire:
         try:
             self._parser.receive_data(self._early)
             while (event := self._parser.next_event()) is h11.NEED_DATA:
-                left = self._began + HEAD_SECONDS - time.monotonic()
+                left = self._began + self._patience.head_seconds - time.monotonic()
                 if left <= 0:
                     raise TimeoutError("the head of a request came too slowly")
                 self._sock.settimeout(left)
@@ -147,11 +163,12 @@ class Wire:
         Raises:
             BrokenBodyError: it comes too slowly, or the connection broke.
         """
-        left = self._began + IDLE_SECONDS + self._received / SLOWEST - time.monotonic()
+        patience = self._patience
+        left = self._began + patience.idle_seconds + self._received / patience.slowest - time.monotonic()
         if left <= 0:
             raise BrokenBodyError("the body came too slowly")
         try:
-            self._sock.settimeout(min(left, IDLE_SECONDS))
+            self._sock.settimeout(min(left, patience.idle_seconds))
             count = self._sock.recv_into(room)
         except OSError as error:
             raise BrokenBodyError(str(error)) from error
@@ -208,7 +225,7 @@ class Wire:
         Raises:
             OSError: the other side is gone, or did not take it in time.
         """
-        self._sock.settimeout(IDLE_SECONDS)
+        self._sock.settimeout(self._patience.idle_seconds)
         self._sock.sendall(data)
 
 

@@ -19,7 +19,7 @@ from kitops.server.body import BrokenBodyError, drain, read_whole
 from kitops.server.directory import DirectoryShelf
 from kitops.server.htpasswd import HtpasswdAccess
 from kitops.server.shelf import Parcel, WrongDigestError
-from kitops.server.wire import BadRequestError, Wire
+from kitops.server.wire import BadRequestError, Patience, Wire
 
 A, B = Digest.of(b"a"), Digest.of(b"b")
 
@@ -43,7 +43,7 @@ def conversed(data: bytes) -> tuple[Wire, socket.socket]:
     """A wire on which ``data`` came, and its other end."""
     near, far = socket.socketpair()
     far.sendall(data)
-    return Wire(near), far
+    return Wire(near, Patience()), far
 
 
 def read_all(data: bytes) -> bytes | None:
