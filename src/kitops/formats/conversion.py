@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from kitops.errors import InvalidValueError
 from kitops.formats.parts import Kind, list_parts
@@ -120,8 +120,10 @@ def _plan_archive(part: Part, sources: tuple[KitLayer, ...], codec: Codec | None
 
 
 def _plan_image(groups: Sequence[tuple[Part, tuple[KitLayer, ...]]], wishes: Wishes) -> tuple[Target, ...]:
-    if sum(len(sources) for _, sources in groups) <= MAX_IMAGE_LAYERS:
-        groups = [(part, (layer,)) for part, sources in groups for layer in sources]
+    """One layer for each of the source, unless they are too many, or those of an image that hide one another."""
+    layers = [(part, layer) for part, sources in groups for layer in sources]
+    if len(layers) <= MAX_IMAGE_LAYERS and not any(layer.within for _, layer in layers):
+        groups = [(part, (layer,)) for part, layer in layers]
     targets = []
     for part, sources in groups:
         codec = wishes.codec or _codec_of(sources)
@@ -143,7 +145,6 @@ def _codec_of(sources: Sequence[KitLayer]) -> Codec:
 SUFFIXES: Final[dict[Shape, str]] = {
     shape: f"-{shape.value}" for shape in (Shape.MODELKIT, Shape.MODELPACK, Shape.IMAGE)
 }
-FORMATS: Final = Literal["modelkit", "modelpack", "image"]
 
 
 def suffixed_tag(tag: str, to: Shape) -> str:

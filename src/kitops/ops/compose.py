@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Finished, Message, Started
 from kitops.content.protocols import LayerRecord
-from kitops.errors import NotFoundError, PackError
+from kitops.errors import NotFoundError, PackError, TrustError
 from kitops.formats.build import PackedLayer
 from kitops.formats.image import MODELS
 from kitops.formats.plan import PlannedLayer
@@ -87,9 +87,9 @@ class Composer:
         item = f"{target.part.field} {target.sources[0].desc.digest}"
         run.observer(Started(item, target.sources[0].label, target.size))
         if target.is_reused:
-            for source in target.sources:
-                if not self.store.blobs.hold(source.desc.digest, source.desc.size, self.lease):
-                    raise NotFoundError(f"blob {source.desc.digest} of {self.located.ref} is lost from the store")
+            desc = target.sources[0].desc
+            if not self.store.blobs.hold(desc.digest, desc.size, self.lease):
+                raise NotFoundError(f"blob {desc.digest} of {self.located.ref} is lost from the store")
             made = [Made(self.reuse(target, run))]
         elif target.form is Format.RAW:
             made = self._spread(target, item, run)
@@ -106,7 +106,7 @@ class Composer:
 
         def take(member: Member, parts: Iterator[memoryview]) -> None:
             if member.path in seen:
-                _pass_over(parts)
+                _pass_over(member, parts, target)
                 return
             seen.add(member.path)
             above = member.path.rpartition("/")[0]
@@ -140,7 +140,7 @@ class Composer:
         """One archive of all that the sources hold. Of an image, later layers hide what earlier ones have."""
 
         def fill(out: LayerOut) -> None:
-            archive = _Archive(out, f"{MODELS}/" if self.is_image else "")
+            archive = _Archive(out, f"{MODELS}/" if self.is_image else "", target)
             for source in target.newest_first:
                 is_raw = source.form is Format.RAW
                 take = archive.take_alone if is_raw else archive.take
@@ -149,7 +149,10 @@ class Composer:
                 raise PackError(f"{self.located.ref} has no file below /{MODELS}")
 
         written = self._write(target.codec, target.size, fill, is_archive=True)
-        return Made(_packed(target, written.record, target.part.path, 0, 0), written.is_new)
+        packed = _packed(target, written.record, target.part.path, 0, 0)
+        if self.is_image and len(target.sources) == 1 and target.sources[0].form is Format.RAW:
+            packed = replace(packed, file=target.sources[0].path)  # layers of one part can be told apart by it
+        return Made(packed, written.is_new)
 
     def _settle(self, layer: KitLayer, run: Run) -> KitLayer:
         """A raw layer whose size is known: a compressed one is uncompressed into the store first."""
@@ -221,10 +224,12 @@ class _Archive:
     Args:
         out: takes its members.
         prefix: stands before every name.
+        target: what it is for.
     """
 
-    def __init__(self, out: LayerOut, prefix: str) -> None:
+    def __init__(self, out: LayerOut, prefix: str, target: Target) -> None:
         self._out = out
+        self._target = target
         self._prefix = prefix
         self._seen: set[str] = set()
         if prefix:
@@ -237,7 +242,7 @@ class _Archive:
     def take(self, member: Member, parts: Iterator[memoryview]) -> None:
         """Add a member, unless its path was added already."""
         if member.path in self._seen:
-            _pass_over(parts)
+            _pass_over(member, parts, self._target)
             return
         self._seen.add(member.path)
         name = f"{self._prefix}{member.path}".encode()
@@ -256,7 +261,13 @@ def _write_all(out: LayerOut, parts: Iterator[memoryview]) -> None:
         out.write(part)
 
 
-def _pass_over(parts: Iterator[memoryview]) -> None:
+def _pass_over(member: Member, parts: Iterator[memoryview], target: Target) -> None:
+    """Leave out what an image's later layer hides; elsewhere nobody could say which file is meant."""
+    if not member.is_dir and not target.sources[0].within:
+        raise TrustError(
+            f"{target.part.field}: {member.path} is there twice",
+            hint="do not trust this ModelKit, or unpack and pack it",
+        )
     for _ in parts:
         pass
 

@@ -31,6 +31,7 @@ from kitops.ops.unpack import unpack
 from kitops.ops.validate import validate
 
 REF = Reference.parse("tiny:v1")
+IO = Path("/proc/self/io")
 GO_CASES = {"everything", "everything+gzip", "everything+modelpack", "modes", "parent-with-parts", "minimal+modelpack"}
 
 
@@ -165,8 +166,10 @@ def test_an_image_of_spread_files_and_for_another_machine(place: Place, project:
     go(place, "tiny:v1", "modelpack", layer_format="raw")
     image = go(place, "tiny:v1-modelpack", "image", platform="linux/arm64")
     assert image.written == 13
-    config = json.loads(place.store.blobs.fetch(read(place, "tiny:v1-image").manifest.config))
-    assert config["architecture"] == "arm64"
+    kit = read(place, "tiny:v1-image")
+    assert json.loads(place.store.blobs.fetch(kit.manifest.config))["architecture"] == "arm64"
+    assert len({layer.path for layer in kit.layers}) == 13
+    assert all(layer.part is not None for layer in kit.layers)
     assert files(place, "tiny:v1-image", tmp_path / "a") == files(place, "tiny:v1", tmp_path / "b")
     back = go(place, "tiny:v1-image", "modelkit")
     assert files(place, str(back.reference), tmp_path / "c") == files(place, "tiny:v1", tmp_path / "d")
@@ -332,3 +335,22 @@ def test_what_the_go_tool_packed_there_and_back(name: str, place: Place, tmp_pat
         return
     image = go(place, "go:v1", "image")
     assert files(place, str(image.reference), tmp_path / "a") == files(place, "go:v1", tmp_path / "b")
+
+
+def io_counters() -> dict[str, int]:
+    return {key: int(value) for key, _, value in (line.partition(": ") for line in IO.read_text().splitlines())}
+
+
+@pytest.mark.skipif(not IO.exists(), reason="the system does not tell what a process read")
+@pytest.mark.parametrize("form", ["tar", "raw"])
+def test_no_byte_of_a_layer_that_stays_is_read_or_written(form: Any, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    with (tmp_path / "p/m.bin").open("wb") as file:
+        file.truncate(32 << 20)
+    pack_tiny(place, tmp_path / "p", b"model: {path: m.bin}\n", layer_format=form)
+    go(place, "tiny:v1", "modelpack", "warm:v1")  # what is imported is read too
+    before = io_counters()
+    go(place, "tiny:v1", "modelpack")
+    after = io_counters()
+    assert after["rchar"] - before["rchar"] < 1 << 20
+    assert after["wchar"] - before["wchar"] < 1 << 20

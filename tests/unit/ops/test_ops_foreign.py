@@ -409,6 +409,19 @@ def test_an_image_built_by_others_becomes_one_part(place: Place, tmp_path: Path)
     assert found == {"sub/m.bin": b"new", "keep": b"k", "more": b"more"}
     spread = convert(place, REF, "modelpack", ConvertOptions(layer_format="raw"))
     assert validate(place, spread.reference) == ()
+    image = convert(place, REF, "image")
+    assert len(inspect(place, image.reference).kit.layers) == 1
+    unpack(place, image.reference, tmp_path / "image")
+    assert (tmp_path / "image/sub/m.bin").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("options", [ConvertOptions(layer_format="raw"), ConvertOptions(compression="gzip")])
+def test_a_file_that_is_there_twice(options: ConvertOptions, place: Place) -> None:
+    kind, config_type = "application/vnd.cncf.model.weight.v1.tar", "application/vnd.cncf.model.config.v1+json"
+    twice = image_layer(("m.bin", b"one"), ("m.bin", b"two"))
+    put(place, REF, config_type, {"descriptor": {}}, [(kind, twice, filed("m.bin"))])
+    with pytest.raises(TrustError, match=r"m\.bin is there twice"):
+        convert(place, REF, "modelpack", options)
 
 
 def test_a_catalog_tells_only_images_of_models(tmp_path: Path) -> None:
