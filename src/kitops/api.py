@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from kitops.ops.convert import Converted
     from kitops.ops.copy import Transferred
     from kitops.ops.diff import Difference
+    from kitops.ops.du import DiskUsage
     from kitops.ops.export import Exported
     from kitops.ops.import_ import Imported
-    from kitops.ops.du import DiskUsage
     from kitops.ops.init import Initialised
     from kitops.ops.inspect import Inspected
     from kitops.ops.list import Listed
