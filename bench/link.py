@@ -1,9 +1,17 @@
-"""A link between a client and a server on loopback: a delay both ways, a rate for each connection, and what went up."""
+"""A link between a client and a server on loopback: a delay both ways, a rate for each connection, and what went up.
+
+    python bench/link.py HOST:PORT [SECONDS OF A ROUND TRIP] [BYTES A SECOND OF A CONNECTION]
+
+prints its address; to each line of input it prints the sizes of the requests since the last, as JSON. It is a process
+of its own so that its memory is not counted with what is measured. Without a rate it remembers what goes up.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -44,18 +52,9 @@ class Link:
         self.went_up.clear()
         return found
 
-    def close(self) -> None:
-        """Accept no more."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
     def _accept(self) -> None:
         while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
+            near, _ = self._listener.accept()
             far = socket.create_connection(self.target)
             for end in (near, far):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -103,3 +102,17 @@ class Link:
 
         for work in (take, give):
             threading.Thread(target=work, daemon=True).start()
+
+
+def main() -> None:
+    """Pass on until there is no more input."""
+    host, _, port = sys.argv[1].partition(":")
+    delay, rate = map(float, sys.argv[2:] or ("0", "0"))
+    link = Link((host, int(port)), delay, rate, keep=not rate)
+    print(link.address, flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(link.requests()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Protocol
 
 import measure
-from link import Link
 from measure import MIB, Sample
 from row import Row, size_text, times
 
@@ -56,9 +56,9 @@ class Transfers:
         self._seeded: set[tuple[str, str]] = set()
         self._addresses: dict[str, str] = {}
         self._roots: dict[str, Path] = {}
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, subprocess.Popen[bytes]] = {}
         self._server: subprocess.Popen[bytes] | None = None
-        self.asked: list[int] = []
+        self.asked: dict[str, list[int]] = {}
 
     @staticmethod
     def are_possible() -> bool:
@@ -113,7 +113,7 @@ class Transfers:
             writes=2 * self._large,
         )
         yield Row(
-            f"pull one blob of {large} over a link of 20 ms and 30 MB/s a connection",
+            f"pull {large} over a link of 20 ms and 30 MB/s a connection",
             "one connection of `curl`",
             "<= 0.4x",
             times(0.4),
@@ -131,8 +131,6 @@ class Transfers:
                 {"kit": lambda kind=kind: self._push_again(kind)},  # type: ignore[misc]
                 runs=3,
             )
-        if not self._can_serve():
-            return
         yield Row(
             f"pull {large} from `kit registry serve`",
             "the same from `docker-registry`",
@@ -143,18 +141,13 @@ class Transfers:
             writes=self._large,
         )
 
-    def _can_serve(self) -> bool:
-        return (
-            subprocess.run([self._kit, "registry", "serve", "--help"], capture_output=True, check=False).returncode == 0
-        )
-
     def notes(self) -> list[str]:
         """What is worth saying below the table."""
         notes = []
-        if self.asked:
+        for kind, sizes in self.asked.items():
             notes.append(
-                f"Pushing what is there already: at most {max(self.asked)} bytes a request, {len(self.asked)} requests"
-                " in the last run."
+                f"Pushing what is there already, {kind}: {len(sizes)} requests, the largest of {max(sizes)} bytes"
+                " (goal: one a blob, none above 1 KiB)."
             )
         if self._server is not None:
             notes.append(f"Peak RSS of `kit registry serve`: {self.server_peak() // MIB} MiB (goal: <= 150 MiB).")
@@ -199,11 +192,11 @@ class Transfers:
             if name == "serve":
                 self._addresses[name] = self._serve()
             elif name in ("slow", "counted"):
-                host, _, port = self._registry("source").partition(":")
-                slow = {"delay": DELAY, "rate": RATE} if name == "slow" else {"keep": True}
-                link = self._links[name] = Link((host, int(port)), **slow)
-                self._ends.append(link.close)
-                self._addresses[name] = link.address
+                command = [sys.executable, str(Path(__file__).with_name("link.py")), self._registry("source")]
+                command += [str(DELAY), str(RATE)] if name == "slow" else []
+                link = self._links[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                self._ends.append(lambda: _end(link))
+                self._addresses[name] = _line(link).strip()
             else:
                 self._addresses[name] = self._docker_registry(name)
         return self._addresses[name]
@@ -238,12 +231,7 @@ class Transfers:
         command = [self._kit, "registry", "serve", str(root), "--port", "0", "--format", "json"]
         self._server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self._ends.append(lambda server=self._server: _end(server))  # type: ignore[misc]
-        assert self._server.stdout is not None
-        line = self._server.stdout.readline()
-        if not line:
-            self._server = None
-            raise measure.CommandFailedError(f"{' '.join(command)}: it does not serve")
-        return str(json.loads(line)["address"])
+        return str(json.loads(_line(self._server))["address"])
 
     def _seed(self, kind: str, registry: str) -> str:
         """The reference of a kind in a registry, which has it."""
@@ -352,10 +340,27 @@ class Transfers:
 
     def _push_again(self, kind: str) -> Sample:
         ref = self._seed(kind, "counted")
-        self._links["counted"].requests()
+        self._requests()
         sample = self._run_push(kind, ref)
-        self.asked = self._links["counted"].requests()
+        self.asked[kind] = self._requests()
         return sample
+
+    def _requests(self) -> list[int]:
+        """The sizes of the requests since the last call."""
+        link = self._links["counted"]
+        assert link.stdin is not None
+        link.stdin.write(b"\n")
+        link.stdin.flush()
+        return list(map(int, json.loads(_line(link))))
+
+
+def _line(process: subprocess.Popen[bytes]) -> str:
+    """The next line that a process prints."""
+    assert process.stdout is not None
+    line = process.stdout.readline().decode()
+    if not line:
+        raise measure.CommandFailedError(f"{process.args!r} ended")
+    return line
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -365,5 +370,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
