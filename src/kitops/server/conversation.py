@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kitops.server.listener import Listener
 
 _LINGER_SECONDS: Final = 1.0
+_FRESH_SECONDS: Final = 1.0
+"""In which the first request of a new connection is surely on its way."""
 _DRAINED: Final = 1024 * 1024
 _LINGERED: Final = 256 * 1024 * 1024
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -36,8 +38,8 @@ class Conversation:
     def __init__(self, sock: socket.socket, listener: Listener) -> None:
         self._sock = sock
         self._listener = listener
-        self.idle_since: float | None = time.monotonic()
-        """When it began to wait for a request; None while it answers one."""
+        self.idle_since: float | None = time.monotonic() + _FRESH_SECONDS
+        """From when on it waits for a request in vain (it may be in the future); None while it answers one."""
 
     def run(self) -> None:
         """Talk until it is over. A connection that broke, or was cut, is nothing to tell."""

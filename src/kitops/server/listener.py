@@ -129,7 +129,8 @@ class Listener:
     def _has_room(self) -> bool:
         if len(self._conversations) < self._most:
             return True
-        idle = [(since, each) for each in self._running() if (since := each.idle_since) is not None]
+        before = time.monotonic()
+        idle = [(since, each) for each in self._running() if (since := each.idle_since) is not None and since < before]
         if idle:
             min(idle, key=lambda pair: pair[0])[1].cut()
         return False
