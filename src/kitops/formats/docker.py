@@ -19,8 +19,6 @@ from kitops.oci import gojson
 from kitops.oci.descriptor import expect_map
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.gojson import Json
     from kitops.oci.manifest import Manifest
@@ -37,6 +35,7 @@ _OTHERS: Final = {
     "dir.tar": (Kind.MODEL_PART, ".", ""),
     "license": (Kind.DOCS, "LICENSE", ""),
 }
+_FACTS: Final = ("architecture", "quantization", "parameters")
 
 
 def read_docker(manifest: Manifest, config: bytes, what: str) -> Named:
@@ -79,19 +78,8 @@ def _name(layer: Descriptor, weight: str, taken: set[str]) -> NamedLayer:
 
 def _known(table: dict[str, Json]) -> Known:
     config = table.get("config")
-    found: dict[str, Json] = {}
-    if isinstance(config, dict):
-        for key, name in _FACTS:
-            if value := text_of(config, key):
-                found[name] = value
-        if type(size := config.get("context_size")) is int:
-            found["contextSize"] = size
-    gguf = config.get("gguf") if isinstance(config, dict) else None
-    return Known(Package(name=text_of(gguf, "general.name")), text_of(config, "format"), found)
-
-
-_FACTS: Final[Sequence[tuple[str, str]]] = (
-    ("architecture", "architecture"),
-    ("quantization", "quantization"),
-    ("parameters", "parameters"),
-)
+    told = config if isinstance(config, dict) else {}
+    found: dict[str, Json] = {key: value for key in _FACTS if (value := text_of(told, key))}
+    if type(size := told.get("context_size")) is int:
+        found["contextSize"] = size
+    return Known(Package(name=text_of(told.get("gguf"), "general.name")), text_of(told, "format"), found)

@@ -12,6 +12,7 @@ from kitops.formats.config import Config
 from kitops.formats.layertypes import LayerType
 from kitops.formats.parts import Kind, Part, list_parts
 from kitops.formats.shape import Shape, shape_of
+from kitops.kitfile.schema import clean_path
 from kitops.oci import gojson, mediatype
 from kitops.oci.annotations import FILE_PATH, KITFILE, LAYER_SUBTYPE
 from kitops.oci.descriptor import expect_list, expect_map
@@ -193,9 +194,10 @@ def _understand_foreign(desc: Descriptor, manifest: Manifest, shape: Shape, conf
     layers = []
     for layer in named.layers:
         candidates = [part for part in parts if layer.kind in (None, part.kind)]
-        part = _pick_by_path(candidates, layer.path or ".")
+        path = clean_path(layer.path) if layer.path else ""
+        part = _pick_by_path(candidates, path or ".")
         kind = layer.kind or (part.kind if part else None)
-        layers.append(KitLayer(layer.desc, layer.form, layer.codec, kind, layer.path, part, layer.base, layer.within))
+        layers.append(KitLayer(layer.desc, layer.form, layer.codec, kind, path, part, layer.base, layer.within))
     return ModelKit(desc, manifest, named.kitfile, tuple(layers), shape, named.is_authored)
 
 

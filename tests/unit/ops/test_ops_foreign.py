@@ -144,6 +144,13 @@ def test_titles_tell_kinds(place: Place, tmp_path: Path) -> None:
     assert set(unpacked(place, tmp_path / "out", "model")) == {"w/a.gguf", "w/b.gguf", "config.json", "tok.model"}
 
 
+def test_titles_of_any_spelling_are_parts(place: Place, tmp_path: Path) -> None:
+    titles = ("./m.gguf", "a//b.json", "src/./x.py")
+    put(place, REF, mediatype.EMPTY, {}, [("application/octet-stream", b"x", titled(title)) for title in titles])
+    assert set(unpacked(place, tmp_path / "out")) == {"Kitfile", "m.gguf", "a/b.json", "src/x.py"}
+    assert convert(place, REF, "modelkit").reused == 3
+
+
 @pytest.mark.parametrize("title", ["../out", "/etc/x", "a/../../x"])
 def test_titles_that_lead_out(title: str, place: Place, tmp_path: Path) -> None:
     put(place, REF, mediatype.EMPTY, {}, [("application/octet-stream", b"x", titled(title))])
