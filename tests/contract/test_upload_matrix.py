@@ -231,6 +231,15 @@ def test_a_commit_whose_answer_is_lost(large: Path) -> None:
     assert registry.came == len(LARGE)
 
 
+def test_an_empty_put_that_is_refused_after_a_break(large: Path) -> None:
+    """Everything had come with the request that broke: nothing is left to ride on another."""
+    faults = Faults(refuses_empty_put=True, cut_bytes=[100 * MIB, 2 * MIB])
+    with faulty_registry(faults) as registry, connect(registry) as repository:
+        send(repository, large)
+        assert has(registry)
+    assert registry.methods("POST") == ["POST", "POST"]
+
+
 def test_a_slow_commit_is_told(large: Path) -> None:
     events: list[Event] = []
     with (
