@@ -106,12 +106,13 @@ def test_a_registry_that_lets_nobody_in_any_more_is_not_asked_for_ever(
 ) -> None:
     realm = f'Bearer realm="http://{authority.address}/token",service="x",scope="repository:team/big:pull"'
     locked = Weather(status=401, headers={"WWW-Authenticate": realm})
-    server.forecast = lambda asked: locked if asked.number else Weather(cut_after=5 * MIB)
+    server.forecast = lambda asked: locked if asked.number else Weather(cut_after=20 * MIB)
     with pytest.raises(AuthenticationError):
         pull(server.address, tmp_path, credential=Credential("me", "hunter2"))
     assert len(server.asked) < 8
     server.forecast = lambda asked: FINE
     check_whole(pull(server.address, tmp_path))
+    assert server.asked[-1].start >= 16 * MIB
 
 
 # --- signed storage
