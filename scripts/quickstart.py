@@ -59,7 +59,7 @@ def read_tree(root: Path, left_out: tuple[str, ...] = ()) -> dict[str, tuple[str
 def compare(original: Path, copy: Path) -> None:
     """End the script unless both trees hold the same names, bytes and permission bits."""
     expected = read_tree(original, left_out=(".kitignore", "__pycache__", ".ipynb_checkpoints"))
-    actual = read_tree(copy)
+    actual = read_tree(copy, left_out=(".kitops-unpacked.json",))  # what `kit status` compares with
     for name in sorted(expected.keys() | actual.keys()):
         if expected.get(name) != actual.get(name):
             sys.exit(f"kitops: {name} differs: packed {expected.get(name)}, unpacked {actual.get(name)}")

@@ -57,9 +57,10 @@ class Tracking:
         return found
 
 
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
-    directory = tmp_path_factory.mktemp("mlflow")
+@pytest.fixture
+def tracking(tmp_path: Path) -> Iterator[Tracking]:
+    directory = tmp_path / "mlflow"
+    directory.mkdir()
     with mlflow_server(directory) as address:
         found = Tracking(address, "", directory / "home")
         done = subprocess.run(
@@ -72,7 +73,15 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
 
 
 @pytest.mark.slow
-def test_a_model_comes_with_what_is_known_of_its_run(tracking: Tracking, tmp_path: Path) -> None:
+def test_models_and_runs_come_and_go(tracking: Tracking, tmp_path: Path) -> None:
+    """One test: the server takes most of the time."""
+    check_that_a_model_comes_with_what_is_known_of_its_run(tracking, tmp_path)
+    check_that_files_of_a_run_come_below_a_path(tracking, tmp_path / "notes")
+    check_that_what_is_missing_is_told(tracking)
+    check_that_a_modelkit_goes_to_a_run(tracking, tmp_path / "kits")
+
+
+def check_that_a_model_comes_with_what_is_known_of_its_run(tracking: Tracking, tmp_path: Path) -> None:
     by_alias = tracking.json("import", "models:/iris@champion")
     by_version = tracking.json("import", "models:/iris/1", "-t", "again:v1")
     assert by_alias["digest"] == by_version["digest"]
@@ -98,16 +107,14 @@ def test_a_model_comes_with_what_is_known_of_its_run(tracking: Tracking, tmp_pat
     assert done.stdout.strip().endswith("0"), done.stderr
 
 
-@pytest.mark.slow
-def test_files_of_a_run_below_a_path(tracking: Tracking, tmp_path: Path) -> None:
+def check_that_files_of_a_run_come_below_a_path(tracking: Tracking, tmp_path: Path) -> None:
     tracking.json("import", f"runs:/{tracking.run}/notes", "-t", "notes:v1")
     assert tracking.kit("unpack", "notes:v1", "-d", str(tmp_path / "out")).returncode == 0
     assert (tmp_path / "out/readme.txt").read_text() == "notes"
     assert json.loads((tmp_path / "out/deep/a.json").read_text()) == {"a": 1}
 
 
-@pytest.mark.slow
-def test_what_is_not_there(tracking: Tracking) -> None:
+def check_that_what_is_missing_is_told(tracking: Tracking) -> None:
     for uri in ("models:/iris@nobody", "runs:/0123456789abcdef"):
         done = tracking.kit("import", uri)
         assert done.returncode == 11, done.stderr
@@ -116,8 +123,7 @@ def test_what_is_not_there(tracking: Tracking) -> None:
     assert tracking.kit("import", "models:/iris").returncode == 2
 
 
-@pytest.mark.slow
-def test_a_modelkit_goes_to_a_run(tracking: Tracking, tmp_path: Path) -> None:
+def check_that_a_modelkit_goes_to_a_run(tracking: Tracking, tmp_path: Path) -> None:
     example = str(Path(__file__).resolve().parents[2] / "examples/digits")
     packed = tracking.json("pack", example, "-t", "digits:v1")
     exported = tracking.json("export", "digits:v1", "--to", "mlflow", "--experiment", "kits", "--path", "kit")

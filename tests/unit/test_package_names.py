@@ -16,12 +16,12 @@ def test_importing_loads_nothing_else() -> None:
         "import importlib, sys\n"
         "before = set(sys.modules)\n"
         "import kitops\n"
-        "print(*sorted(set(sys.modules) - before))\n"
+        "print(*sorted(set(sys.modules) - before - {'__future__'}))\n"  # an editable install may have loaded that
         "kitops.Network, kitops.CancelToken, kitops.Finished, kitops.Settings\n"
         "print('urllib3' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["__future__ kitops", "False"]
+    assert done.stdout.splitlines() == ["kitops", "False"]
 
 
 @pytest.mark.parametrize("name", kitops.__all__)
