@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from kitops.content.reflink import share
-from kitops.errors import FileSystemError, IntegrityError, TrustError
+from kitops.errors import Cancelled, FileSystemError, IntegrityError, NetworkError, TrustError
 from kitops.layers.codec import PIECE, Codec, decompress
 from kitops.layers.compose import raw_mode
 from kitops.layers.index import Index
+from kitops.layers.journal import Journal, can_resume, find_replay
 from kitops.layers.ledger import Ledger, probe
 from kitops.layers.newfiles import NewFiles
 from kitops.layers.ring import Ring
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from kitops.content.protocols import Reader, Run
+    from kitops.layers.journal import Replay
     from kitops.layers.untar import Member
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
@@ -103,6 +105,7 @@ class Extraction:
         self._judged: dict[tuple[Digest, str, str, str], Index] = {}
         self._made: list[list[tuple[str, int, bool]]] = []  # a list a layer: path, mode, is a directory
         self._reflinked = 0
+        self._journals: list[Journal] = []
         try:
             self._target = os.open(self._staging.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fold, self._umask = probe(self._staging.path)
@@ -120,7 +123,10 @@ class Extraction:
     ) -> None:
         os.close(self._target)
         self._files.close()
-        self._staging.close()
+        for journal in self._journals:
+            journal.close()
+        if not isinstance(error, NetworkError | Cancelled) or not self._staging.leave():
+            self._staging.close()
 
     def judge(self, blob: Path, layer: LayerContent) -> None:
         """Look at the names in a local layer before anything is written; a compressed one is judged while staged.
@@ -162,6 +168,25 @@ class Extraction:
             KitError: as :meth:`add_blob`.
         """
         self._read(reader, layer, moved, lambda pieces: self._unpack(pieces, layer))
+
+    def find_replay(self, layer: LayerContent) -> Replay | None:
+        """What killed runs left of a layer, to begin with; nothing of it is believed."""
+        return find_replay(self._staging.abandoned, layer)
+
+    def add_journalled(self, reader: Reader, layer: LayerContent, moved: Callable[[int], None]) -> None:
+        """As :meth:`add_stream`, and the next run can go on where this one is killed.
+
+        Raises:
+            KitError: as :meth:`add_blob`.
+        """
+        journal = None
+        if can_resume(layer):
+            try:
+                journal = Journal(self._staging.journals, layer)
+            except OSError as error:
+                raise FileSystemError.wrap(error, "unpacking into", self._staging.target) from error
+            self._journals.append(journal)
+        self._read(reader, layer, moved, lambda pieces: self._unpack(pieces, layer, journal))
 
     def add_file(self, path: str, content: bytes) -> None:
         """Stage a file of known content (the Kitfile): one with the same bytes that is there already is left.
@@ -232,7 +257,7 @@ class Extraction:
         if hasher.hexdigest() != layer.desc.digest.encoded:
             raise IntegrityError(layer.what, layer.desc.digest, f"{layer.desc.digest.algorithm}:{hasher.hexdigest()}")
 
-    def _unpack(self, pieces: PieceReader, layer: LayerContent) -> None:
+    def _unpack(self, pieces: PieceReader, layer: LayerContent, journal: Journal | None = None) -> None:
         """Stage what is in a layer; the names of a judged one are known to be fit."""
         index = self._judged.get(_key(layer))
         ledger = self._ledger if index is None else None
@@ -243,14 +268,10 @@ class Extraction:
         if layer.form is Format.RAW:
             if ledger is not None:
                 ledger.claim(_raw_path(layer), is_dir=False, layer=layer.what)
-            self._unpack_raw(pieces, layer, made)
+            self._unpack_raw(pieces, layer, made, journal)
             return
         is_plain = layer.codec is Codec.NONE  # its pieces are the buffers that are hashed
-        if index is not None and index.is_whole:
-            members = index.replay(pieces)
-        else:
-            members = read_members(pieces, layer.base, layer.within)
-        for member in members if self._only is None else _pick(members, pieces, self._only):
+        for member in self._list_members(pieces, layer, journal):
             if ledger is not None:
                 ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
             made.append((member.path, member.mode, member.is_dir))
@@ -260,14 +281,32 @@ class Extraction:
                 if not self._files.put_off(member.path, member.mode, content):
                     self._put_again(member.path, member.mode, (content,), layer.what)
             else:
-                self._put(member.path, member.mode, member.size, pieces.parts(member.size), layer.what)
+                parts = pieces.parts(member.size)
+                parts = parts if journal is None else journal.follow(parts, member.size)
+                self._put(member.path, member.mode, member.size, parts, layer.what)
         pieces.drain()
 
-    def _unpack_raw(self, pieces: PieceReader, layer: LayerContent, made: list[tuple[str, int, bool]]) -> None:
+    def _list_members(self, pieces: PieceReader, layer: LayerContent, journal: Journal | None) -> Iterator[Member]:
+        index = self._judged.get(_key(layer))
+        if index is not None and index.is_whole:
+            members = index.replay(pieces)
+        else:
+            members = read_members(pieces, layer.base, layer.within)
+        if self._only is not None:
+            members = _pick(members, pieces, self._only)
+        return members if journal is None else journal.watch(members)
+
+    def _unpack_raw(
+        self, pieces: PieceReader, layer: LayerContent, made: list[tuple[str, int, bool]], journal: Journal | None
+    ) -> None:
         path, mode = _raw_path(layer), raw_mode(layer.desc)
         made.append((path, mode, False))
         size = layer.desc.size if layer.codec is Codec.NONE else 0
-        self._put(path, mode, size, pieces.rest(), layer.what)
+        parts = pieces.rest()
+        if journal is not None:
+            journal.begin(path, mode, size, is_dir=False)
+            parts = journal.follow(parts, size)
+        self._put(path, mode, size, parts, layer.what)
 
     def _put(self, path: str, mode: int, size: int, parts: Iterable[memoryview], what: str) -> None:
         if not self._files.write(path, mode, size, parts):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LARGE: Final = 1 << 20
+LARGE: Final = 1 << 20
 """Files from here on get their space before they are written: a full disk is told early."""
 _OPEN_LIMIT: Final = 128
 """Files that are open and wait for their content; on some systems a process may have 256."""
@@ -74,7 +74,7 @@ class NewFiles:
             if descriptor is None:
                 return False
             try:
-                if size >= _LARGE:
+                if size >= LARGE:
                     _reserve(descriptor, size)
                 for part in parts:
                     _write_all(descriptor, part)

@@ -34,26 +34,49 @@ class Existing(Enum):
 class Staging:
     """A staging directory below ``target``, which is made where it is missing.
 
+    Attributes:
+        path: where files are made.
+        abandoned: the staging directories of killed runs, which are ours now, and go with ours.
+
     Raises:
         FileSystemError: the target is no directory, or cannot be written to.
     """
 
     def __init__(self, target: Path) -> None:
         self.target = Path(os.path.abspath(target))
-        self.path = self.target / f"{PREFIX}{_owner()}-{os.urandom(4).hex()}"
+        self.root = self.target / f"{PREFIX}{_owner()}-{os.urandom(4).hex()}"
+        self.path = self.root / "files"
+        self.abandoned: list[Path] = []
         try:
             self._made = _make_directories(self.target)
-            self._remove_stale()
+            os.mkdir(self.root, 0o700)
             os.mkdir(self.path, 0o700)
+            self._take_over()
         except OSError as error:
             raise FileSystemError.wrap(error, "unpacking into", self.target) from error
 
     def close(self) -> None:
         """Remove the staging directory, and the target where it was made for nothing."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.root, ignore_errors=True)
         for made in self._made:
             with suppress(OSError):
                 os.rmdir(made)
+
+    @property
+    def journals(self) -> Path:
+        """Where it is noted what came of layers that stream in."""
+        return self.root / "journal"
+
+    def leave(self) -> bool:
+        """Leave the staging directory to the next run, if there is something in it to go on with."""
+        try:
+            if not any(entry.stat().st_size for entry in os.scandir(self.journals)):
+                return False
+            machine = _owner().partition("-")[0]
+            os.rename(self.root, self.target / f"{PREFIX}{machine}-0-0-{os.urandom(4).hex()}")
+        except OSError:
+            return False
+        return True
 
     def move(self, existing: Existing) -> int:
         """Give everything its final name; the number of files that were not moved because others are kept.
@@ -75,11 +98,21 @@ class Staging:
         except OSError as error:
             raise FileSystemError.wrap(error, "unpacking into", self.target) from error
 
-    def _remove_stale(self) -> None:
+    def _take_over(self) -> None:
+        """Make the staging directories of killed runs our own: of two who try, one rename succeeds."""
         for name in os.listdir(self.target):
             path = self.target / name
-            if name.startswith(PREFIX) and _is_stale(name, path):
-                shutil.rmtree(path, ignore_errors=True)
+            if name.startswith(PREFIX) and path != self.root and _is_stale(name, path):
+                with suppress(OSError):
+                    self._adopt(path)
+
+    def _adopt(self, path: Path) -> None:
+        """Take one over, with those that it had taken over itself."""
+        mine = self.root / f"old-{len(self.abandoned)}"
+        os.rename(path, mine)
+        self.abandoned.append(mine)
+        for inner in sorted(mine.glob("old-*")):
+            self._adopt(inner)
 
 
 def check_absent(target: int, parts: list[str], existing: Existing, shown: str, *, is_dir: bool) -> None:

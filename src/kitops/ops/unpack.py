@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
-from kitops.content.protocols import Gapped
-from kitops.errors import FileSystemError, NotFoundError
+from kitops.content.protocols import Gapped, Ranged
+from kitops.errors import FileSystemError, IntegrityError, NotFoundError
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.formats.shape import Shape
 from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction, LayerContent
+from kitops.layers.journal import ReplayReader
 from kitops.layers.stamps import stamp_of
 from kitops.ops.locate import Located, complete, locate
 from kitops.ops.parents import open_parents
@@ -22,7 +23,7 @@ from kitops.ops.reading import read_kit
 from kitops.ops.unpack_record import Record, RecordedLayer, read_record, write_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from kitops.content.protocols import Run
@@ -116,7 +117,11 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         if options.filters and not jobs and not is_kitfile_selected(options.filters):
             raise NotFoundError(f"no part of {ref} fits the filter", hint=f"kit info {ref}")
         _tell_remote_datasets(place, kit)
-        done = _extract(place, kit, jobs, target, options)
+        try:
+            done = _extract(place, kit, jobs, target, options)
+        except _ReplayError as error:  # what was left is gone with the failure
+            place.run.observer(Message("warning", f"{error}: what came before is of no use; it comes again"))
+            done = _extract(place, kit, jobs, target, options)
         if options.record:
             _leave_record(place.run, located, jobs, done, target, options=options)
         if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
@@ -213,6 +218,26 @@ def _extract_one(place: Place, job: _Job, extraction: Extraction) -> None:
     if job.located.is_local:
         extraction.add_blob(place.store.blobs.path(layer.desc.digest), job.content, moved)
     else:
-        with job.located.source.stream(layer.desc) as reader:
-            extraction.add_stream(reader, job.content, moved)
+        _extract_stream(place, job, extraction, moved)
     run.observer(Finished(item, "done"))
+
+
+def _extract_stream(place: Place, job: _Job, extraction: Extraction, moved: Callable[[int], None]) -> None:
+    """Unpack a layer as it comes from its registry, after what a killed run left of it."""
+    source, content = job.located.source, job.content
+    replay = extraction.find_replay(content) if isinstance(source, Ranged) else None
+    if replay is None or not isinstance(source, Ranged):
+        with source.stream(content.desc) as reader:
+            extraction.add_journalled(reader, content, moved)
+        return
+    known = f"{replay.size >> 20} of {content.desc.size >> 20} MiB were here already"
+    place.run.observer(Message("info", f"{job.layer.label}: {known}"))
+    with ReplayReader(replay, content.desc.size, lambda start: source.stream_from(content.desc, start)) as reader:
+        try:
+            extraction.add_journalled(reader, content, moved)
+        except IntegrityError as error:
+            raise _ReplayError(job.layer.label) from error
+
+
+class _ReplayError(Exception):
+    """What a killed run left does not lead to the layer's digest."""
