@@ -188,15 +188,20 @@ class Extraction:
             self._journals.append(journal)
         self._read(reader, layer, moved, lambda pieces: self._unpack(pieces, layer, journal))
 
-    def add_file(self, path: str, content: bytes) -> None:
+    def add_file(self, path: str, content: bytes, *, yields: bool = False) -> None:
         """Stage a file of known content (the Kitfile): one with the same bytes that is there already is left.
+
+        Args:
+            path: what it is called.
+            content: its bytes.
+            yields: to a file of that name that a layer brought.
 
         Raises:
             FileSystemError: one with other bytes is there and may not be overwritten.
         """
         there = self._staging.target / path
         staged = self._staging.path / path
-        if _holds(staged, content):  # a layer brought it
+        if _holds(staged, content) or (yields and staged.is_file()):  # a layer brought it
             return
         is_same = _holds(there, content)
         if is_same and self._existing is not Existing.OVERWRITE:

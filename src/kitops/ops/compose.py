@@ -105,7 +105,7 @@ class Composer:
         empty: set[str] = set()
 
         def take(member: Member, parts: Iterator[memoryview]) -> None:
-            if member.path in seen:
+            if member.path in seen or _is_kitfile(member, target):
                 _pass_over(member, parts, target)
                 return
             seen.add(member.path)
@@ -241,7 +241,7 @@ class _Archive:
 
     def take(self, member: Member, parts: Iterator[memoryview]) -> None:
         """Add a member, unless its path was added already."""
-        if member.path in self._seen:
+        if member.path in self._seen or _is_kitfile(member, self._target):
             _pass_over(member, parts, self._target)
             return
         self._seen.add(member.path)
@@ -259,6 +259,11 @@ class _Archive:
 def _write_all(out: LayerOut, parts: Iterator[memoryview]) -> None:
     for part in parts:
         out.write(part)
+
+
+def _is_kitfile(member: Member, target: Target) -> bool:
+    """Whether it is the Kitfile that somebody copied into an image: no part has it, as the ModelKit itself does."""
+    return member.path == "Kitfile" and bool(target.sources[0].within) and target.part.path != "Kitfile"
 
 
 def _pass_over(member: Member, parts: Iterator[memoryview], target: Target) -> None:

@@ -203,7 +203,7 @@ def _extract(place: Place, kit: ModelKit, jobs: Sequence[_Job], target: Path, op
         for job in jobs:
             _extract_one(place, job, extraction)
         if is_kitfile_selected(options.filters):
-            extraction.add_file("Kitfile", dump(kit.kitfile).encode())
+            extraction.add_file("Kitfile", dump(kit.kitfile).encode(), yields=not kit.is_authored)
         return extraction.commit()
 
 

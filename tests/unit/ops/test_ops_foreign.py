@@ -422,6 +422,16 @@ def test_an_image_built_by_others_becomes_one_part(place: Place, tmp_path: Path)
     assert (tmp_path / "image/sub/m.bin").read_bytes() == b"new"
 
 
+def test_an_unpacked_modelkit_that_was_copied_into_an_image(place: Place, tmp_path: Path) -> None:
+    written = b"model: {path: m.bin}\n"
+    put(place, REF, IMAGE, {}, [(OCI_LAYER, image_layer(("models/Kitfile", written), ("models/m.bin", b"m")), {})])
+    assert unpacked(place, tmp_path / "out") == {"Kitfile": written, "m.bin": b"m"}
+    kit = convert(place, REF, "modelkit").reference
+    unpack(place, kit, tmp_path / "again")
+    assert (tmp_path / "again/m.bin").read_bytes() == b"m"
+    assert b"path: ." in (tmp_path / "again/Kitfile").read_bytes()
+
+
 @pytest.mark.parametrize("options", [ConvertOptions(layer_format="raw"), ConvertOptions(compression="gzip")])
 def test_a_file_that_is_there_twice(options: ConvertOptions, place: Place) -> None:
     kind, config_type = "application/vnd.cncf.model.weight.v1.tar", "application/vnd.cncf.model.config.v1+json"
