@@ -125,6 +125,7 @@ def pack(
     layer_format: Literal["tar", "raw"] = "tar",
     modelpack: bool = False,
     symlinks: Literal["refuse", "follow", "skip"] = "refuse",
+    remote_data: Literal["check", "skip", "pin", "pin-content"] = "check",
     settings: Settings | None = None,
 ) -> Packed:
     """Pack the directory ``path`` into the local store.
@@ -137,6 +138,7 @@ def pack(
         layer_format: ``tar``, or ``raw``: every path is one file; ModelPack spreads directories over a layer a file.
         modelpack: write a ModelPack artifact.
         symlinks: refuse, follow or skip symbolic links.
+        remote_data: check remote datasets, skip that, or fill in missing hashes (by ETag, or by content).
         settings: where and how.
 
     Raises:
@@ -152,6 +154,7 @@ def pack(
         layer_format=layer_format,
         modelpack=modelpack,
         symlinks=symlinks,
+        remote_data=remote_data,
     )
     return work(make_place(settings), Path(path), options)
 
@@ -227,6 +230,7 @@ def unpack(
     *,
     filters: Sequence[str] = (),
     existing: Literal["refuse", "overwrite", "keep"] = "refuse",
+    include_remote: bool = False,
     settings: Settings | None = None,
 ) -> Unpacked:
     """Unpack ``ref`` (of the store, else of its registry) into the directory ``path``.
@@ -236,6 +240,7 @@ def unpack(
         path: where to; made where it is missing.
         filters: ``"model"``, ``"datasets:train"``: only these parts.
         existing: what to do with files that are there.
+        include_remote: fetch remote datasets too.
         settings: where and how.
 
     Raises:
@@ -245,7 +250,8 @@ def unpack(
     from kitops.ops.unpack import UnpackOptions  # noqa: PLC0415 - as above
     from kitops.ops.unpack import unpack as work  # noqa: PLC0415 - as above
 
-    options = UnpackOptions(existing=existing, filters=tuple(Filter.parse(text) for text in filters))
+    wanted = tuple(Filter.parse(text) for text in filters)
+    options = UnpackOptions(existing=existing, filters=wanted, include_remote=include_remote)
     return work(make_place(settings), Reference.parse(ref), Path(path), options)
 
 

@@ -90,6 +90,18 @@ def select_layers(kit: ModelKit, filters: Sequence[Filter]) -> tuple[KitLayer, .
     return tuple(layer for layer in kit.layers if any(wanted.is_match(layer) for wanted in filters))
 
 
+def is_dataset_selected(filters: Sequence[Filter], names: Sequence[str]) -> bool:
+    """Whether a dataset without a layer, known by ``names`` (its name and its path), is wanted."""
+    return not filters or any(
+        "datasets" in wanted.types
+        and (
+            not wanted.patterns
+            or any(_is_glob_match(pattern, name) for pattern in wanted.patterns for name in names if name)
+        )
+        for wanted in filters
+    )
+
+
 def is_kitfile_selected(filters: Sequence[Filter]) -> bool:
     """Whether the Kitfile is wanted: without filters it is."""
     return not filters or any(wanted.has_kitfile for wanted in filters)

@@ -49,6 +49,9 @@ class PackOptions:
         symlinks: refuse symbolic links, follow them, or leave them out.
         cache: believe the digest cache about files that did not change.
         annotations: of the manifest, beyond what the format wants.
+        remote_data: check that remote datasets are there and are what the Kitfile says; ``skip`` that; or ``pin`` those
+            that have no ``remoteHash`` first: by ETag, or ``pin-content`` by the SHA-256 of what is there. The Kitfile
+            is written then.
     """
 
     references: tuple[Reference, ...] = ()
@@ -60,6 +63,7 @@ class PackOptions:
     symlinks: Literal["refuse", "follow", "skip"] = "refuse"
     cache: bool = True
     annotations: Mapping[str, str] = field(default_factory=dict)
+    remote_data: Literal["check", "skip", "pin", "pin-content"] = "check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def open_packing(place: Place, context: Path, options: PackOptions) -> Iterator[
     Raises:
         KitError: as :func:`kitops.ops.pack.pack`.
     """
-    kitfile = _read_kitfile(context, options, place.run)
+    kitfile = _read_kitfile(place, context, options)
     with ExitStack() as stack:
         parents = list(open_parents(place, kitfile, stack))
         parent_paths = [layer.path for parent in parents for layer in parent.kit.layers if layer.path]
@@ -135,9 +139,10 @@ def open_packing(place: Place, context: Path, options: PackOptions) -> Iterator[
         yield Packing(kitfile, jobs, facts, options.annotations)
 
 
-def _read_kitfile(context: Path, options: PackOptions, run: Run) -> Kitfile:
+def _read_kitfile(place: Place, context: Path, options: PackOptions) -> Kitfile:
     if not context.is_dir():
         raise PackError(f"{context} is not a directory", hint="name the directory that the Kitfile's paths start from")
+    path = None
     if options.kitfile_text is not None:
         text, name = options.kitfile_text, "standard input"
     else:
@@ -149,9 +154,14 @@ def _read_kitfile(context: Path, options: PackOptions, run: Run) -> Kitfile:
             raise FileSystemError.wrap(error, "reading", path) from error
 
     def warn(problem: Problem) -> None:
-        run.observer(Message("warning", f"{name}: {problem}"))
+        place.run.observer(Message("warning", f"{name}: {problem}"))
 
-    return parse(text, name, warn=warn)
+    kitfile = parse(text, name, warn=warn, unpinned=options.remote_data in ("pin", "pin-content"))
+    if not any(dataset.remote_path for dataset in kitfile.datasets):
+        return kitfile
+    from kitops.ops.remote_data import settle_remote_data  # noqa: PLC0415 - few ModelKits have such data
+
+    return settle_remote_data(place, kitfile, text, path, options.remote_data)
 
 
 def _scan_all(context: Path, planned: Sequence[PlannedLayer], options: PackOptions, run: Run) -> list[Job]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from kitops.oci.reference import Reference
     from kitops.ops.locate import Where
     from kitops.ops.place import Place
+    from kitops.ops.remote_data import RemoteDataset
+    from kitops.ops.remote_fetch import Fetched, RemoteFiles
 
 _EXISTING: Final = {"refuse": Existing.REFUSE, "overwrite": Existing.OVERWRITE, "keep": Existing.KEEP}
 
@@ -47,12 +49,14 @@ class UnpackOptions:
         filters: unpack only what one of them asks for.
         where: look in the store first, only there, or only in the registry.
         record: leave the record that `kit status` and `kit verify` read.
+        include_remote: fetch remote datasets too.
     """
 
     existing: Literal["refuse", "overwrite", "keep"] = "refuse"
     filters: Sequence[Filter] = ()
     where: Where = "local-first"
     record: bool = True
+    include_remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ class Unpacked:
     kept: int
     size: int
     reflinked: int = 0
+
+    def with_fetched(self, fetched: Fetched) -> Unpacked:
+        """With the files of remote datasets."""
+        written, kept = self.written + fetched.written, self.kept + fetched.kept
+        return replace(self, written=written, kept=kept, size=self.size + fetched.size)
 
     @property
     def copied(self) -> int:
@@ -104,7 +113,8 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         NotFoundError: there is no such ModelKit, or no part fits the filters.
         FileSystemError: a file is there already, the disk is full, or something cannot be written.
         TrustError: a layer wants to write outside of ``target``, or is otherwise unsafe.
-        IntegrityError: a layer is damaged.
+        IntegrityError: a layer is damaged, or a remote dataset is not what it was.
+        SourceError: a remote dataset is missing, or may not be read.
     """
     options = options or UnpackOptions()
     ref = complete(ref, place.run)
@@ -113,20 +123,26 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         kit = read_kit(located, place.run)
         jobs = [_Job(layer, located) for layer in select_layers(kit, options.filters)]
         jobs += _list_parent_jobs(place, kit, options, stack)
+        remote = _select_remote(kit, options)
+        jobs += _list_remote_jobs(place, remote, stack)
         jobs = _fill_gaps(place, jobs, options, stack)
-        if options.filters and not jobs and not is_kitfile_selected(options.filters):
+        if options.filters and not jobs and not remote and not is_kitfile_selected(options.filters):
             raise NotFoundError(f"no part of {ref} fits the filter", hint=f"kit info {ref}")
-        _tell_remote_datasets(place, kit)
+        files = _open_remote_files(place, remote, target, options, stack)
+        if not options.include_remote:
+            _tell_remote_datasets(place, kit)
         try:
-            done = _extract(place, kit, jobs, target, options)
+            done = _extract(place, kit, jobs, target, options, files=files)
         except _ReplayError as error:  # what was left is gone with the failure
             place.run.observer(Message("warning", f"{error}: what came before is of no use; it comes again"))
-            done = _extract(place, kit, jobs, target, options)
+            done = _extract(place, kit, jobs, target, options, files=files)
+        fetched = files.put_in_place() if files else None
         if options.record:
             _leave_record(place.run, located, jobs, done, target, options=options)
         if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
             place.run.observer(Message("warning", f"{ref} has no file below /models"))
-    return Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked)
+    unpacked = Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked)
+    return unpacked if fetched is None else unpacked.with_fetched(fetched)
 
 
 def _leave_record(
@@ -193,7 +209,49 @@ def _tell_remote_datasets(place: Place, kit: ModelKit) -> None:
             place.run.observer(Message("info", f"dataset {label} stays at {dataset.remote_path}"))
 
 
-def _extract(place: Place, kit: ModelKit, jobs: Sequence[_Job], target: Path, options: UnpackOptions) -> Extracted:
+def _select_remote(kit: ModelKit, options: UnpackOptions) -> list[RemoteDataset]:
+    if not options.include_remote:
+        return []
+    from kitops.ops.remote_fetch import select_remote  # noqa: PLC0415 - only --include-remote pays for it
+
+    return select_remote(kit.kitfile, options.filters)
+
+
+def _list_remote_jobs(place: Place, remote: Sequence[RemoteDataset], stack: ExitStack) -> list[_Job]:
+    """The datasets of other ModelKits, each below the path of the dataset that refers to it."""
+    if not remote:
+        return []
+    from kitops.ops.remote_fetch import list_remote_layers  # noqa: PLC0415 - as above
+
+    return [
+        _Job(replace(layer, path=_join(below, layer.path), base=_join(below, layer.base)), located)
+        for layer, located, below in list_remote_layers(place, remote, stack)
+    ]
+
+
+def _join(above: str, path: str) -> str:
+    return f"{above}/{path}" if above and path else above or path
+
+
+def _open_remote_files(
+    place: Place, remote: Sequence[RemoteDataset], target: Path, options: UnpackOptions, stack: ExitStack
+) -> RemoteFiles | None:
+    if not remote:
+        return None
+    from kitops.ops.remote_fetch import RemoteFiles  # noqa: PLC0415 - as above
+
+    return RemoteFiles(place, remote, target, _EXISTING[options.existing], stack)
+
+
+def _extract(
+    place: Place,
+    kit: ModelKit,
+    jobs: Sequence[_Job],
+    target: Path,
+    options: UnpackOptions,
+    *,
+    files: RemoteFiles | None,
+) -> Extracted:
     run = place.run
     run.observer(Planned("unpack", len(jobs), sum(job.layer.desc.size for job in jobs)))
     with Extraction(target, existing=_EXISTING[options.existing], run=run) as extraction:
@@ -204,6 +262,8 @@ def _extract(place: Place, kit: ModelKit, jobs: Sequence[_Job], target: Path, op
             _extract_one(place, job, extraction)
         if is_kitfile_selected(options.filters):
             extraction.add_file("Kitfile", dump(kit.kitfile).encode(), yields=not kit.is_authored)
+        if files is not None:  # before anything has its name: the same command goes on after a kill
+            files.fetch()
         return extraction.commit()
 
 

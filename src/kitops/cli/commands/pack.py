@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kitops.cli._settings import NetworkFlags
     from kitops.ops.pack import Packed
 
+_REMOTE: dict[str, Any] = {"pin_remote": "pin", "pin_remote_content": "pin-content", "skip_remote_check": "skip"}
 _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
 
 
@@ -42,6 +43,9 @@ _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
 @switch("--no-cache", help="Read every file, also those that look unchanged.")
 @option("--annotation", "annotations", multiple=True, metavar="KEY=VALUE", help="Annotation of the manifest.")
 @option("--created", metavar="now|TIME", help="Note a time of creation (RFC 3339); the digest depends on it.")
+@switch("--pin-remote", help="Fill in missing remoteHash of remote datasets: ETag and version, else SHA-256.")
+@switch("--pin-remote-content", help="The same by SHA-256; reads what is there once.")
+@switch("--skip-remote-check", help="Do not look whether remote datasets are there and unchanged.")
 @network_options
 @result_format
 @click.pass_obj
@@ -50,6 +54,9 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
     from kitops.oci.reference import Reference
     from kitops.ops.pack import PackOptions, pack
 
+    how = [name for name in _REMOTE if given[name]]
+    if len(how) > 1:
+        raise click.UsageError("--pin-remote, --pin-remote-content and --skip-remote-check exclude one another")
     options = PackOptions(
         references=tuple(ref for tag in given["tags"] for ref in Reference.parse_tags(tag)),
         kitfile_path=Path(kitfile) if kitfile and kitfile != "-" else None,
@@ -60,6 +67,7 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
         symlinks=given["symlinks"],
         cache=not given["no_cache"],
         annotations=parse_annotations(given["annotations"]) | parse_created(given["created"]),
+        remote_data=_REMOTE[how[0]] if how else "check",
     )
     if given["push"] and not options.references:
         raise click.UsageError("--push wants a --tag that names a registry", click.get_current_context())

@@ -38,7 +38,7 @@ def _old_flags(function: Any) -> Any:
 @option("-f", "--filter", "filters", multiple=True, metavar="TYPE[:NAME]",
         help="Only these: model, datasets, code, docs, prompts, mcpservers, kitfile; NAME may be a glob.")  # fmt: skip
 @switch("--repair", help="Read what is there, and unpack again only what is missing or changed.")
-@switch("--include-remote", help="Fetch remote datasets too.")
+@switch("--include-remote", help="Fetch remote datasets too (remotePath).")
 @_old_flags
 @network_options
 @result_format
@@ -54,12 +54,11 @@ def command(session: Session, /, *, ref: str, directory: str, network: NetworkFl
     if given["repair"]:
         _repair(session, ref, directory, network, given)
         return
-    if given["include_remote"]:
-        session.say("--include-remote does nothing yet: remote datasets stay where they are", "warning")
     texts = [*given["filters"], *(kind for name, kind in _OLD.items() if given[name])]
     options = UnpackOptions(
         existing="overwrite" if given["overwrite"] else "keep" if given["ignore_existing"] else "refuse",
         filters=tuple(Filter.parse(text) for text in texts),
+        include_remote=given["include_remote"],
     )
     with session.place(network) as place:
         done = unpack(place, Reference.parse(ref), Path(directory), options)

@@ -1,0 +1,415 @@
+"""``kit unpack --include-remote``: objects that a ModelKit only refers to come to their place beside its files.
+
+Each grows under a hidden name in the target, is verified whole, and is renamed when the ModelKit's own files are there.
+A run that was killed leaves what came; the same command goes on from its end.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from kitops.content.events import Advanced, Finished, Message, Planned, Started
+from kitops.content.parallel import run_all
+from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, NotFoundError
+from kitops.formats.parts import Kind
+from kitops.formats.select import is_dataset_selected
+from kitops.kitfile.schema import clean_path
+from kitops.layers.staging import Existing, check_absent
+from kitops.layers.untar import parse_path
+from kitops.oci.digest import Digest
+from kitops.oci.reference import Reference
+from kitops.ops.locate import locate
+from kitops.ops.reading import read_kit
+from kitops.ops.remote_data import check_facts, differs, list_remote_datasets, open_remotes, read_on
+from kitops.store.filesystem import free_space
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from hashlib import _Hash
+    from pathlib import Path
+
+    from kitops.content.protocols import Run
+    from kitops.formats.modelkit import KitLayer
+    from kitops.formats.select import Filter
+    from kitops.importers.remote_object import RemoteObject
+    from kitops.kitfile.schema import Kitfile
+    from kitops.ops.locate import Located
+    from kitops.ops.place import Place
+    from kitops.ops.remote_data import RemoteDataset
+
+PARTIAL: Final = ".kitops-unpacking."
+"""How the hidden names begin; nothing packs what begins so, and nothing but a finished fetch removes it."""
+_BLOCK: Final = 1 << 20
+_PARTIAL_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def select_remote(kitfile: Kitfile, filters: Sequence[Filter]) -> list[RemoteDataset]:
+    """The remote datasets that ``filters`` ask for.
+
+    Raises:
+        InvalidValueError: what the Kitfile says of one cannot be read.
+    """
+    return [
+        one
+        for one in list_remote_datasets(kitfile)
+        if is_dataset_selected(filters, (one.dataset.name, clean_path(one.dataset.path)))
+    ]
+
+
+def list_remote_layers(
+    place: Place, remote: Sequence[RemoteDataset], stack: ExitStack
+) -> Iterator[tuple[KitLayer, Located, str]]:
+    """The dataset layers of the ModelKits that datasets refer to, each with the directory that it goes to.
+
+    Args:
+        place: where to look: the store, else the registry.
+        remote: datasets; those that are no ModelKits are passed over.
+        stack: keeps the ModelKits open.
+
+    Raises:
+        NotFoundError: a ModelKit is nowhere.
+        IntegrityError: it is another than the one that was packed.
+    """
+    for one in remote:
+        if not isinstance(one.remote, Reference):
+            continue
+        wanted = one.wanted.digest if one.wanted else None
+        ref = one.remote if wanted is None or one.remote.digest else one.remote.with_digest(wanted)
+        try:
+            located = stack.enter_context(locate(place, ref))
+        except NotFoundError as error:
+            raise NotFoundError(f"{one.label}: {error.message}", hint=error.hint) from error
+        if wanted is not None and located.desc.digest != wanted:
+            raise differs(one, wanted, located.desc.digest)
+        if wanted is None and one.remote.digest is None:
+            place.run.observer(Message("warning", f"{one.label} is not pinned: it is what the tag is now"))
+        kit = read_kit(located, place.run)
+        below = _final_path(one, clean_path(one.dataset.path)) if clean_path(one.dataset.path) != "." else ""
+        for layer in kit.layers:
+            if layer.kind is Kind.DATASET:
+                yield layer, located, below
+        for inner in kit.kitfile.datasets:
+            if inner.remote_path:
+                label = inner.name or inner.path
+                place.run.observer(Message("info", f"dataset {label} of {ref} stays at {inner.remote_path}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Files made, files left as they were, bytes of those made."""
+
+    written: int = 0
+    kept: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Partial:
+    """An object on its way: the open hidden file, locked by this process."""
+
+    one: RemoteDataset
+    found: RemoteObject
+    path: str
+    name: str
+    descriptor: int
+    start: int
+
+    @property
+    def size(self) -> int:
+        return self.found.facts.size
+
+
+class RemoteFiles:
+    """Fetches the objects of ``remote`` into the directory ``target``: first :meth:`fetch`, then :meth:`put_in_place`.
+
+    Args:
+        place: where.
+        remote: datasets; those that are ModelKits are passed over.
+        target: the directory; it need not be there before :meth:`fetch`.
+        existing: what to do with files that are there.
+        stack: closed when everything is done; files on the way are unlocked then.
+
+    Raises:
+        TrustError: a path leads out of the target.
+        FileSystemError: a file is there already.
+    """
+
+    def __init__(
+        self, place: Place, remote: Sequence[RemoteDataset], target: Path, existing: Existing, stack: ExitStack
+    ) -> None:
+        self._place = place
+        self._target = target
+        self._existing = existing
+        self._stack = stack
+        self._kept = 0
+        self._wanted: list[tuple[RemoteDataset, str]] = []
+        self._partials: list[_Partial] = []
+        for one in remote:
+            if isinstance(one.remote, Reference):
+                continue
+            path = _object_path(one)
+            if os.path.lexists(target):
+                self._check_absent(path)
+            if existing is Existing.KEEP and os.path.lexists(target / path):
+                self._kept += 1
+            else:
+                self._wanted.append((one, path))
+
+    def fetch(self) -> None:
+        """Bring every object under its hidden name, whole and verified.
+
+        Raises:
+            IntegrityError: one is not what its ``remoteHash`` says.
+            SourceError: one is missing, or may not be read.
+            NetworkError: its server cannot be reached.
+            FileSystemError: there is no room for them, or another process is fetching the same.
+        """
+        if not self._wanted:
+            return
+        run = self._place.run
+        with open_remotes(self._place) as remotes:
+            opened = run_all(
+                [lambda _, one=one: remotes.open(one.remote) for one, _ in self._wanted],  # type: ignore[misc]
+                run,
+                workers=run.concurrency,
+            )
+            for (one, path), found in zip(self._wanted, opened, strict=True):
+                check_facts(one, found.facts)
+                self._partials.append(self._open_partial(one, found, path))
+            missing = sum(part.size - part.start for part in self._partials)
+            self._check_room(missing)
+            run.observer(Planned("fetch", len(self._partials), sum(part.size for part in self._partials)))
+            run_all([partial(_fetch, part) for part in self._partials], run, workers=run.concurrency)
+
+    def put_in_place(self) -> Fetched:
+        """Give everything its final name.
+
+        Raises:
+            FileSystemError: something came in the way meanwhile.
+        """
+        written = size = 0
+        kept = self._kept
+        for part in self._partials:
+            if self._rename(part):
+                written, size = written + 1, size + part.size
+            else:
+                kept += 1
+        return Fetched(written, kept, size)
+
+    def _open_partial(self, one: RemoteDataset, found: RemoteObject, path: str) -> _Partial:
+        """The hidden file of an object, named for what it is to be, so that nothing else is ever added to it."""
+        facts = found.facts
+        key = "\0".join((one.dataset.remote_path, str(one.wanted), facts.etag, facts.version, str(facts.size), path))
+        name = f"{PARTIAL}{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        full = self._target / name
+        try:
+            while True:
+                descriptor = os.open(full, _PARTIAL_FLAGS, 0o666)
+                try:
+                    _lock(descriptor, full)
+                    if os.path.lexists(full) and os.path.samestat(os.fstat(descriptor), os.lstat(full)):
+                        start = os.fstat(descriptor).st_size
+                        if start > facts.size:
+                            os.ftruncate(descriptor, 0)
+                            start = 0
+                        self._stack.callback(os.close, descriptor)
+                        return _Partial(one, found, path, name, descriptor, start)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+                os.close(descriptor)  # who had it finished meanwhile: that file has its final name now
+        except OSError as error:
+            raise FileSystemError.wrap(error, "writing", full) from error
+
+    def _check_room(self, needed: int) -> None:
+        free = free_space(str(self._target))
+        if free is not None and needed > free:
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise FileSystemError.wrap(error, "fetching remote data into", self._target, needed=needed, free=free)
+
+    def _check_absent(self, path: str) -> None:
+        with _opened(self._target) as target:
+            check_absent(target, path.split("/"), self._existing, path, is_dir=False)
+
+    def _rename(self, part: _Partial) -> bool:
+        """Give one file its final name; False where another is kept."""
+        self._check_absent(part.path)
+        parts = part.path.split("/")
+        with ExitStack() as stack:
+            target = here = stack.enter_context(_opened(self._target))
+            try:
+                for name in parts[:-1]:
+                    with suppress(FileExistsError):
+                        os.mkdir(name, dir_fd=here)
+                    here = os.open(name, _DIRECTORY, dir_fd=here)
+                    stack.callback(os.close, here)
+                if self._existing is Existing.KEEP and _exists(parts[-1], here):
+                    os.unlink(part.name, dir_fd=target)
+                    return False
+                os.rename(part.name, parts[-1], src_dir_fd=target, dst_dir_fd=here)
+            except OSError as error:
+                raise FileSystemError.wrap(error, "writing", self._target / part.path) from error
+        return True
+
+
+def _fetch(part: _Partial, run: Run) -> None:
+    """Bring what is missing of one object, and verify the whole; what was there before is believed at most once."""
+    item = part.path
+    run.observer(Started(item, part.path, part.size))
+    try:
+        _fill(part, part.start, run)
+    except IntegrityError:
+        _truncate(part)
+        if not part.start:
+            raise
+        run.observer(Message("info", f"what was there of {part.path} is damaged: fetching it again"))
+        run.observer(Advanced(item, -part.size))
+        try:
+            _fill(part, 0, run)
+        except IntegrityError:
+            _truncate(part)
+            raise
+    run.observer(Finished(item, "done"))
+
+
+def _fill(part: _Partial, start: int, run: Run) -> None:
+    hashers = _Hashers(part)
+    at = 0
+    try:
+        while at < start:
+            run.cancel.check()
+            piece = os.pread(part.descriptor, min(_BLOCK, start - at), at)
+            if not piece:
+                break
+            hashers.update(memoryview(piece))
+            at += len(piece)
+            run.observer(Advanced(part.path, len(piece)))
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", part.path) from error
+
+    def use(piece: memoryview) -> None:
+        nonlocal at
+        run.cancel.check()
+        hashers.update(piece)
+        _write(part, piece, at)
+        at += len(piece)
+        run.observer(Advanced(part.path, len(piece)))
+
+    read_on(part.found, at, run, use)
+    hashers.check()
+
+
+def _write(part: _Partial, piece: memoryview, at: int) -> None:
+    try:
+        while piece:
+            count = os.pwrite(part.descriptor, piece, at)
+            piece, at = piece[count:], at + count
+    except OSError as error:
+        raise FileSystemError.wrap(error, "writing", part.path, needed=part.size - at, free=None) from error
+
+
+def _truncate(part: _Partial) -> None:
+    try:
+        os.ftruncate(part.descriptor, 0)
+    except OSError as error:
+        raise FileSystemError.wrap(error, "writing", part.path) from error
+
+
+class _Hashers:
+    """What the bytes of an object are compared with: a digest that is wanted or told, or the MD5 that its ETag is."""
+
+    def __init__(self, part: _Partial) -> None:
+        self._part = part
+        self._digest = (part.one.wanted.digest if part.one.wanted else None) or part.found.facts.digest
+        self._hasher: _Hash | None = self._digest.new_hasher() if self._digest else None
+        is_md5 = self._digest is None and part.found.facts.md5
+        self._md5 = hashlib.md5(usedforsecurity=False) if is_md5 else None
+
+    def update(self, piece: memoryview) -> None:
+        if self._hasher is not None:
+            self._hasher.update(piece)
+        if self._md5 is not None:
+            self._md5.update(piece)
+
+    def check(self) -> None:
+        part = self._part
+        if self._hasher is not None and (actual := Digest.from_hasher(self._hasher)) != self._digest:
+            raise differs(part.one, self._digest, actual)
+        if self._md5 is not None and self._md5.hexdigest() != part.found.facts.md5:
+            hint = "pack it with --pin-remote-content, which does not rely on what the server says"
+            raise IntegrityError(
+                part.one.label, f"MD5 {part.found.facts.md5}", f"MD5 {self._md5.hexdigest()}", hint=hint
+            )
+
+
+def _object_path(one: RemoteDataset) -> str:
+    """Where an object goes: the dataset's path; below it, under its own name, where that is a directory."""
+    path = one.dataset.path
+    if path and clean_path(path) != "." and not path.endswith("/"):
+        return _final_path(one, clean_path(path))
+    name = "" if isinstance(one.remote, Reference) else one.remote.file_name
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise InvalidValueError(f"{one.label}: its file has no name", hint="give the dataset a path with a file name")
+    folder = clean_path(path)
+    return _final_path(one, name if folder == "." else f"{folder}/{name}")
+
+
+def _final_path(one: RemoteDataset, path: str) -> str:
+    """A path below the target.
+
+    Raises:
+        TrustError: it leads out of it.
+    """
+    return parse_path(path.encode(), one.label)
+
+
+class _opened:  # noqa: N801 - reads as the function that it stands for
+    """The target as a descriptor."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> int:
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise FileSystemError.wrap(error, "unpacking into", self._path) from error
+        return self._descriptor
+
+    def __exit__(self, *exc_details: object) -> None:
+        os.close(self._descriptor)
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """One process at a time; file systems without locks do without.
+
+    Raises:
+        FileSystemError: another process has it.
+    """
+    import fcntl  # noqa: PLC0415 - not on Windows
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FileSystemError(
+            f"fetching into {path.parent}: another process is fetching the same data there",
+            path=str(path),
+            hint="wait for it, or unpack into another directory",
+        ) from error
+    except OSError:
+        return
