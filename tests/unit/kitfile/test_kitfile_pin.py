@@ -14,8 +14,8 @@ PIN = Pin("e1")
     ("before", "after"),
     [
         (
-            "# mine\ndatasets:\n  - path: a\n    remotePath: s3://bucket/key.csv # x\n    name: n\n",
-            '# mine\ndatasets:\n  - path: a\n    remotePath: s3://bucket/key.csv # x\n    remoteHash: "e1"\n    name: n\n',
+            "# x\ndatasets:\n  - path: a\n    remotePath: s3://bucket/key.csv # x\n    name: n\n",
+            '# x\ndatasets:\n  - path: a\n    remotePath: s3://bucket/key.csv # x\n    remoteHash: "e1"\n    name: n\n',
         ),
         (
             "datasets:\n- remotePath: 's3://bucket/key.csv'\n  path: a",
