@@ -27,7 +27,8 @@ with mlflow.start_run() as run:
     mlflow.log_metric("accuracy", model.score(x, y))
     mlflow.set_tag("team", "vision")
     mlflow.sklearn.log_model(model, name="model", signature=infer_signature(x, model.predict(x)),
-                             registered_model_name="iris", serialization_format="cloudpickle")
+                             registered_model_name="iris", serialization_format="cloudpickle",
+                             pip_requirements=["scikit-learn"])
     mlflow.log_text("notes", "notes/readme.txt")
     mlflow.log_dict({"a": 1}, "notes/deep/a.json")
 mlflow.MlflowClient().set_registered_model_alias("iris", "champion", "1")
