@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from conftest import DockerRegistry
 from faulty_registry import Faults, faulty_registry
 
 KIT = str(Path(sys.executable).with_name("kit"))
@@ -53,7 +53,7 @@ def count(requests: list[str], start: str) -> int:
     return sum(request.startswith(start) for request in requests)
 
 
-def test_what_is_there_costs_one_small_request_a_blob(docker_registry: DockerRegistry, tmp_path: Path) -> None:
+def test_what_is_there_costs_one_small_request_a_blob(docker_registry: Any, tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     first = machine.push(f"{docker_registry.address}/upload/there:v1")
     assert count(first, "POST") == 2
@@ -61,7 +61,7 @@ def test_what_is_there_costs_one_small_request_a_blob(docker_registry: DockerReg
     assert [request.split()[0] for request in again] == ["HEAD"] * 4  # two blobs, the manifest, its tag
 
 
-def test_a_large_blob_goes_in_chunks_and_comes_back(docker_registry: DockerRegistry, tmp_path: Path) -> None:
+def test_a_large_blob_goes_in_chunks_and_comes_back(docker_registry: Any, tmp_path: Path) -> None:
     machine = Machine(tmp_path / "here", 40 * MIB)
     requests = machine.push(f"{docker_registry.address}/upload/large:v1")
     assert (count(requests, "PATCH"), count(requests, "PUT /v2/upload/large/blobs")) == (1, 2)
@@ -69,7 +69,7 @@ def test_a_large_blob_goes_in_chunks_and_comes_back(docker_registry: DockerRegis
     away.kit("pull", f"{docker_registry.address}/upload/large:v1", "--plain-http")
 
 
-def test_several_destinations_mount_from_the_first(docker_registry: DockerRegistry, tmp_path: Path) -> None:
+def test_several_destinations_mount_from_the_first(docker_registry: Any, tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     base = f"{docker_registry.address}/upload"
     requests = machine.push(f"{base}/a:v1,v2", f"{base}/b:v1")
@@ -85,7 +85,7 @@ def test_several_destinations_mount_from_the_first(docker_registry: DockerRegist
     ]
 
 
-def test_what_the_store_knows_of_other_repositories_is_mounted(docker_registry: DockerRegistry, tmp_path: Path) -> None:
+def test_what_the_store_knows_of_other_repositories_is_mounted(docker_registry: Any, tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     base = f"{docker_registry.address}/upload"
     machine.kit("tag", "model:v1", f"{base}/known:v1")
@@ -94,7 +94,7 @@ def test_what_the_store_knows_of_other_repositories_is_mounted(docker_registry: 
     assert (count(requests, "POST"), count(requests, "PUT /v2/upload/new/blobs")) == (2, 0)
 
 
-def test_a_neighbour_that_has_nothing_costs_nothing(docker_registry: DockerRegistry, tmp_path: Path) -> None:
+def test_a_neighbour_that_has_nothing_costs_nothing(docker_registry: Any, tmp_path: Path) -> None:
     """The store's tag was never pushed: the upload that the registry opens instead of mounting is used."""
     machine = Machine(tmp_path)
     base = f"{docker_registry.address}/upload"
@@ -103,7 +103,7 @@ def test_a_neighbour_that_has_nothing_costs_nothing(docker_registry: DockerRegis
     assert (count(requests, "POST"), count(requests, "PUT /v2/upload/target/blobs")) == (2, 2)
 
 
-def test_one_destination_that_fails_names_its_registry(docker_registry: DockerRegistry, tmp_path: Path) -> None:
+def test_one_destination_that_fails_names_its_registry(docker_registry: Any, tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     with faulty_registry(Faults(types=())) as registry:
         base = docker_registry.address
