@@ -53,7 +53,9 @@ def test_the_registry_gives_what_the_store_would(headers: Any, there: Reference,
     assert read(away, str(done.reference)).manifest.raw == read(place, "tiny:v1-modelpack").manifest.raw
 
 
-def test_other_repositories_and_what_a_registry_cannot_do(there: Reference, place: Place, registry: ThrowAwayRegistry) -> None:
+def test_other_repositories_and_what_a_registry_cannot_do(
+    there: Reference, place: Place, registry: ThrowAwayRegistry
+) -> None:
     same = go(place, str(there), "modelkit", f"{registry.address}/team/y:v1", remote=True)
     assert same.desc == place.store.refs.resolve(Reference.parse("tiny:v1"))
     with pytest.raises(InvalidValueError, match="names no registry"):
