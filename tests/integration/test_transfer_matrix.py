@@ -61,6 +61,11 @@ def pull(
     return store
 
 
+def alone() -> Run:
+    """One connection at a time, however slow this machine is."""
+    return Run(concurrency=1)
+
+
 def check_whole(store: Store) -> None:
     assert store.blobs.path(LAYER.digest).read_bytes() == DATA
     assert [entry.name for entry in entries(store.layout.partial)] == []
@@ -94,7 +99,7 @@ def test_a_token_that_ends_in_the_middle_is_replaced(server: BlobServer, authori
         return Weather(cut_after=9 * MIB)
 
     server.forecast = forecast
-    check_whole(pull(server.address, tmp_path, credential=Credential("me", "hunter2")))
+    check_whole(pull(server.address, tmp_path, credential=Credential("me", "hunter2"), run=alone()))
     assert [(asked.start, asked.authorization) for asked in server.asked[1::2]] == [
         (9 * MIB * number, f"Bearer t{number}") for number in range(5)
     ]
@@ -108,10 +113,10 @@ def test_a_registry_that_lets_nobody_in_any_more_is_not_asked_for_ever(
     locked = Weather(status=401, headers={"WWW-Authenticate": realm})
     server.forecast = lambda asked: locked if asked.number else Weather(cut_after=20 * MIB)
     with pytest.raises(AuthenticationError):
-        pull(server.address, tmp_path, credential=Credential("me", "hunter2"))
+        pull(server.address, tmp_path, credential=Credential("me", "hunter2"), run=alone())
     assert len(server.asked) < 8
     server.forecast = lambda asked: FINE
-    check_whole(pull(server.address, tmp_path))
+    check_whole(pull(server.address, tmp_path, run=alone()))
     assert server.asked[-1].start >= 16 * MIB
 
 
@@ -155,7 +160,7 @@ def test_signed_storage_is_asked_for_anew_after_each_break(server: BlobServer, f
         return Weather(cut_after=13 * MIB)
 
     server.forecast = forecast
-    check_whole(pull(front.address, tmp_path, credential=Credential("me", "hunter2")))
+    check_whole(pull(front.address, tmp_path, credential=Credential("me", "hunter2"), run=alone()))
     assert [asked.start for asked in server.asked] == [0, 13 * MIB, 26 * MIB]
     assert {asked.authorization for asked in server.asked} == {None}
     assert server.sent == SIZE
@@ -222,7 +227,7 @@ def test_a_blob_that_trickles_ends(server: BlobServer, tmp_path: Path) -> None:
 def test_retry_after_in_the_middle(server: BlobServer, tmp_path: Path, status: int) -> None:
     busy = Weather(status=status, headers={"Retry-After": "1"})
     server.forecast = lambda asked: [Weather(cut_after=5 * MIB), busy, FINE][min(asked.number, 2)]
-    check_whole(pull(server.address, tmp_path))
+    check_whole(pull(server.address, tmp_path, run=alone()))
     assert [asked.start for asked in server.asked] == [0, 5 * MIB, 5 * MIB]
 
 
