@@ -113,7 +113,8 @@ class _Look:
     def at_sizes(self, members: Iterable[tuple[str, int | None]]) -> None:
         """Compare files with their sizes in bytes."""
         for path, size in members:
-            if self._is_there(path, is_dir=size is None) and size not in (None, -1, self._tree.files[path].size):
+            is_there = self._is_there(path, is_dir=size is None)
+            if is_there and size not in (None, -1) and size != self._tree.files[path].size:
                 self._changed.add(path)
 
     def result(self, ref: Reference, desc: Descriptor, *, blind: list[str], unknown: list[str]) -> Compared:
