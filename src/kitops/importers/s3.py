@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from kitops.errors import KitError, NetworkError, SourceError, printable
+from kitops.errors import IntegrityError, KitError, NetworkError, SourceError, printable
 from kitops.importers.remote_object import ObjectFacts, replaced
 from kitops.oci.digest import Digest
 from kitops.registry.dial import shut_down
@@ -179,6 +179,8 @@ def _told(doing: str, *, is_signed: bool = True, replaced_etag: str = "", name: 
         raise SourceError(f"{doing}: {_line(error)}", hint=_LOGIN) from error
     except (boto.HTTPClientError, boto.ResponseStreamingError, boto.IncompleteReadError, boto.ConnectionError) as error:
         raise NetworkError(f"{doing}: {_line(error)}", hint="run the same command again") from error
+    except boto.FlexibleChecksumError as error:
+        raise IntegrityError(name or doing, "the checksum that S3 tells", "bytes with another") from error
     except boto.BotoCoreError as error:
         raise SourceError(
             f"{doing}: {_line(error)}", hint="check the settings of AWS (`aws configure list`)"
