@@ -441,9 +441,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None, help="also write every figure there")
     options = parser.parse_args()
     small = options.scale == "small"
-    bench = Bench(options.data.resolve(), SCALES[options.scale])
+    scale = SCALES[options.scale]
+    bench = Bench(options.data.resolve(), scale)
     rows = [row for row in bench.rows() if _is_wanted(row.name, options.rows)]
-    transfers = Transfers(bench, KIT, bench.scale.large // 2, bench.scale.pieces)
+    transfers = Transfers(bench, KIT, scale.large // 2, scale.pieces, scale.quick_runs)
     moved = [row for row in transfers.rows() if _is_wanted(row.name, options.rows)] if transfers.are_possible() else []
     wants_memory = _is_wanted("peak RSS of all of the above", options.rows)
     if not rows and not moved and not wants_memory:

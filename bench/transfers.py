@@ -44,13 +44,15 @@ class Transfers:
         kit: the command.
         large: bytes of the large body.
         pieces: number of blobs of 1 MiB.
+        runs: how often each round measures what is quick.
     """
 
-    def __init__(self, bench: Bench, kit: str, large: int, pieces: int) -> None:
+    def __init__(self, bench: Bench, kit: str, large: int, pieces: int, runs: int) -> None:
         self._bench = bench
         self._kit = kit
         self._large = large
         self._pieces = pieces
+        self._runs = runs
         self._ends: list[Callable[[], object]] = []
         self._stores: dict[str, Path] = {}
         self._seeded: set[tuple[str, str]] = set()
@@ -129,7 +131,7 @@ class Transfers:
                 lambda kit, floor: kit <= 0.300,  # noqa: ARG005 - the goal is a time
                 lambda: measure.run([self._kit, "version"]),
                 {"kit": lambda kind=kind: self._push_again(kind)},  # type: ignore[misc]
-                runs=3,
+                runs=self._runs,
             )
         yield Row(
             f"pull {large} from `kit registry serve`",
