@@ -102,6 +102,12 @@ def test_the_whole_way_by_etag(kit: Kit, project: Path, web: Scripted, files: Fi
     assert (target / "sets/train.csv").read_bytes() == DATA
     assert done.json["files"] == 3
     assert hidden(target) == []
+    assert kit("status", str(target), "--exit-code").code == 0
+    assert kit("verify", str(target)).code == 0
+    with (target / "sets/train.csv").open("r+b") as file:
+        file.write(b"other")
+    assert kit("status", str(target), "--exit-code").code == 1
+    assert kit("verify", str(target)).code == 5
     assert web.sent("Authorization") == [None] * len(web.seen)
 
 
@@ -474,6 +480,11 @@ def test_datasets_of_another_modelkit(kit: Kit, project: Path, lake: str, tmp_pa
     assert done.code == 0, done.err
     found = {str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*") if file.is_file()}
     assert found - {".kitops-unpacked.json"} == {"Kitfile", "model.bin", "below/sets/a.csv", "below/b.csv"}
+    assert kit("verify", str(tmp_path / "out")).code == 0
+    (tmp_path / "out/below/b.csv").write_bytes(b"x")
+    assert kit("verify", str(tmp_path / "out")).code == 5
+    mended = kit("unpack", "x:1", "-d", str(tmp_path / "out"), "--repair")
+    assert (mended.code, (tmp_path / "out/below/b.csv").read_bytes()) == (0, b"b"), mended.err
     (tmp_path / "lake/b.csv").write_bytes(b"changed")
     assert kit("pack", str(tmp_path / "lake"), "-t", "lake:v1").code == 0
     moved = kit("pack", str(project), "-t", "x:2")

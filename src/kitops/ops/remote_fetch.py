@@ -20,8 +20,14 @@ from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, No
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_dataset_selected
 from kitops.kitfile.schema import clean_path
+from kitops.layers.codec import Codec
+from kitops.layers.extract import LayerContent
 from kitops.layers.staging import Existing, check_absent
+from kitops.layers.stamps import Tracked, stamp_of
 from kitops.layers.untar import parse_path
+from kitops.layers.write import Format
+from kitops.oci import mediatype
+from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
 from kitops.ops.locate import locate
@@ -31,7 +37,6 @@ from kitops.store.filesystem import free_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from hashlib import _Hash
     from pathlib import Path
 
     from kitops.content.protocols import Run
@@ -103,11 +108,20 @@ def list_remote_layers(
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Files made, files left as they were, bytes of those made."""
+    """What was fetched.
 
-    written: int = 0
-    kept: int = 0
-    size: int = 0
+    Args:
+        files: those made, each as a raw layer would have brought it, with its stamp, for ``kit status``.
+        kept: number of files that were left as they were.
+    """
+
+    files: tuple[tuple[LayerContent, Tracked], ...]
+    kept: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files made."""
+        return sum(content.desc.size for content, _ in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +165,7 @@ class RemoteFiles:
         self._kept = 0
         self._wanted: list[tuple[RemoteDataset, str]] = []
         self._partials: list[_Partial] = []
+        self._digests: list[Digest] = []
         for one in remote:
             if isinstance(one.remote, Reference):
                 continue
@@ -186,7 +201,8 @@ class RemoteFiles:
             missing = sum(part.size - part.start for part in self._partials)
             self._check_room(missing)
             run.observer(Planned("fetch", len(self._partials), sum(part.size for part in self._partials)))
-            run_all([partial(_fetch, part) for part in self._partials], run, workers=run.concurrency)
+            jobs = [partial(_fetch, part) for part in self._partials]
+            self._digests = run_all(jobs, run, workers=run.concurrency)
 
     def put_in_place(self) -> Fetched:
         """Give everything its final name.
@@ -194,14 +210,13 @@ class RemoteFiles:
         Raises:
             FileSystemError: something came in the way meanwhile.
         """
-        written = size = 0
-        kept = self._kept
-        for part in self._partials:
-            if self._rename(part):
-                written, size = written + 1, size + part.size
-            else:
-                kept += 1
-        return Fetched(written, kept, size)
+        made = []
+        for part, digest in zip(self._partials, self._digests, strict=True):
+            if (found := self._rename(part)) is not None:
+                desc = Descriptor(mediatype.OCTET_STREAM, digest, part.size)
+                content = LayerContent(desc, Format.RAW, Codec.NONE, part.path, "", part.one.label)
+                made.append((content, Tracked(part.path, found.st_mode & 0o777, stamp_of(found))))
+        return Fetched(tuple(made), self._kept + len(self._partials) - len(made))
 
     def _open_partial(self, one: RemoteDataset, found: RemoteObject, path: str) -> _Partial:
         """The hidden file of an object, named for what it is to be, so that nothing else is ever added to it."""
@@ -238,8 +253,8 @@ class RemoteFiles:
         with _opened(self._target) as target:
             check_absent(target, path.split("/"), self._existing, path, is_dir=False)
 
-    def _rename(self, part: _Partial) -> bool:
-        """Give one file its final name; False where another is kept."""
+    def _rename(self, part: _Partial) -> os.stat_result | None:
+        """Give one file its final name, and say what it is then; None where another is kept."""
         self._check_absent(part.path)
         parts = part.path.split("/")
         with ExitStack() as stack:
@@ -252,19 +267,19 @@ class RemoteFiles:
                     stack.callback(os.close, here)
                 if self._existing is Existing.KEEP and _exists(parts[-1], here):
                     os.unlink(part.name, dir_fd=target)
-                    return False
+                    return None
                 os.rename(part.name, parts[-1], src_dir_fd=target, dst_dir_fd=here)
+                return os.fstat(part.descriptor)
             except OSError as error:
                 raise FileSystemError.wrap(error, "writing", self._target / part.path) from error
-        return True
 
 
-def _fetch(part: _Partial, run: Run) -> None:
+def _fetch(part: _Partial, run: Run) -> Digest:
     """Bring what is missing of one object, and verify the whole; what was there before is believed at most once."""
     item = part.path
     run.observer(Started(item, part.path, part.size))
     try:
-        _fill(part, part.start, run)
+        digest = _fill(part, part.start, run)
     except IntegrityError:
         _truncate(part)
         if not part.start:
@@ -272,14 +287,15 @@ def _fetch(part: _Partial, run: Run) -> None:
         run.observer(Message("info", f"what was there of {part.path} is damaged: fetching it again"))
         run.observer(Advanced(item, -part.size))
         try:
-            _fill(part, 0, run)
+            digest = _fill(part, 0, run)
         except IntegrityError:
             _truncate(part)
             raise
     run.observer(Finished(item, "done"))
+    return digest
 
 
-def _fill(part: _Partial, start: int, run: Run) -> None:
+def _fill(part: _Partial, start: int, run: Run) -> Digest:
     hashers = _Hashers(part)
     at = 0
     try:
@@ -303,7 +319,7 @@ def _fill(part: _Partial, start: int, run: Run) -> None:
         run.observer(Advanced(part.path, len(piece)))
 
     read_on(part.found, at, run, use)
-    hashers.check()
+    return hashers.check()
 
 
 def _write(part: _Partial, piece: memoryview, at: int) -> None:
@@ -323,30 +339,30 @@ def _truncate(part: _Partial) -> None:
 
 
 class _Hashers:
-    """What the bytes of an object are compared with: a digest that is wanted or told, or the MD5 that its ETag is."""
+    """The digest of an object, and what it is compared with: one that is wanted or told, or an ETag that is an MD5."""
 
     def __init__(self, part: _Partial) -> None:
         self._part = part
-        self._digest = (part.one.wanted.digest if part.one.wanted else None) or part.found.facts.digest
-        self._hasher: _Hash | None = self._digest.new_hasher() if self._digest else None
-        is_md5 = self._digest is None and part.found.facts.md5
+        self._expected = (part.one.wanted.digest if part.one.wanted else None) or part.found.facts.digest
+        self._hasher = self._expected.new_hasher() if self._expected else hashlib.sha256()
+        is_md5 = self._expected is None and part.found.facts.md5
         self._md5 = hashlib.md5(usedforsecurity=False) if is_md5 else None
 
     def update(self, piece: memoryview) -> None:
-        if self._hasher is not None:
-            self._hasher.update(piece)
+        self._hasher.update(piece)
         if self._md5 is not None:
             self._md5.update(piece)
 
-    def check(self) -> None:
-        part = self._part
-        if self._hasher is not None and (actual := Digest.from_hasher(self._hasher)) != self._digest:
-            raise differs(part.one, self._digest, actual)
+    def check(self) -> Digest:
+        """The digest, once all bytes are known to be what was wanted."""
+        part, actual = self._part, Digest.from_hasher(self._hasher)
+        if self._expected is not None and actual != self._expected:
+            raise differs(part.one, self._expected, actual)
         if self._md5 is not None and self._md5.hexdigest() != part.found.facts.md5:
             hint = "pack it with --pin-remote-content, which does not rely on what the server says"
-            raise IntegrityError(
-                part.one.label, f"MD5 {part.found.facts.md5}", f"MD5 {self._md5.hexdigest()}", hint=hint
-            )
+            told, found = f"MD5 {part.found.facts.md5}", f"MD5 {self._md5.hexdigest()}"
+            raise IntegrityError(part.one.label, told, found, hint=hint)
+        return actual
 
 
 def _object_path(one: RemoteDataset) -> str:

@@ -183,6 +183,10 @@ def _track(place: Place, ref: Reference, record: Record | None, stack: ExitStack
         what = f"layer {layer.desc.digest} ({layer.label}) of {where.ref}"
         content = LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what, layer.within)
         tracked.layers.append(TrackedLayer(RecordedLayer(where.ref, content, members), where))
+    paths = {layer.path for layer, _ in pairs}
+    for recorded in own.layers if own is not None else ():
+        if recorded.content.path not in paths:  # a remote dataset that was fetched
+            tracked.layers.append(TrackedLayer(recorded, None))
     if own is None or own.kitfile is not None:
         tracked.kitfile = dump(kit.kitfile).encode()
     return tracked

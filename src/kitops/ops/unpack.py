@@ -81,7 +81,7 @@ class Unpacked:
 
     def with_fetched(self, fetched: Fetched) -> Unpacked:
         """With the files of remote datasets."""
-        written, kept = self.written + fetched.written, self.kept + fetched.kept
+        written, kept = self.written + len(fetched.files), self.kept + fetched.kept
         return replace(self, written=written, kept=kept, size=self.size + fetched.size)
 
     @property
@@ -138,7 +138,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
             done = _extract(place, kit, jobs, target, options, files=files)
         fetched = files.put_in_place() if files else None
         if options.record:
-            _leave_record(place.run, located, jobs, done, target, options=options)
+            _leave_record(place.run, located, jobs, done, target, options=options, fetched=fetched)
         if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
             place.run.observer(Message("warning", f"{ref} has no file below /models"))
     unpacked = Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked)
@@ -146,13 +146,22 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
 
 
 def _leave_record(
-    run: Run, located: Located, jobs: Sequence[_Job], done: Extracted, target: Path, *, options: UnpackOptions
+    run: Run,
+    located: Located,
+    jobs: Sequence[_Job],
+    done: Extracted,
+    target: Path,
+    *,
+    options: UnpackOptions,
+    fetched: Fetched | None,
 ) -> None:
     """Note what was unpacked, for ``kit status``; an unpack without a note is an unpack all the same."""
     layers = tuple(
         RecordedLayer(job.located.ref, job.content, tuple(members))
         for job, members in zip(jobs, done.members, strict=True)
     )
+    if fetched is not None:
+        layers += tuple(RecordedLayer(located.ref, content, (member,)) for content, member in fetched.files)
     kitfile = None
     if is_kitfile_selected(options.filters):
         kitfile = stamp_of(os.stat(target / "Kitfile"))
