@@ -1,7 +1,8 @@
 """The hidden directory inside the target where files are made, and how they get their final names.
 
 A mounted volume has no parent that could be written to, so staging is inside the target. It is private to its process
-(mode 0700); what a killed process left is removed by the next run.
+(mode 0700); what a killed process left is taken over by the next run, which goes on with it where that is of use, and
+removes it.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         try:
             done = _extract(place, kit, jobs, target, options, files=files)
         except _ReplayError as error:  # what was left is gone with the failure
-            place.run.observer(Message("warning", f"{error}: what came before is of no use; it comes again"))
+            place.run.observer(Message("warning", f"{error.what}: what came before is of no use; it comes again"))
             done = _extract(place, kit, jobs, target, options, files=files)
         fetched = files.put_in_place() if files else None
         if options.record:
@@ -305,8 +305,8 @@ def _extract_stream(place: Place, job: _Job, extraction: Extraction, moved: Call
         try:
             extraction.add_journalled(reader, content, moved)
         except IntegrityError as error:
-            raise _ReplayError(job.layer.label) from error
+            raise _ReplayError(error.what, error.expected, error.actual) from error
 
 
-class _ReplayError(Exception):
+class _ReplayError(IntegrityError):
     """What a killed run left does not lead to the layer's digest."""
