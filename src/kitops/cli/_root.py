@@ -31,7 +31,7 @@ ENTRIES = {
     "info": Entry("Print the Kitfile of a ModelKit", _LOOKING),
     "inspect": Entry("Print the manifest and Kitfile of a ModelKit as JSON", _LOOKING),
     "diff": Entry("Explain how two ModelKits differ", _LOOKING),
-    "status": Entry("Tell which files of a directory differ from what was unpacked there", _LOOKING),
+    "status": Entry("Tell which files differ from what was unpacked", _LOOKING),
     "verify": Entry("Read a directory and compare it with its ModelKit", _LOOKING),
     "du": Entry("Show what each ModelKit occupies", _KEEPING),
     "referrers": Entry("List signatures and what else refers to a ModelKit", _LOOKING),
