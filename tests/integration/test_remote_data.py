@@ -108,6 +108,8 @@ def test_the_whole_way_by_etag(kit: Kit, project: Path, web: Scripted, files: Fi
         file.write(b"other")
     assert kit("status", str(target), "--exit-code").code == 1
     assert kit("verify", str(target)).code == 5
+    repaired = kit("unpack", "x:1", "-d", str(target), "--repair")
+    assert (repaired.code, "--include-remote --overwrite" in repaired.err) == (4, True)
     assert web.sent("Authorization") == [None] * len(web.seen)
 
 

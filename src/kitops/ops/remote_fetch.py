@@ -26,13 +26,13 @@ from kitops.layers.staging import Existing, check_absent
 from kitops.layers.stamps import Tracked, stamp_of
 from kitops.layers.untar import parse_path
 from kitops.layers.write import Format
-from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
 from kitops.ops.locate import locate
 from kitops.ops.reading import read_kit
 from kitops.ops.remote_data import check_facts, differs, list_remote_datasets, open_remotes, read_on
+from kitops.ops.unpack_record import FETCHED
 from kitops.store.filesystem import free_space
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class RemoteFiles:
         made = []
         for part, digest in zip(self._partials, self._digests, strict=True):
             if (found := self._rename(part)) is not None:
-                desc = Descriptor(mediatype.OCTET_STREAM, digest, part.size)
+                desc = Descriptor(FETCHED, digest, part.size)
                 content = LayerContent(desc, Format.RAW, Codec.NONE, part.path, "", part.one.label)
                 made.append((content, Tracked(part.path, found.st_mode & 0o777, stamp_of(found))))
         return Fetched(tuple(made), self._kept + len(self._partials) - len(made))

@@ -19,7 +19,7 @@ from kitops.layers.ignore import OWN
 from kitops.ops.locate import complete, locate
 from kitops.ops.parents import open_parents
 from kitops.ops.reading import read_kit
-from kitops.ops.unpack_record import Record, RecordedLayer, read_record
+from kitops.ops.unpack_record import FETCHED, Record, RecordedLayer, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -209,6 +209,10 @@ def open_layer(place: Place, layer: TrackedLayer) -> Iterator[Reader]:
         with layer.located.source.stream(desc) as reader:
             yield reader
         return
+    if desc.media_type == FETCHED:
+        path = layer.content.path
+        hint = f"kit unpack {ref} --include-remote --overwrite --filter datasets:{path}"
+        raise NotFoundError(f"{path} was fetched from a remote dataset, not from a layer", hint=hint)
     if ref.is_local:
         raise NotFoundError(f"{layer.content.what} is not in the store", hint=f"kit pull {ref}")
     with place.registry(ref, mirrored=True) as repository, repository.stream(desc) as reader:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from kitops.layers.stamps import Tree
 
 NAME: Final = ".kitops-unpacked.json"
+FETCHED: Final = "application/x-kitops-fetched"
+"""The media type, in records only, of a file that came from a remote dataset: no store or registry has it as a blob."""
 _VERSION: Final = 1
 
 
