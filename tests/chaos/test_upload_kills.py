@@ -54,7 +54,7 @@ def pack_model(tmp_path: Path, ref: str) -> str:
 def push_and_kill(home: Path, ref: str, registry: FaultyRegistry, random_: random.Random) -> bool:
     """Push, and kill that somewhere in the middle; whether it was killed."""
     before = sum(len(upload.content) for upload in registry.uploads.values())
-    wanted = before + random_.randrange(1, SIZE // KILLS)
+    wanted = before + random_.randrange(1, SIZE // KILLS // 2)  # more comes while it dies
     process = start_kit(home, "push", ref, "--plain-http")
     while process.poll() is None:
         if sum(len(upload.content) for upload in list(registry.uploads.values())) >= wanted:
