@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
+from kitops.cli._packing import pack_here, send, tell
 from kitops.cli._values import parse_annotations, parse_created, read_stdin
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
-    from kitops.ops.pack import Packed
 
 _REMOTE: dict[str, Any] = {"pin_remote": "pin", "pin_remote_content": "pin-content", "skip_remote_check": "skip"}
 _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
@@ -52,7 +51,7 @@ _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
 def command(session: Session, /, *, directory: str, kitfile: str | None, network: NetworkFlags, **given: Any) -> None:
     """Pack DIRECTORY into a ModelKit in the local store."""
     from kitops.oci.reference import Reference
-    from kitops.ops.pack import PackOptions, pack
+    from kitops.ops.pack import PackOptions
 
     how = [name for name in _REMOTE if given[name]]
     if len(how) > 1:
@@ -74,29 +73,9 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
     targets = [ref for target in given["targets"] for ref in Reference.parse_tags(target)]
     if targets and (given["push"] or options.references):
         raise click.UsageError("--push-to takes neither --push nor --tag", click.get_current_context())
-    if targets and not given["keep"]:
-        from kitops.ops.pack_to import pack_to
-
-        with session.place(network) as place:
-            sent = pack_to(place, Path(directory), targets, options)
-        _tell(session, sent, pushed=True)
-        return
-    if targets:
-        options = replace(options, references=tuple(targets))
     with session.place(network) as place:
-        packed = pack(place, Path(directory), options)
-        if given["push"] or targets:
-            from kitops.ops.push import push
-
-            push(place, packed.references[0], packed.references)
-    _tell(session, packed, pushed=given["push"] or bool(targets))
-
-
-def _tell(session: Session, packed: Packed, *, pushed: bool) -> None:
-    names = [str(ref) for ref in packed.references]
-    line = f"Model saved: {packed.desc.digest}" + (f"\nPushed {packed.desc.digest}" if pushed else "")
-    session.result(
-        line,
-        {"digest": str(packed.desc.digest), "references": names, "size": packed.size, "newSize": packed.new_size,
-         "pushed": pushed},
-    )  # fmt: skip
+        if targets and not given["keep"]:
+            packed = send(place, Path(directory), targets, options)
+        else:
+            packed = pack_here(place, Path(directory), targets, options, push=given["push"])
+    tell(session, packed, pushed=given["push"] or bool(targets))
