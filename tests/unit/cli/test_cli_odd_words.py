@@ -43,12 +43,16 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
     yield path, command
 
 
-COMMANDS = [found for found in leaves(root) if found[0] != ("import",)]  # it would go out to the network
+# An import or export would go out to the network, and a server serves until it is told to end.
+LEFT_OUT = {("import",), ("export",), ("registry", "serve")}
+COMMANDS = [found for found in leaves(root) if found[0] not in LEFT_OUT]
 
 
 def draw_line(chance: random.Random) -> list[str]:
     path, command = chance.choice(COMMANDS)
     options = [name for option in command.params if isinstance(option, click.Option) for name in option.opts]
+    if path == ("init",):
+        options.remove("--remote")
     words = list(path)
     for _ in range(chance.choice([0, 0, 1, 1, 2, 3])):
         name = chance.choice(options)
