@@ -150,3 +150,17 @@ def test_what_was_left_is_more_than_what_a_refused_mount_opened(tmp_path: Path) 
         machine.push(ref)
         assert registry.came < 21 * MIB
         assert not registry.uploads
+
+
+def test_what_was_left_of_an_upload_that_came_through_is_removed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, 18 * MIB)
+    with faulty_registry(Faults(busy=[(429, "3600")], busy_from=1)) as registry:
+        ref = f"{registry.address}/team/model:v1"
+        assert machine.run("push", "model:v1", ref, "--plain-http").returncode == 7
+        uploads = tmp_path / "home" / "store" / "uploads"
+        (record,) = uploads.iterdir()
+        kept = record.read_bytes()
+        machine.push(ref)
+        record.write_bytes(kept)
+        machine.push(ref)
+    assert list(uploads.iterdir()) == []

@@ -265,7 +265,10 @@ class Repository:
             ok=(200, 404),
         )
         with self._session.send(request) as answer:
-            return answer.status == 200
+            found = answer.status == 200
+        if found:
+            self._uploads.settle(desc)
+        return found
 
     def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
         """Upload a blob or manifest.

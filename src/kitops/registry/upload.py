@@ -119,6 +119,12 @@ class Uploads:
                 self._spare[desc.digest] = follow(answer.url, location)
             return answer.status == 201
 
+    def settle(self, desc: Descriptor) -> None:
+        """A blob is there: an upload that an earlier process left, killed when all had been sent, is of no use."""
+        with self._claim(desc) as record:
+            if record.location is not None:
+                record.forget()
+
     def close(self) -> None:
         """Give up what was opened and not used."""
         while self._spare:
