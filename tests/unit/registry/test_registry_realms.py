@@ -65,9 +65,7 @@ def test_credentials_go_to_no_other_host_but_anonymous_requests_may(realm: str, 
 
 
 def test_a_recorded_token_server_gets_them_and_no_other() -> None:
-    assert (
-        check_realm("https://auth.example.org/t?a", REGISTRY, secret=True, pinned="https://auth.example.org") is None
-    )
+    assert check_realm("https://auth.example.org/t?a", REGISTRY, secret=True, pinned="https://auth.example.org") is None
     for pinned in ("https://auth.example.org:444", "http://auth.example.org", "https://other.example.org"):
         with pytest.raises(AuthenticationError, match=f"it was {pinned} when you logged in"):
             check_realm("https://auth.example.org/token", REGISTRY, secret=True, pinned=pinned)
