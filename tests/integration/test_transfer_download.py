@@ -370,7 +370,8 @@ def others(tmp_path: Path) -> Iterator[tuple[Puller, BlobServer]]:
 
 def test_a_small_blob_that_is_wrong(others: tuple[Puller, BlobServer]) -> None:
     puller, server = others
-    server.forecast = lambda asked: Weather(flip=asked.end == 3 * MIB and asked.number < 2)
+    first = iter([True])
+    server.forecast = lambda asked: Weather(flip=asked.end == 3 * MIB and next(first, False))
     puller.pull()
     assert puller.said("fetching it once more")
     puller.store.blobs.path(puller.kit.layers[0].digest).unlink()
