@@ -8,20 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import Need
 from git_server import GitServer, git, git_server, lfs_pointer
 from kitops.errors import KitError, NetworkError, SourceError
 from kitops.importers.location import parse_location
-from kitops.ops.import_ import Imported, ImportOptions, import_
+from kitops.oci.reference import Reference
+from kitops.ops.import_ import Imported, ImportOptions, import_, import_to
 from kitops.ops.place import Place
 from kitops.ops.sources import SourceOptions, open_source
 from kitops.ops.unpack import unpack
-from unit.ops.ops_places import open_test_place
+from kitops.testing import ThrowAwayRegistry
+from unit.ops.ops_places import open_network_place, open_test_place
 
 BIG = os.urandom(3_000_000)
 TABLE = b"a,b\n" * 1000
@@ -29,7 +30,7 @@ CARD = b"---\nlicense: apache-2.0\n---\n# Tiny\n"
 
 
 @pytest.fixture(autouse=True)
-def programs(need: Need) -> None:
+def programs(need: Callable[[str], str]) -> None:
     need("git")
     need("git-lfs")
 
@@ -264,3 +265,16 @@ def test_an_import_that_was_killed_does_not_fetch_large_files_twice(server: GitS
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert server.sent <= 1.1 * 32_000_000 + 8_000_000  # git-lfs outlives its parent for the file that it is at
+
+
+def test_through_a_clone_straight_into_a_registry(server: GitServer, tmp_path: Path) -> None:
+    url = publish(server, project(server, tmp_path))
+    place = open_network_place(tmp_path / "home")
+    with ThrowAwayRegistry() as registry:
+        target = Reference.parse(f"{registry.address}/team/model:v1")
+        with open_source(place, parse_location(f"git+{url}"), SourceOptions()) as tree:
+            imported = import_to(place, tree, [target], ImportOptions(include=("*.safetensors", "config.json")))
+        assert place.store.refs.list() == []
+        unpack(open_network_place(tmp_path / "other"), target, tmp_path / "out")
+    assert (tmp_path / "out/model.safetensors").read_bytes() == BIG
+    assert {docs.path for docs in imported.kitfile.docs} == set()

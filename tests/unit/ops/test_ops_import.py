@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -102,3 +104,15 @@ def test_a_client_that_is_not_installed_is_told(
 def test_two_revisions_are_one_too_many(tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match=r"v1.*v2"):
         kitops.import_("org/model@v1", revision="v2", settings=kitops.Settings(home=tmp_path / "home"))
+
+
+def test_the_editor_of_the_person_has_the_last_word(tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nsed -i 's/^manifestVersion.*/&\\npackage: {name: edited}/' \"$1\"\n")
+    editor.chmod(0o755)
+    directory = make_directory(tmp_path / "model")
+    environment = {**os.environ, "EDITOR": str(editor), "VISUAL": str(editor), "KITOPS_HOME": str(tmp_path / "home")}
+    command = [str(Path(sys.executable).with_name("kit")), "import", str(directory), "--edit"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert kitops.info("model:latest", settings=kitops.Settings(home=tmp_path / "home")).package.name == "edited"
