@@ -34,7 +34,7 @@ test-lowest: ## the unit tests with the lowest dependencies that pyproject.toml 
 docs: env ## write the generated documents again (CLI reference, JSON Schema)
 	@$(BIN)/python scripts/generated.py write
 
-bench: env ## the table of the benchmark (about ten minutes; `bench/run.py --scale small` is a smoke test)
+bench: env ## the table of the benchmark (about half an hour; `bench/run.py --scale small` is a smoke test)
 	@$(BIN)/python bench/run.py
 
 chaos: env ## the long runs that kill processes and fill disks
