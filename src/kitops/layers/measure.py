@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kitops.content.protocols import LayerRecord
-from kitops.layers.codec import Codec
+from kitops.layers.codec import PIECE, Codec
 from kitops.layers.write import read_layer
 from kitops.oci.digest import Digest
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from kitops.content.protocols import Run
     from kitops.layers.walk import Entry
     from kitops.layers.write import Format
-
-BUFFER: Final = 256 * 1024
 
 
 def measure_layer(
@@ -40,7 +38,7 @@ def measure_layer(
     Raises:
         PackError: a file changed since the scan, or cannot be read.
     """
-    buffer = memoryview(bytearray(BUFFER))
+    buffer = memoryview(bytearray(PIECE))
     plain = hashlib.sha256()
     packed = hashlib.sha256()
     compressor = None if codec is Codec.NONE else codec.open_compressor()

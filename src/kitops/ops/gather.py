@@ -6,7 +6,6 @@ Other files (small ones: what git keeps outside LFS) are fetched whole into a di
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -28,7 +27,7 @@ from kitops.layers.walk import scan
 from kitops.layers.write import Format, write_layer
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.reference import UNNAMED
-from kitops.store.filesystem import free_space
+from kitops.store.filesystem import check_room
 from kitops.store.take import take_file
 
 if TYPE_CHECKING:
@@ -142,12 +141,7 @@ class Gathering:
         Raises:
             FileSystemError: with both numbers.
         """
-        needed = sum(file.size for file in files)
-        root = self._store.layout.root
-        free = free_space(root)
-        if free is not None and free < needed:
-            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            raise FileSystemError.wrap(full, "importing to", root, needed=needed, free=free)
+        check_room(self._store.layout.root, sum(file.size for file in files), "importing to")
 
     def _bring(self, staging: Path, file: RemoteFile, run: Run) -> None:
         """Have one file here: as a blob where its digest is known, else in ``staging``."""

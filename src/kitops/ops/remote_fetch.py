@@ -6,7 +6,6 @@ A run that was killed leaves what came; the same command goes on from its end.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from contextlib import ExitStack, suppress
@@ -33,7 +32,7 @@ from kitops.ops.locate import locate
 from kitops.ops.reading import read_kit
 from kitops.ops.remote_data import check_facts, differs, list_remote_datasets, open_remotes, read_on
 from kitops.ops.unpack_record import FETCHED
-from kitops.store.filesystem import free_space
+from kitops.store.filesystem import check_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -244,10 +243,7 @@ class RemoteFiles:
             raise FileSystemError.wrap(error, "writing", full) from error
 
     def _check_room(self, needed: int) -> None:
-        free = free_space(str(self._target))
-        if free is not None and needed > free:
-            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            raise FileSystemError.wrap(error, "fetching remote data into", self._target, needed=needed, free=free)
+        check_room(str(self._target), needed, "fetching remote data into")
 
     def _check_absent(self, path: str) -> None:
         with _opened(self._target) as target:

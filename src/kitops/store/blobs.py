@@ -8,7 +8,6 @@ of big files call :meth:`NewBlob.flush_ahead` on the way, beside the hashing, so
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from kitops.errors import FileSystemError, IntegrityError, NotFoundError, StoreE
 from kitops.oci.descriptor import Descriptor
 from kitops.store import trash
 from kitops.store.atomic import FILE_MODE, NEW_FILE, READ_FILE, flush_file, read_small, remove_file, told, write_all
-from kitops.store.filesystem import can_preallocate, free_space, read_mounts, writing_to
+from kitops.store.filesystem import can_preallocate, check_room, read_mounts, writing_to
 from kitops.store.receive import receive
 
 if TYPE_CHECKING:
@@ -58,10 +57,7 @@ class NewBlob:
         Raises:
             FileSystemError: the disk is too full; the message has both numbers.
         """
-        free = free_space(self.path)
-        if free is not None and free < size:
-            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            raise FileSystemError.wrap(full, "writing to", self._blobs.layout.root, needed=size, free=free)
+        check_room(self._blobs.layout.root, size, "writing to")
         if size >= WORTH_RESERVING and can_preallocate(os.fstat(self.fd).st_dev, read_mounts()):
             with writing_to(self._blobs.layout.root, size):
                 os.posix_fallocate(self.fd, 0, size)

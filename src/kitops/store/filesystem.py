@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -63,6 +64,23 @@ def free_space(path: str) -> int | None:
     except (OSError, AttributeError):
         return None
     return found.f_bavail * found.f_frsize
+
+
+def check_room(root: str, needed: int, doing: str) -> None:
+    """Refuse before the first byte what will not fit.
+
+    Args:
+        root: where it is to go.
+        needed: bytes.
+        doing: for the message (``"writing to"``).
+
+    Raises:
+        FileSystemError: the disk is too full; the message has both numbers.
+    """
+    free = free_space(root)
+    if free is not None and free < needed:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise FileSystemError.wrap(full, doing, root, needed=needed, free=free)
 
 
 def clock_ns(probe: str) -> int | None:

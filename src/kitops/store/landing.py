@@ -9,7 +9,6 @@ a kill costs a piece a connection and no more.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import threading
@@ -17,9 +16,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.spans import Span, Spans, piece_size
-from kitops.errors import FileSystemError, IntegrityError
+from kitops.errors import IntegrityError
 from kitops.store.atomic import flush_file
-from kitops.store.filesystem import can_preallocate, free_space, read_mounts, writing_to
+from kitops.store.filesystem import can_preallocate, check_room, read_mounts, writing_to
 from kitops.store.lease import live_leases, now
 from kitops.store.partial import Piece, drop, open_partial, span_of, write_at
 from kitops.store.receive import BUFFER, GrowingDigest
@@ -68,10 +67,7 @@ def reserve(descriptor: int, size: int, root: str) -> None:
     """
     found = os.fstat(descriptor)
     needed = size - min(size, getattr(found, "st_blocks", 0) * 512)
-    free = free_space(root)
-    if free is not None and free < needed:
-        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        raise FileSystemError.wrap(full, "writing to", root, needed=needed, free=free)
+    check_room(root, needed, "writing to")
     with writing_to(root, needed):
         if found.st_size > size:
             os.ftruncate(descriptor, size)
