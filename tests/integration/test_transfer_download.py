@@ -24,7 +24,7 @@ from kitops.oci.reference import Reference
 from kitops.registry import Network, Repository, open_repository, pace
 from kitops.registry.credentials import FixedCredential
 from kitops.registry.network import Patience
-from kitops.store import Store, landing, open_store
+from kitops.store import Store, filesystem, landing, open_store
 from kitops.store.atomic import entries
 from kitops.store.partial import Piece, read_pieces
 
@@ -328,7 +328,7 @@ def test_a_blob_that_another_process_finished_is_used(
 def test_a_disk_that_is_too_full_is_told_with_both_numbers(
     puller: Puller, server: BlobServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "free_space", lambda path: 1000)
+    monkeypatch.setattr(filesystem, "free_space", lambda path: 1000)
     with pytest.raises(FileSystemError, match=f"{SIZE} bytes needed, 1000 bytes free"):
         puller.pull()
     assert server.asked == []
