@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_refused_before_the_first_byte(server: BlobServer, 
 def test_a_disk_that_fills_on_the_way_and_is_freed(
     server: BlobServer, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "can_preallocate", lambda device, mounts: False)
+    monkeypatch.setattr(landing, "claim", lambda descriptor, size: None)
 
     def fill(asked: Asked) -> Weather:
         (disk / "ballast").write_bytes(bytes(28 * MIB))

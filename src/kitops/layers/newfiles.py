@@ -12,6 +12,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.mounts import claim
+from kitops.content.write import write_all
 from kitops.errors import FileSystemError
 from kitops.layers.stamps import stamp_of
 
@@ -75,9 +77,9 @@ class NewFiles:
                 return False
             try:
                 if size >= LARGE:
-                    _reserve(descriptor, size)
+                    claim(descriptor, size)
                 for part in parts:
-                    _write_all(descriptor, part)
+                    write_all(descriptor, part)
                     self.size += len(part)
                 self.stamps[path] = stamp_of(os.fstat(descriptor))
             finally:
@@ -143,7 +145,7 @@ class NewFiles:
             descriptor, content, path = self._waiting.popleft()
             try:
                 try:
-                    _write_all(descriptor, content)
+                    write_all(descriptor, content)
                     self.stamps[path] = stamp_of(os.fstat(descriptor))
                 finally:
                     os.close(descriptor)
@@ -183,17 +185,3 @@ class NewFiles:
                 os.mkdir("/".join(parts[:depth]), dir_fd=self._root)
             except FileExistsError:
                 continue
-
-
-def _write_all(descriptor: int, content: memoryview) -> None:
-    written = os.write(descriptor, content)
-    while written < len(content):
-        written += os.write(descriptor, content[written:])
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise

@@ -1,7 +1,7 @@
 """Entries become the bytes of one layer, with their digests computed on the way.
 
-Durability: a big layer is flushed to the disk while it is written (:class:`~kitops.layers.flush.Flusher`); the last
-bytes, and small layers, are left to whoever publishes the file.
+Durability: a big layer goes to the disk while it is written (:class:`~kitops.content.body.BodyWriter`); the last bytes,
+and small layers, are left to whoever publishes the file.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Self
 
+from kitops.content.body import BodyWriter
+from kitops.content.mounts import claim
 from kitops.content.protocols import Fingerprint, LayerRecord
 from kitops.content.reflink import share
 from kitops.errors import FileSystemError, KitError, PackError, printable
 from kitops.layers.codec import PIECE, Codec
-from kitops.layers.flush import Flusher
 from kitops.layers.ring import Ring
 from kitops.layers.tar import END, header_size, member_header, padding
 from kitops.oci.digest import Digest
@@ -343,34 +344,29 @@ class LayerFile:
     def __init__(self, out: int, size: int | None, cancel: CancelToken) -> None:
         self._out = out
         self._size = size
-        self._flusher = Flusher(out, cancel)
+        self._body = BodyWriter(out, size, cancel)
         self.written = 0
         if size:
             try:
-                os.posix_fallocate(out, 0, size)
+                claim(out, size)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                    raise self._full(error) from error
+                raise self._full(error) from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            self._flusher.close()
+            self._body.__exit__(kind, error, trace)
         except OSError as failure:
-            if error is None:
-                raise self._full(failure) from failure
+            raise self._full(failure) from failure
 
     def write(self, piece: memoryview) -> None:
         try:
-            count = os.write(self._out, piece)
-            while count < len(piece):
-                count += os.write(self._out, piece[count:])
-            self._flusher.advance(count)
+            self._body.write(piece)
         except OSError as error:
             raise self._full(error) from error
-        self.written += count
+        self.written += len(piece)
 
     def _full(self, error: OSError) -> FileSystemError:
         free: int | None = None

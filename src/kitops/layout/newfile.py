@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.write import write_at
 from kitops.errors import FileSystemError
 
 if TYPE_CHECKING:
@@ -83,14 +84,6 @@ def free_space(path: str) -> int | None:
     except (OSError, AttributeError):
         return None
     return found.f_bavail * found.f_frsize
-
-
-def write_at(descriptor: int, content: memoryview | bytes, offset: int) -> None:
-    """Write all of ``content`` at ``offset``."""
-    view = memoryview(content)
-    while view:
-        count = os.pwrite(descriptor, view, offset)
-        view, offset = view[count:], offset + count
 
 
 def write_whole(path: str, content: bytes) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.write import write_at
 from kitops.errors import IntegrityError
-from kitops.layout.newfile import telling, write_at
+from kitops.layout.newfile import telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Finished, Planned, Started
+from kitops.content.write import write_at
 from kitops.errors import FileSystemError, IntegrityError
 from kitops.layers.tar import END, member_header, padding
 from kitops.layout.contents import INDEX_FILE, LAYOUT, LAYOUT_FILE, blob_path
 from kitops.layout.index import dump_names
-from kitops.layout.newfile import NewFile, free_space, new_file, telling, write_at
+from kitops.layout.newfile import NewFile, free_space, new_file, telling
 from kitops.layout.receive import receive
 
 if TYPE_CHECKING:

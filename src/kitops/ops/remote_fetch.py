@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
+from kitops.content.write import write_at
 from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, NotFoundError
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_dataset_selected
@@ -320,9 +321,7 @@ def _fill(part: _Partial, start: int, run: Run) -> Digest:
 
 def _write(part: _Partial, piece: memoryview, at: int) -> None:
     try:
-        while piece:
-            count = os.pwrite(part.descriptor, piece, at)
-            piece, at = piece[count:], at + count
+        write_at(part.descriptor, piece, at)
     except OSError as error:
         raise FileSystemError.wrap(error, "writing", part.path, needed=part.size - at, free=None) from error
 

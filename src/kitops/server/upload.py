@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kitops.content.cancel import CancelToken
+from kitops.content.write import flush_file, write_all
 from kitops.oci.digest import Digest
-from kitops.store.atomic import flush_file
 from kitops.store.receive import BIG, FLUSH_EVERY, GrowingDigest
 
 if TYPE_CHECKING:
@@ -104,12 +104,9 @@ class Upload:
         buffer = memoryview(bytearray(min(_BLOCK, reader.size or _BLOCK)))
         flushed = self.size
         while count := reader.readinto(buffer):
-            left = buffer[:count]
-            while left:
-                taken = os.write(descriptor, left)
-                self.size += taken
-                written(left[:taken])
-                left = left[taken:]
+            write_all(descriptor, buffer[:count])
+            self.size += count
+            written(buffer[:count])
             if self._durable and self.size - flushed >= FLUSH_EVERY:
                 flush_file(descriptor)
                 flushed = self.size

@@ -12,6 +12,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.write import flush_file, write_all
 from kitops.errors import FileSystemError
 
 if TYPE_CHECKING:
@@ -64,21 +65,6 @@ def read_small(path: str) -> bytes | None:
         return b"".join(chunks)
     finally:
         os.close(descriptor)
-
-
-def write_all(descriptor: int, content: memoryview | bytes) -> None:
-    """Write every byte; a short write (a disk that fills up) is continued until the system says why."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def flush_file(descriptor: int) -> None:
-    """Return when the content and size of an open file are on the disk."""
-    if hasattr(os, "fdatasync"):
-        os.fdatasync(descriptor)
-    else:
-        os.fsync(descriptor)
 
 
 def flush_directory(path: str) -> None:

@@ -3,7 +3,7 @@
 **What is flushed when.** A new blob's content is flushed (``fdatasync``) before it gets its name; the names in
 ``blobs/`` are flushed when a ref is written that relies on them (:mod:`kitops.store.refs`), not one by one. So after a
 power cut a name in ``blobs/`` always has its whole content, and a ref that was there has everything below it. Writers
-of big files call :meth:`NewBlob.flush_ahead` on the way, beside the hashing, so that the last flush is short.
+of big files have the disk keep up with them, so that the last flush is short.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.mounts import claim
 from kitops.content.verify import VerifyingReader, check_bytes
+from kitops.content.write import flush_file, write_all
 from kitops.errors import FileSystemError, IntegrityError, NotFoundError, StoreError
 from kitops.oci.descriptor import Descriptor
 from kitops.store import trash
-from kitops.store.atomic import FILE_MODE, NEW_FILE, READ_FILE, flush_file, read_small, remove_file, told, write_all
-from kitops.store.filesystem import can_preallocate, check_room, read_mounts, writing_to
+from kitops.store.atomic import FILE_MODE, NEW_FILE, READ_FILE, read_small, remove_file, told
+from kitops.store.filesystem import check_room, writing_to
 from kitops.store.receive import receive
 
 if TYPE_CHECKING:
@@ -58,14 +60,9 @@ class NewBlob:
             FileSystemError: the disk is too full; the message has both numbers.
         """
         check_room(self._blobs.layout.root, size, "writing to")
-        if size >= WORTH_RESERVING and can_preallocate(os.fstat(self.fd).st_dev, read_mounts()):
+        if size >= WORTH_RESERVING:
             with writing_to(self._blobs.layout.root, size):
-                os.posix_fallocate(self.fd, 0, size)
-
-    def flush_ahead(self) -> None:
-        """Have what is written so far go to the disk now; cheap beside a thread that hashes."""
-        with writing_to(self._blobs.layout.root):
-            flush_file(self.fd)
+                claim(self.fd, size)
 
     def commit(self, digest: Digest, size: int) -> None:
         """Make it the blob ``digest``. The caller has hashed it; the length is checked here.

@@ -20,12 +20,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.mounts import is_local, read_mounts
 from kitops.content.protocols import LayerRecord
 from kitops.errors import InvalidValueError
 from kitops.oci.digest import Digest
 from kitops.store import trash
 from kitops.store.atomic import entries, read_small, remove_file, replace_file
-from kitops.store.filesystem import is_local, read_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

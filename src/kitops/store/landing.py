@@ -15,12 +15,13 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.mounts import claim
 from kitops.content.spans import Span, Spans, piece_size
+from kitops.content.write import flush_file, write_at
 from kitops.errors import IntegrityError
-from kitops.store.atomic import flush_file
-from kitops.store.filesystem import can_preallocate, check_room, read_mounts, writing_to
+from kitops.store.filesystem import check_room, writing_to
 from kitops.store.lease import live_leases, now
-from kitops.store.partial import Piece, drop, open_partial, span_of, write_at
+from kitops.store.partial import Piece, drop, open_partial, span_of
 from kitops.store.receive import BUFFER, GrowingDigest
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ def reserve(descriptor: int, size: int, root: str) -> None:
     with writing_to(root, needed):
         if found.st_size > size:
             os.ftruncate(descriptor, size)
-        if can_preallocate(found.st_dev, read_mounts()):
-            os.posix_fallocate(descriptor, 0, size)
+        claim(descriptor, size)
 
 
 class StoreLanding:

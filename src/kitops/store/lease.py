@@ -23,9 +23,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.mounts import is_local, read_mounts
 from kitops.errors import FileSystemError
 from kitops.store.atomic import entries, read_small, remove_file, replace_file, told, unique_name
-from kitops.store.filesystem import clock_ns, is_local, read_mounts
+from kitops.store.filesystem import clock_ns
 from kitops.store.process import is_alive, this_process
 
 if TYPE_CHECKING:

@@ -28,18 +28,17 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Waiting
 from kitops.content.spans import Span, Spans
+from kitops.content.write import flush_file, write_all, write_at
 from kitops.store import names
 from kitops.store.atomic import (
     FILE_MODE,
     NEW_FILE,
     READ_FILE,
     entries,
-    flush_file,
     read_small,
     remove_file,
     told,
     unique_name,
-    write_all,
     write_new,
 )
 from kitops.store.process import is_alive, this_process
@@ -349,13 +348,6 @@ class _Taken:
                     write_at(self._fd, chunk[gap.start - position : gap.end - position], gap.start)
             position += len(chunk)
         return position
-
-
-def write_at(descriptor: int, content: memoryview, offset: int) -> None:
-    """Write every byte at its place."""
-    while content:
-        count = os.pwrite(descriptor, content, offset)
-        content, offset = content[count:], offset + count
 
 
 def _name(layout: Layout, digest: Digest, owner: str) -> str:

@@ -11,8 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.write import flush_file, write_all
 from kitops.errors import IntegrityError
-from kitops.store.atomic import flush_file, write_all
 from kitops.store.filesystem import writing_to
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.write import flush_file
 from kitops.errors import IntegrityError
 from kitops.oci.digest import Digest
-from kitops.store.atomic import READ_FILE, flush_file, remove_file, told
+from kitops.store.atomic import READ_FILE, remove_file, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable

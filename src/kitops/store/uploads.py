@@ -16,8 +16,9 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.write import write_all
 from kitops.errors import FileSystemError
-from kitops.store.atomic import entries, read_small, unique_name, write_all
+from kitops.store.atomic import entries, read_small, unique_name
 from kitops.store.process import is_alive, this_process
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
+from kitops.content.mounts import can_preallocate, is_local, read_mounts
 from kitops.errors import FileSystemError
 from kitops.store import atomic
 from kitops.store.atomic import entries, link_new, read_small, remove_file, replace_file, told, write_new
-from kitops.store.filesystem import can_preallocate, clock_ns, free_space, is_local, read_mounts, writing_to
+from kitops.store.filesystem import clock_ns, free_space, writing_to
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
