@@ -112,6 +112,11 @@ class Bench:
             self._stores[key] = home
         return self._stores[key]
 
+    def blobs(self, kind: str) -> list[Path]:
+        """The blobs of the stores that hold a project."""
+        homes = [self.packed(kind, program) for program in self.programs().values()]
+        return [path for home in homes for path in home.rglob("blobs/sha256/*")]
+
     def drop(self, path: Path) -> None:
         """Remove what holds a large body; leave the rest."""
         if self.scale.large > SMALL.large and sum(1 for _ in path.rglob("*")) < 1000:
@@ -259,6 +264,7 @@ class Bench:
             self.each(lambda program: self.unpack("one", program))
             | ({"oras": lambda: self.oras_pull("one")} if self.oras else {}),
             reads=one,
+            reads_too=lambda: self.blobs("one"),
             writes=large,
         )
         yield Row(
@@ -340,7 +346,7 @@ def measure_rows(rows: list[Row], rounds: int, order: random.Random) -> None:
             for name in order.sample(sorted(work), len(work)):
                 print(f"round {number + 1}: {row.name}: {name or 'floor'}", file=sys.stderr)
                 for _ in range(row.runs):
-                    measure.warm(row.reads)
+                    measure.warm([*row.reads, *row.reads_too()])
                     measure.settle(row.writes)
                     try:
                         sample = work[name]()

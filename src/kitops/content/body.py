@@ -1,8 +1,8 @@
 """Writing a big file to the disk, in a thread of its own, so that what makes the bytes need not wait for the disk.
 
 Where the file system takes it, the body goes past the page cache (``O_DIRECT``): it costs no memory and a fraction of
-the processor's time, pushes nothing that others need out of memory, and leaves nothing to flush. Elsewhere it is
-flushed while it is written. A small one is written at once, and left to whoever flushes it.
+the processor's time, pushes nothing that others need out of memory, and leaves nothing to flush. Elsewhere what must
+be durable is flushed while it is written. A small body is written at once, and left to whoever flushes it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ BIG: Final = 32 << 20
 FLUSH_EVERY: Final = 64 << 20
 """Bytes from one flush to the next, where the page cache is used."""
 _STEPS: Final = 3
+BEHIND: Final = (_STEPS + 1) * STEP
+"""Bytes that were taken and may not be in the file yet."""
 _BLOCK: Final = 4096
 """What memory, places and sizes are multiples of in direct writes; disks ask for 512 or 4096 (open(2), O_DIRECT)."""
 _PATIENCE: Final = 0.2
@@ -41,11 +43,13 @@ class BodyWriter:
         descriptor: the file, at its beginning.
         size: bytes that will come; None where that is not known.
         cancel: watched while waiting for the disk.
+        durable: flush now and then, where the page cache is used.
     """
 
-    def __init__(self, descriptor: int, size: int | None, cancel: CancelToken) -> None:
+    def __init__(self, descriptor: int, size: int | None, cancel: CancelToken, *, durable: bool = True) -> None:
         self._descriptor = descriptor
         self._cancel = cancel
+        self._durable = durable
         self._direct_from = 0 if size is not None and size >= BIG else BIG
         self._is_direct = False
         self._may_be_direct = True
@@ -132,7 +136,7 @@ class BodyWriter:
         if rest:
             write_all(self._descriptor, rest)
             self._unflushed += len(rest)
-            if self._unflushed >= FLUSH_EVERY:
+            if self._durable and self._unflushed >= FLUSH_EVERY:
                 flush_file(self._descriptor)
                 self._unflushed = 0
         self._written += len(step)

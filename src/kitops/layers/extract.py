@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from kitops.content.memory import has_room_in_cache
 from kitops.content.reflink import share
 from kitops.errors import Cancelled, FileSystemError, IntegrityError, NetworkError, TrustError
 from kitops.layers.codec import PIECE, Codec, decompress
@@ -94,9 +95,12 @@ class Extraction:
         existing: what to do with files that are there.
         run: watched for the end.
         only: unpack nothing but these paths; None for all.
+        size: about how many bytes will be unpacked.
     """
 
-    def __init__(self, target: Path, *, existing: Existing, run: Run, only: Collection[str] | None = None) -> None:
+    def __init__(
+        self, target: Path, *, existing: Existing, run: Run, only: Collection[str] | None = None, size: int = 0
+    ) -> None:
         self._staging = Staging(target)
         self._existing = existing
         self._run = run
@@ -110,7 +114,7 @@ class Extraction:
             self._target = os.open(self._staging.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fold, self._umask = probe(self._staging.path)
             self._ledger = Ledger(self._target, existing, fold=fold)
-            self._files = NewFiles(self._staging.path, self._staging.target)
+            self._files = NewFiles(self._staging.path, self._staging.target, run.cancel, cached=has_room_in_cache(size))
         except OSError as error:
             self._staging.close()
             raise FileSystemError.wrap(error, "unpacking into", target) from error

@@ -15,6 +15,7 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.body import BEHIND, BIG
 from kitops.layers.codec import PIECE, Codec
 from kitops.layers.newfiles import LARGE
 from kitops.layers.tar import member_header, padding
@@ -59,20 +60,23 @@ class Journal:
         self._note([path, mode, _DIRECTORY if is_dir else size])
 
     def watch(self, members: Iterable[Member]) -> Iterator[Member]:
-        """The members, each noted before it is passed on."""
+        """The members, each noted before it is passed on; a large one again when the next is asked for: it is whole."""
         for member in members:
             self.begin(member.path, member.mode, member.size, is_dir=member.is_dir)
             yield member
+            if member.size >= LARGE:
+                self._note(member.size)
 
     def follow(self, parts: Iterable[memoryview], size: int) -> Iterator[memoryview]:
-        """The parts of a file, each written when the next is asked for."""
+        """The parts of a file, each taken for writing when the next is asked for; what surely is written is noted."""
         done = noted = 0
+        behind = BEHIND if size >= BIG else 0
         for part in parts:
             yield part
             done += len(part)
             if size >= LARGE and (done - noted >= _STEP or done == size):
                 noted = done
-                self._note(done)
+                self._note(max(done - behind, 0))
 
     def _note(self, value: object) -> None:
         os.write(self._file, json.dumps(value).encode() + b"\n")

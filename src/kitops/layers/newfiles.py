@@ -12,6 +12,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.body import BIG, BodyWriter
 from kitops.content.mounts import claim
 from kitops.content.write import write_all
 from kitops.errors import FileSystemError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from kitops.content.cancel import CancelToken
     from kitops.layers.stamps import Stamp
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -37,6 +39,8 @@ class NewFiles:
     Args:
         directory: an empty directory that nobody else writes to.
         shown: where the files are going to be, for errors.
+        cancel: watched while waiting for the disk.
+        cached: write big files through the page cache.
 
     Attributes:
         count: files made.
@@ -47,11 +51,13 @@ class NewFiles:
         OSError: the directory cannot be opened.
     """
 
-    def __init__(self, directory: Path, shown: Path) -> None:
+    def __init__(self, directory: Path, shown: Path, cancel: CancelToken, *, cached: bool) -> None:
         self.count = 0
         self.size = 0
         self.stamps: dict[str, Stamp] = {}
         self._shown = shown
+        self._cancel = cancel
+        self._cached = cached
         self._root = os.open(directory, _DIRECTORY)
         self._parent = ""  # the directory of the last file, and its descriptor
         self._here = self._root
@@ -78,9 +84,7 @@ class NewFiles:
             try:
                 if size >= LARGE:
                     claim(descriptor, size)
-                for part in parts:
-                    write_all(descriptor, part)
-                    self.size += len(part)
+                self._fill(descriptor, size, parts)
                 self.stamps[path] = stamp_of(os.fstat(descriptor))
             finally:
                 os.close(descriptor)
@@ -88,6 +92,17 @@ class NewFiles:
             raise self.explain(error, path, size) from error
         self.count += 1
         return True
+
+    def _fill(self, descriptor: int, size: int, parts: Iterable[memoryview]) -> None:
+        if size < BIG or self._cached:
+            for part in parts:
+                write_all(descriptor, part)
+                self.size += len(part)
+            return
+        with BodyWriter(descriptor, size, self._cancel, durable=False) as body:
+            for part in parts:
+                body.write(part)
+                self.size += len(part)
 
     def put_off(self, path: str, mode: int, content: memoryview) -> bool:
         """As :meth:`write`, but ``content`` is written by what :meth:`hand_over` gives, and stays as it is until then.

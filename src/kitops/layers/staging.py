@@ -71,8 +71,9 @@ class Staging:
     def leave(self) -> bool:
         """Leave the staging directory to the next run, if there is something in it to go on with."""
         try:
-            if not any(entry.stat().st_size for entry in os.scandir(self.journals)):
-                return False
+            with os.scandir(self.journals) as notes:
+                if not any(entry.stat().st_size for entry in notes):
+                    return False
             machine = _owner().partition("-")[0]
             os.rename(self.root, self.target / f"{PREFIX}{machine}-0-0-{os.urandom(4).hex()}")
         except OSError:

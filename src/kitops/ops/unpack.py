@@ -262,8 +262,9 @@ def _extract(
     files: RemoteFiles | None,
 ) -> Extracted:
     run = place.run
-    run.observer(Planned("unpack", len(jobs), sum(job.layer.desc.size for job in jobs)))
-    with Extraction(target, existing=_EXISTING[options.existing], run=run) as extraction:
+    size = sum(job.layer.desc.size for job in jobs)
+    run.observer(Planned("unpack", len(jobs), size))
+    with Extraction(target, existing=_EXISTING[options.existing], run=run, size=size) as extraction:
         for job in jobs:
             if job.located.is_local:
                 extraction.judge(place.store.blobs.path(job.layer.desc.digest), job.content)

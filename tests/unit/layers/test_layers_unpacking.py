@@ -6,21 +6,27 @@ import io
 import os
 import tarfile
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from kitops.content.body import BEHIND, BIG
+from kitops.content.cancel import CancelToken
 from kitops.content.protocols import Run
-from kitops.errors import FileSystemError, IntegrityError, TrustError
+from kitops.errors import FileSystemError, IntegrityError, NetworkError, TrustError
 from kitops.layers.codec import PIECE, Codec
 from kitops.layers.extract import Existing, Extracted, Extraction, LayerContent
 from kitops.layers.index import Index
+from kitops.layers.journal import ReplayReader
 from kitops.layers.newfiles import NewFiles
+from kitops.layers.tar import END, member_header, padding
 from kitops.layers.untar import Member, PieceReader
 from kitops.layers.write import Format
 from kitops.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -129,7 +135,7 @@ def test_a_directory_that_claims_content_is_parsed_again(tmp_path: Path) -> None
 
 def test_content_that_cannot_be_written_beside_is_an_error_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
-    files = NewFiles(tmp_path / "new", tmp_path / "shown")
+    files = NewFiles(tmp_path / "new", tmp_path / "shown", CancelToken(), cached=True)
     assert files.put_off("a/file", 0o644, memoryview(b"content"))
     errand = files.hand_over()
     assert errand is not None
@@ -149,7 +155,7 @@ def test_content_that_cannot_be_written_beside_is_an_error_with_its_path(tmp_pat
 def test_files_that_nobody_wrote_are_closed(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     before = sorted(os.listdir("/proc/self/fd"))
-    files = NewFiles(tmp_path / "new", tmp_path / "shown")
+    files = NewFiles(tmp_path / "new", tmp_path / "shown", CancelToken(), cached=True)
     for number in range(500):
         assert files.put_off(f"d/{number}", 0o644, memoryview(b"content"))
     assert not files.put_off("d/1", 0o644, memoryview(b"other"))
@@ -163,3 +169,72 @@ def read_link(name: str) -> str:
         return os.readlink(f"/proc/self/fd/{name}")
     except OSError:
         return ""
+
+
+HUGE = 1 << 60  # no machine has room for it in its page cache
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    """An archive as this tool writes it."""
+    whole = b""
+    for path, content in files.items():
+        header = member_header(path.encode(), 0o644, len(content), is_dir=False)
+        whole += header + content + bytes(padding(len(content)))
+    return whole + END
+
+
+def test_big_files_past_the_page_cache(tmp_path: Path) -> None:
+    files = {"a/big": os.urandom(BIG + 12_345), "a/small": b"small", "exact": os.urandom(BIG)}
+    blob = tmp_path / "blob"
+    blob.write_bytes(tar_of(files))
+    out = tmp_path / "out"
+    with Extraction(out, existing=Existing.REFUSE, run=Run(), size=HUGE) as extraction:
+        extraction.add_blob(blob, layer_of(blob.read_bytes()), lambda size: None)
+        extraction.commit()
+    assert {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
+    assert not [thread for thread in threading.enumerate() if thread.name == "kitops-write"]
+
+
+class Broken:
+    """A stream that breaks off."""
+
+    def __init__(self, content: bytes, end: int) -> None:
+        self._content = memoryview(content)[:end]
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if not self._content:
+            raise NetworkError("the connection broke")
+        count = min(len(buffer), len(self._content))
+        buffer[:count] = self._content[:count]
+        self._content = self._content[count:]
+        return count
+
+
+def break_off(out: Path, layer: LayerContent, content: bytes, end: int) -> None:
+    with Extraction(out, existing=Existing.REFUSE, run=Run(), size=HUGE) as extraction:
+        extraction.add_journalled(Broken(content, end), layer, lambda size: None)
+
+
+@pytest.mark.parametrize("end", [BIG - 5_000_000, BIG + 4_000_000, 2 * BIG + 100_000])
+def test_a_broken_stream_past_the_page_cache_goes_on_from_what_surely_was_written(tmp_path: Path, end: int) -> None:
+    files = {"one": os.urandom(BIG), "two": os.urandom(BIG + 7), "three": os.urandom(5_000_000)}
+    content, out = tar_of(files), tmp_path / "out"
+    layer = layer_of(content)
+    with pytest.raises(NetworkError):
+        break_off(out, layer, content, end)
+    asked: list[int] = []
+
+    @contextmanager
+    def open_at(start: int) -> Iterator[io.BytesIO]:
+        asked.append(start)
+        yield io.BytesIO(content[start:])
+
+    with Extraction(out, existing=Existing.REFUSE, run=Run(), size=HUGE) as extraction:
+        replay = extraction.find_replay(layer)
+        assert replay is not None
+        with ReplayReader(replay, len(content), open_at) as reader:
+            extraction.add_journalled(reader, layer, lambda size: None)
+        extraction.commit()
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == files
+    assert len(asked) == 1
+    assert end - BEHIND - (8 << 20) <= asked[0] <= end
