@@ -410,3 +410,31 @@ def test_a_disk_too_full_for_an_index_stops_no_removal(store, monkeypatch):
     with pytest.raises(FileSystemError, match="no space left"):
         tag_kit(store, "x:v2", b"layer")
     assert [row.reference.tag for row in store.refs.list()] == ["v2"]  # the truth is in the refs
+
+
+def test_what_is_set_already_is_stamped_and_not_written(store):
+    tag_kit(store, "x:v1", b"layer")
+    shelf = shelf_of(store.layout, ref("x"))
+    paths = [shelf.tag_path("v1"), shelf.root_path(store.refs.resolve(ref("x:v1")).digest), store.layout.index_file]
+    for path in paths:
+        os.utime(path, ns=(1, 1))
+    before = [os.stat(path) for path in paths]
+    tag_kit(store, "x:v1", b"layer")
+    after = [os.stat(path) for path in paths]
+    assert [found.st_ino for found in after] == [found.st_ino for found in before]
+    assert [found.st_mtime_ns > 1 for found in after] == [True, True, False]
+
+
+def test_what_is_removed_at_the_instant_of_setting_it_again_is_written(store, monkeypatch):
+    tag_kit(store, "x:v1", b"layer")
+    path = shelf_of(store.layout, ref("x")).tag_path("v1")
+    real = os.utime
+
+    def remove_first(touched, *args, **named):
+        if touched == path and os.path.exists(path):
+            os.unlink(path)
+        real(touched, *args, **named)
+
+    monkeypatch.setattr("kitops.store.shelf.os.utime", remove_first)
+    desc = tag_kit(store, "x:v1", b"layer")
+    assert store.refs.resolve(ref("x:v1")) == desc

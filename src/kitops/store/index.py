@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from kitops.errors import FileSystemError
 from kitops.oci import annotations as keys
 from kitops.oci import gojson, mediatype
-from kitops.store.atomic import replace_file, told
+from kitops.store.atomic import read_small, replace_file, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +44,8 @@ def refresh_index(refs: Refs, owner: str, *, removal: bool = False) -> None:
         content = dump_index(refs.list())
         try:
             with told("writing", layout.index_file):
+                if read_small(layout.index_file) == content:
+                    return
                 replace_file(layout.temporary(owner), layout.index_file, content, durable=False)
         except FileSystemError as error:
             if removal and isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:

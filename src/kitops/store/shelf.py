@@ -129,10 +129,16 @@ class Shelf:
                 flush_directory(self.layout.refs)
 
     def write(self, path: str, record: Record, owner: str) -> None:
-        """Set a tag or root, on the disk when this returns."""
+        """Set a tag or root, on the disk when this returns; one that is set already is only stamped anew."""
+        content = dump_record(record)
         with told("writing", path):
+            if read_small(path) == content:
+                with suppress(FileNotFoundError):  # it was removed this instant
+                    os.utime(path)
+                    flush_directory(os.path.dirname(path))  # whoever set it may not have come to that
+                    return
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            replace_file(self.layout.temporary(owner), path, dump_record(record), durable=True)
+            replace_file(self.layout.temporary(owner), path, content, durable=True)
 
     def write_if_free(self, path: str, record: Record, owner: str) -> None:
         """Set a tag or root unless another process has set it."""
