@@ -73,6 +73,7 @@ def write_layer(
     codec: Codec,
     out: int,
     *,
+    size: int,
     overlap: bool,
     run: Run,
     moved: Callable[[int], None],
@@ -84,16 +85,16 @@ def write_layer(
         format: tar or raw.
         codec: the compression.
         out: a descriptor open for reading and writing, at the beginning of an empty file.
+        size: what :func:`layer_size` says.
         overlap: hash (and compress) in a second thread: right for a layer on its own. False does all in this thread:
             right for several layers at once, one thread a core.
         run: watched for the end.
-        moved: told the uncompressed bytes of each step; they sum up to :func:`layer_size`.
+        moved: told the uncompressed bytes of each step; they sum up to ``size``.
 
     Raises:
         PackError: a file changed since the scan, or cannot be read.
         FileSystemError: the layer cannot be written.
     """
-    size = layer_size(entries, format)
     if format is Format.RAW and codec is Codec.NONE and _share_blocks(_only_file(entries), out):
         return _digest_file(out, size, overlap=overlap, run=run, moved=moved)
     with LayerFile(out, size if codec is Codec.NONE else None, run.cancel) as writer:

@@ -24,7 +24,7 @@ from kitops.formats.build import PackedLayer
 from kitops.importers.tree import OnDisk
 from kitops.layers.ignore import read_ignore
 from kitops.layers.walk import scan
-from kitops.layers.write import Format, write_layer
+from kitops.layers.write import Format, layer_size, write_layer
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.reference import UNNAMED
 from kitops.store.filesystem import check_room
@@ -263,8 +263,16 @@ class Gathering:
                 give_name(self._store.blobs.path(file.digest), staging / file.path, _mode(file))
         found = scan(staging, planned.part.path, ignore=read_ignore(staging), deeper=planned.deeper)
         with self._store.blobs.create(self._lease) as blob:
+            size = layer_size(found.entries, planned.form)
             record = write_layer(
-                found.entries, planned.form, planned.codec, blob.fd, overlap=False, run=run, moved=_ignore_size
+                found.entries,
+                planned.form,
+                planned.codec,
+                blob.fd,
+                size=size,
+                overlap=False,
+                run=run,
+                moved=_ignore_size,
             )
             blob.commit(record.digest, record.size)
         return record

@@ -92,7 +92,7 @@ def _pack_layers(place: Place, jobs: Sequence[Job], lease: Lease, *, cache: bool
     total = sum(job.size for job in jobs)
     place.run.observer(Planned("pack", len(jobs), total))
     work = [
-        _Work(place.store, job, lease, use_cache=cache, overlap=job.size > total * OVERLAP_SHARE)
+        _Work(place.store, job, _stamp(job), lease, use_cache=cache, overlap=job.size > total * OVERLAP_SHARE)
         for job in sorted(jobs, key=lambda job: -job.size)
     ]
     records = [(one, record) for one in work if (record := one.recall()) is not None]
@@ -103,19 +103,24 @@ def _pack_layers(place: Place, jobs: Sequence[Job], lease: Lease, *, cache: bool
     return [by_item[job.item] for job in jobs]
 
 
+def _stamp(job: Job) -> Fingerprint:
+    return fingerprint(job.scan.entries, job.planned.form, job.planned.codec)
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """The making of one layer; what is not in the store is made in any thread."""
 
     store: Store
     job: Job
+    stamp: Fingerprint
     lease: Lease
     use_cache: bool
     overlap: bool
 
     def recall(self) -> LayerRecord | None:
         """What these files gave before, if that is known."""
-        return self.store.digest_cache.get(self._stamp) if self.use_cache else None
+        return self.store.digest_cache.get(self.stamp) if self.use_cache else None
 
     def find(self, record: LayerRecord, run: Run) -> _Done | None:
         """The layer that they gave, if the store still has it."""
@@ -134,13 +139,9 @@ class _Work:
         run.observer(Started(item, job.label, job.size))
         started_ns = time.time_ns()
         record, is_new = self._write(run)
-        self.store.digest_cache.put(self._stamp, record, started_ns)
+        self.store.digest_cache.put(self.stamp, record, started_ns)
         run.observer(Finished(item, "done" if is_new else "exists"))
         return _Done(item, job.as_packed(record), is_new=is_new)
-
-    @property
-    def _stamp(self) -> Fingerprint:
-        return fingerprint(self.job.scan.entries, self.job.planned.form, self.job.planned.codec)
 
     def _write(self, run: Run) -> tuple[LayerRecord, bool]:
         planned, entries, item = self.job.planned, self.job.scan.entries, self.job.item
@@ -150,7 +151,14 @@ class _Work:
 
         with self.store.blobs.create(self.lease) as blob:
             record = write_layer(
-                entries, planned.form, planned.codec, blob.fd, overlap=self.overlap, run=run, moved=moved
+                entries,
+                planned.form,
+                planned.codec,
+                blob.fd,
+                size=self.job.size,
+                overlap=self.overlap,
+                run=run,
+                moved=moved,
             )
             is_new = not self.store.blobs.exists(record.digest)
             blob.commit(record.digest, record.size)

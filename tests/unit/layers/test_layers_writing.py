@@ -34,11 +34,14 @@ def write(
 ) -> LayerRecord:
     descriptor = os.open(out, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     moved: list[int] = []
+    size = layer_size(found.entries, form)
     try:
-        record = write_layer(found.entries, form, codec, descriptor, overlap=overlap, run=Run(), moved=moved.append)
+        record = write_layer(
+            found.entries, form, codec, descriptor, size=size, overlap=overlap, run=Run(), moved=moved.append
+        )
     finally:
         os.close(descriptor)
-    assert sum(moved) == layer_size(found.entries, form)
+    assert sum(moved) == size
     assert record.digest == Digest.of(out.read_bytes())
     assert record.size == out.stat().st_size
     return record
@@ -198,7 +201,14 @@ def test_a_disk_that_is_full_is_told(context: Path) -> None:
     try:
         with pytest.raises(FileSystemError):
             write_layer(
-                found.entries, Format.TAR, Codec.NONE, descriptor, overlap=False, run=Run(), moved=lambda size: None
+                found.entries,
+                Format.TAR,
+                Codec.NONE,
+                descriptor,
+                size=9,
+                overlap=False,
+                run=Run(),
+                moved=lambda size: None,
             )
     finally:
         os.close(descriptor)
@@ -212,7 +222,14 @@ def test_cancelling_ends_the_writing(context: Path, tmp_path: Path) -> None:
     try:
         with pytest.raises(Cancelled):
             write_layer(
-                found.entries, Format.TAR, Codec.ZSTD, descriptor, overlap=True, run=run, moved=lambda size: None
+                found.entries,
+                Format.TAR,
+                Codec.ZSTD,
+                descriptor,
+                size=9,
+                overlap=True,
+                run=run,
+                moved=lambda size: None,
             )
     finally:
         os.close(descriptor)
