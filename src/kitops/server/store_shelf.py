@@ -4,7 +4,7 @@ A repository here is what one would type to ``kit``: ``team/model`` is the local
 ``registry.example.com/team/model`` what was pulled from there (a registry with a port has no name here).
 
 Blobs are the store's, so every repository has them all. Until a manifest that lists it comes, a pushed blob is held by
-a lease, for a day at most. Uploads are files in ``uploads/``, beside ``blobs/``.
+a lease, for a day at most. Uploads are files in ``incoming/``, beside ``blobs/``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kitops.errors import IntegrityError, InvalidValueError, NotFoundError
 from kitops.oci import mediatype
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from kitops.server.shelf import Parcel
     from kitops.server.upload import Upload
     from kitops.store import Store
-
-_UPLOADS: Final = "uploads"
 
 
 class StoreShelf:
@@ -186,7 +184,7 @@ class StoreShelf:
 
         The rest is ``kit prune``'s.
         """
-        self._uploads.drop_abandoned(entry.path for entry in entries(f"{self._store.layout.root}/{_UPLOADS}"))
+        self._uploads.drop_abandoned(entry.path for entry in entries(self._store.layout.incoming))
         before = time.monotonic() - ABANDONED_SECONDS
         with self._lock:
             late = [digest for digest, since in self._waiting.items() if since < before]
@@ -196,7 +194,7 @@ class StoreShelf:
 
     def _prefix(self, repository: str) -> str:
         slug = hashlib.sha256(repository.encode()).hexdigest()[:16]
-        return f"{self._store.layout.root}/{_UPLOADS}/{slug}."
+        return f"{self._store.layout.incoming}/{slug}."
 
     def _find_listed(self, repository: str, pointer: Digest | str) -> Descriptor | None:
         """A manifest that is no root, because an index of the repository lists it."""

@@ -7,7 +7,8 @@
     leases/     which blobs a running pack, pull or unpack relies on
     ingest/     files being written, named after the lease of their writer
     partial/    unfinished downloads
-    uploads/    where unfinished uploads go on
+    uploads/    where our unfinished uploads to registries go on
+    incoming/   what others upload to us, while we serve the store
     trash/      blobs between being found unheld and being deleted
     packed/     which files gave which layer (the digest cache)
 """
@@ -63,6 +64,10 @@ class Layout:
     @property
     def uploads(self) -> str:
         return f"{self.root}/uploads"
+
+    @property
+    def incoming(self) -> str:
+        return f"{self.root}/incoming"
 
     @property
     def trash(self) -> str:
