@@ -1,7 +1,7 @@
 """A hub on loopback that speaks Hugging Face's HTTP API to its real client, with the faults that a test wants.
 
 Listing with pages, revisions, ``resolve`` with a redirect to storage on another host, ranges, LFS metadata, gated and
-private repositories, rate limits, cut connections. It counts what it sends.
+private repositories, rate limits, cut connections, and Xet storage (``xet_server``). It counts what it sends.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from xet_server import Xet, XetAnswers, grant
 
 BIG = 1024
 """Bytes from which on a file lies in LFS."""
@@ -61,7 +63,10 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     storage_headers: list[Mapping[str, str]] = field(default_factory=list)
     sent: int = 0
-    """Bytes of bodies of files, as they went out."""
+    """Bytes of bodies of files, as they went out over plain HTTP."""
+    xet: Xet = field(default_factory=Xet)
+    has_xet: bool = False
+    """Large files lie in Xet storage; plain HTTP gives them too."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _blobs: dict[str, bytes | Path] = field(default_factory=dict)
     _digests: dict[Path, str] = field(default_factory=dict)
@@ -92,9 +97,10 @@ def model_repo(name: str, files: Mapping[str, bytes | Path], **more: object) -> 
 def hub_server() -> Iterator[Hub]:
     """Serve a hub, and storage on another port, until the block ends."""
     hub = Hub()
-    servers = [_server(hub, _Api), _server(hub, _Storage)]
+    servers = [_server(hub, _Api), _server(hub, _Storage), _server(hub, _Xet)]
     hub.endpoint = f"http://127.0.0.1:{servers[0].server_address[1]}"
     hub.storage = f"http://localhost:{servers[1].server_address[1]}"
+    hub.xet.address = f"http://localhost:{servers[2].server_address[1]}"
     threads = [threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True) for server in servers]
     for thread in threads:
         thread.start()
@@ -116,8 +122,8 @@ class _Server(ThreadingHTTPServer):
         """A client that was killed is what these tests are about."""
 
 
-def _server(hub: Hub, answers: type[_Answers]) -> ThreadingHTTPServer:
-    server = _Server(("127.0.0.1", 0), type(answers.__name__, (answers,), {"hub": hub}))
+def _server(hub: Hub, answers: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    server = _Server(("127.0.0.1", 0), type(answers.__name__, (answers,), {"hub": hub, "xet": hub.xet}))
     # what is sent is what was read, or nearly: not what lies in the kernel
     server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
     return server
@@ -201,6 +207,8 @@ class _Api(_Answers):
         path = unquote(parts.path)
         if found := re.fullmatch(r"/api/(models|datasets)/([^/]+(?:/[^/]+)?)/tree/(.+)", path):
             self._tree(found[2], found[1] == "datasets", found[3], parse_qs(parts.query), token)
+        elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+(?:/[^/]+)?)/xet-read-token/(.+)", path):
+            self._grant(found[2], found[1] == "datasets", found[3], token)
         elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+(?:/[^/]+)?)(?:/revision/(.+))?", path):
             self._info(found[2], found[1] == "datasets", found[3] or "main", token)
         elif found := re.fullmatch(r"/(datasets/)?([^/]+(?:/[^/]+)?)/resolve/([^/]+)/(.+)", path):
@@ -248,6 +256,8 @@ class _Api(_Answers):
             entry: dict[str, object] = {"type": "file", "oid": _oid(content, size), "size": size, "path": path}
             if size >= BIG:
                 entry["lfs"] = {"oid": self.hub.digest(content), "size": size, "pointerSize": 130}
+                if self.hub.has_xet:
+                    entry["xetHash"] = self.hub.xet.file_id(content, self.hub.digest(content))
             entries.append(entry)
         start = int(query.get("cursor", ["0"])[0])
         headers = {"Content_Type": "application/json"}
@@ -255,6 +265,16 @@ class _Api(_Answers):
             link = f"{self.hub.endpoint}{urlsplit(self.path).path}?recursive=true&cursor={start + self.hub.page}"
             headers["Link"] = f'<{link}>; rel="next"'
         self.say(200, json.dumps(entries[start : start + self.hub.page]).encode(), **headers)
+
+    def _grant(self, name: str, is_dataset: bool, revision: str, token: str) -> None:
+        """A token for Xet storage, for who may read."""
+        found = self._find(name, is_dataset, revision, token)
+        if not found:
+            return
+        if found[0].gated and token not in (found[0].tokens or ()):
+            self.refuse(403 if token else 401, "GatedRepo", "Access to this model is restricted")
+            return
+        self.say(200, json.dumps(grant(self.hub.xet)).encode(), Content_Type="application/json")
 
     def _resolve(self, name: str, is_dataset: bool, revision: str, path: str, token: str) -> None:
         found = self._find(name, is_dataset, revision, token)
@@ -297,3 +317,7 @@ class _Storage(_Answers):
             return
         with suppress(BrokenPipeError, ConnectionResetError):
             self.send_file(self.hub._blobs[urlsplit(self.path).path.rpartition("/")[2]])
+
+
+class _Xet(XetAnswers):
+    """Xet storage; where the hub has none, nobody comes."""

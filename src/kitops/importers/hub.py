@@ -1,11 +1,13 @@
 """Models and datasets of Hugging Face, through its own client: a tree of files pinned to one commit.
 
-The client lists, authenticates, redirects and tells errors apart. Bodies are read by range from where a reader wants
-to begin, so that an import which was killed goes on; the client's own download begins anew after a kill.
+The client lists, authenticates, redirects and tells errors apart. Bodies are read from where a reader wants to begin,
+so that an import which was killed goes on; the client's own download begins anew after a kill. What lies in Xet storage
+comes from there (:mod:`kitops.importers.xet`), the rest, and heads of files, over plain HTTP by range.
 """
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -13,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 from kitops.errors import NetworkError, SourceError
 from kitops.importers.hub_errors import Asked, told
 from kitops.importers.tree import Origin, RemoteFile
+from kitops.importers.xet import XetStorage
 from kitops.oci.digest import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from kitops.content.cancel import CancelToken
     from kitops.content.protocols import Reader
     from kitops.importers.location import Location
 
@@ -25,6 +29,7 @@ BLOCK: Final = 256 * 1024
 CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 30.0
 """A connection that sends nothing for so long is given up."""
+_XET_ID: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +47,14 @@ class HubOptions:
     user_agent: str = "kitops"
 
 
-def open_hub(location: Location, revision: str, options: HubOptions) -> HubTree:
+def open_hub(location: Location, revision: str, options: HubOptions, cancel: CancelToken) -> HubTree:
     """The tree of a repository at the commit that ``revision`` (a branch, tag or commit) is now.
+
+    Args:
+        location: the repository.
+        revision: which state of it.
+        options: how to reach the hub.
+        cancel: ends a read that waits for the network.
 
     Raises:
         SourceError: it is missing, closed, gated, or has no such revision; or the client is not installed.
@@ -51,6 +62,7 @@ def open_hub(location: Location, revision: str, options: HubOptions) -> HubTree:
     """
     try:
         from huggingface_hub import HfApi, get_token  # noqa: PLC0415 - an extra, and 140 ms
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # noqa: PLC0415 - as above
     except ImportError as error:
         raise SourceError(
             "importing from Hugging Face needs its client, which is not installed", hint="pip install 'kitops[hf]'"
@@ -65,8 +77,8 @@ def open_hub(location: Location, revision: str, options: HubOptions) -> HubTree:
         found = api.repo_info(location.where, repo_type=kind, revision=revision)
         commit = found.sha or revision
         listed = api.list_repo_tree(location.where, recursive=True, revision=commit, repo_type=kind)
-        files = tuple(_file(entry) for entry in listed if hasattr(entry, "size"))
-    below = f"{location.folder}/" if location.folder else ""
+        below = f"{location.folder}/" if location.folder else ""
+        entries: list[Any] = [entry for entry in listed if hasattr(entry, "size") and entry.path.startswith(below)]
     origin = Origin(
         kind="huggingface",
         uri=page,
@@ -76,7 +88,13 @@ def open_hub(location: Location, revision: str, options: HubOptions) -> HubTree:
         digests={"gitCommit": commit},
         is_dataset=location.is_dataset,
     )
-    return HubTree(origin, tuple(file for file in files if file.path.startswith(below)), asked, options)
+    xet_ids = {entry.path: entry.xet_hash for entry in entries if _XET_ID.fullmatch(entry.xet_hash or "")}
+    xet = None
+    if xet_ids and XetStorage.is_available():
+        headers = build_hf_headers(token=options.token, library_name=options.user_agent)
+        token_url = f"{api.endpoint}/api/{kind}s/{location.where}/xet-read-token/{commit}"
+        xet = XetStorage(token_url, headers, options.user_agent, cancel)
+    return HubTree(origin, tuple(_file(entry) for entry in entries), asked, options, xet, xet_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +105,8 @@ class HubTree:
     files: Sequence[RemoteFile]
     _asked: Asked = field(repr=False)
     _options: HubOptions = field(repr=False)
+    _xet: XetStorage | None = field(repr=False)
+    _xet_ids: Mapping[str, str] = field(repr=False)
 
     def read_at(self, path: str, offset: int, size: int) -> bytes:
         """``size`` bytes of a file from ``offset`` on.
@@ -110,6 +130,12 @@ class HubTree:
             SourceError: the hub does not give them, for good.
             NetworkError: the connection failed.
         """
+        xet_id = self._xet_ids.get(file.path)
+        if self._xet is not None and xet_id is not None and self._xet.is_worth_trying:
+            what = f"{self.origin.name}/{file.path}"
+            with self._xet.open(xet_id, file.size, offset, what) as pieces:
+                yield _BodyReader(pieces, what)
+            return
         with self._read(file.path, f"bytes={offset}-" if offset else "") as (status, reader):
             if offset and status == 200:  # the server does not know ranges
                 reader.skip(offset)

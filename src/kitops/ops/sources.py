@@ -70,7 +70,7 @@ def open_source(place: Place, location: Location, options: SourceOptions) -> Ite
         from kitops.importers.hub import HubOptions, open_hub  # noqa: PLC0415 - each source costs its own client
 
         hub = HubOptions(token=options.token, endpoint=options.endpoint, user_agent=options.user_agent)
-        yield open_hub(location, revision or "main", hub)
+        yield open_hub(location, revision or "main", hub, place.run.cancel)
         return
     raise InvalidValueError(f"{location.kind} cannot be imported from yet")
 
