@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from kitops.testing import ThrowAwayRegistry
 from mlflow_server import mlflow_server
 
 TRAIN = """
@@ -78,6 +81,9 @@ def test_models_and_runs_come_and_go(tracking: Tracking, tmp_path: Path) -> None
     """One test: the server takes most of the time."""
     check_that_a_model_comes_with_what_is_known_of_its_run(tracking, tmp_path)
     check_that_files_of_a_run_come_below_a_path(tracking, tmp_path / "notes")
+    check_that_filters_choose_files(tracking)
+    check_that_it_goes_straight_to_a_registry(tracking, tmp_path / "to")
+    check_that_a_killed_import_fetches_no_whole_file_again(tracking, tmp_path / "killed")
     check_that_what_is_missing_is_told(tracking)
     check_that_a_modelkit_goes_to_a_run(tracking, tmp_path / "kits")
 
@@ -113,6 +119,56 @@ def check_that_files_of_a_run_come_below_a_path(tracking: Tracking, tmp_path: Pa
     assert tracking.kit("unpack", "notes:v1", "-d", str(tmp_path / "out")).returncode == 0
     assert (tmp_path / "out/readme.txt").read_text() == "notes"
     assert json.loads((tmp_path / "out/deep/a.json").read_text()) == {"a": 1}
+
+
+def check_that_filters_choose_files(tracking: Tracking) -> None:
+    uri = f"runs:/{tracking.run}/notes"
+    tracking.json("import", uri, "-t", "some:v1", "--exclude", "*.json")
+    assert "readme.txt" in json.dumps(tracking.json("info", "some:v1"))
+    assert "a.json" not in json.dumps(tracking.json("info", "some:v1"))
+    tracking.json("import", uri, "-t", "some:v2", "--include", "deep/*")
+    assert "readme.txt" not in json.dumps(tracking.json("info", "some:v2"))
+
+
+def check_that_it_goes_straight_to_a_registry(tracking: Tracking, tmp_path: Path) -> None:
+    with ThrowAwayRegistry() as registry:
+        ref = f"{registry.address}/team/iris:v1"
+        tracking.json("import", "models:/iris/1", "--to", ref, "--plain-http")
+        assert tracking.kit("unpack", ref, "-d", str(tmp_path), "--plain-http").returncode == 0
+    assert (tmp_path / "MLmodel").is_file()
+
+
+def check_that_a_killed_import_fetches_no_whole_file_again(tracking: Tracking, tmp_path: Path) -> None:
+    """git-lfs and MLflow go on by the file: what has its name by the time of the kill is not asked for again."""
+    tmp_path.mkdir()
+    for number in range(12):
+        (tmp_path / f"{number}.bin").write_bytes(os.urandom(4 << 20))
+    log = "import mlflow, sys; mlflow.MlflowClient().log_artifacts(sys.argv[1], sys.argv[2], 'big')"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", log, tracking.run, str(tmp_path)],
+        env=tracking.environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    command = [str(Path(sys.executable).with_name("kit")), "import", f"runs:/{tracking.run}/big", "-t", "big:v1"]
+    command += ["--concurrency", "1"]
+    kept = tracking.home / "imports"
+    running = subprocess.Popen(command, env=tracking.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while running.poll() is None and not list(kept.glob("*/files/*.bin")):
+        time.sleep(0.005)
+    running.kill()
+    running.wait()
+    whole = {path.name for path in kept.glob("*/files/*.bin")}
+    assert 0 < len(whole) < 12
+    done = subprocess.run(command, env=tracking.environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    said = (tracking.home.parent / "log").read_text()
+    asked = re.findall(r"GET \S+/artifacts/big/(\d+\.bin) ", said)
+    assert {name: asked.count(name) for name in whole} == dict.fromkeys(whole, 1)
+    assert set(asked) == {f"{number}.bin" for number in range(12)}
+    assert list(kept.glob("*/files/*")) == []
+    assert tracking.kit("unpack", "big:v1", "-d", str(tmp_path / "out")).returncode == 0
+    for number in range(12):
+        assert (tmp_path / "out" / f"{number}.bin").read_bytes() == (tmp_path / f"{number}.bin").read_bytes()
 
 
 def check_that_what_is_missing_is_told(tracking: Tracking) -> None:
