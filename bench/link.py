@@ -2,8 +2,9 @@
 
     python bench/link.py HOST:PORT [SECONDS OF A ROUND TRIP] [BYTES A SECOND OF A CONNECTION]
 
-prints its address; to each line of input it prints the sizes of the requests since the last, as JSON. It is a process
-of its own so that its memory is not counted with what is measured. Without a rate it remembers what goes up.
+prints its address; to each line of input it prints the sizes of the requests since the last, and the bytes that came
+down, as JSON. It is a process of its own so that its memory is not counted with what is measured. Without a rate it
+remembers what goes up.
 """
 
 from __future__ import annotations
@@ -40,17 +41,19 @@ class Link:
     rate: float = 0.0
     keep: bool = False
     went_up: list[bytearray] = field(default_factory=list)
+    came_down: int = 0
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def requests(self) -> list[int]:
-        """Bytes of every request since the last call: head and body."""
-        found = [len(text) for sent in self.went_up for text in _REQUEST.split(bytes(sent)) if text]
+    def take(self) -> dict[str, object]:
+        """Since the last call: bytes of every request (head and body), and of all answers."""
+        requests = [len(text) for sent in self.went_up for text in _REQUEST.split(bytes(sent)) if text]
         self.went_up.clear()
-        return found
+        down, self.came_down = self.came_down, 0
+        return {"requests": requests, "down": down}
 
     def _accept(self) -> None:
         while True:
@@ -79,6 +82,8 @@ class Link:
                     data = b""
                 if kept is not None:
                     kept.extend(data)
+                else:
+                    self.came_down += len(data)
                 now = time.monotonic()
                 due = max(due, now) + (len(data) / rate if rate else 0.0)
                 under_way.put((due + self.delay / 2, data))
@@ -111,7 +116,7 @@ def main() -> None:
     link = Link((host, int(port)), delay, rate, keep=not rate)
     print(link.address, flush=True)
     for _ in sys.stdin:
-        print(json.dumps(link.requests()), flush=True)
+        print(json.dumps(link.take()), flush=True)
 
 
 if __name__ == "__main__":

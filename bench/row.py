@@ -22,8 +22,7 @@ class Row:
     goal: Callable[[float, float], bool]
     floor: Callable[[], Sample]
     commands: dict[str, Callable[[], Sample]]
-    reads: list[Path] = field(default_factory=list)
-    reads_too: Callable[[], list[Path]] = list
+    reads: Callable[[], list[Path]] = list
     writes: int = 0
     runs: int = 1
     floors: list[Sample] = field(default_factory=list)

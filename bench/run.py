@@ -21,7 +21,6 @@ import os
 import platform
 import random
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -30,7 +29,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import measure
+from formats import Formats
 from measure import MIB, Sample
+from report import report
 from row import Row, size_text, times
 from transfers import Transfers
 
@@ -221,7 +222,7 @@ class Bench:
             times(1.35),
             lambda: measure.sha256_of_all(one, 1),
             self.each(lambda program: self.pack("one", program)) | oras,
-            reads=one,
+            reads=lambda: one,
             writes=large,
         )
         yield Row(
@@ -232,7 +233,7 @@ class Bench:
             lambda: measure.sha256_of_all(four, 2),
             self.each(lambda program: self.pack("four", program))
             | ({"oras": lambda: self.oras_push("four")} if self.oras else {}),
-            reads=four,
+            reads=lambda: four,
             writes=large,
         )
         yield Row(
@@ -242,7 +243,7 @@ class Bench:
             lambda kit, floor: kit <= 1.5 * floor + 0.020,
             lambda: measure.run([KIT, "version"]),
             self.each(lambda program: self.pack("one", program, self.packed("one", program))),
-            reads=one,
+            reads=lambda: one,
             runs=runs,
         )
         yield Row(
@@ -252,7 +253,6 @@ class Bench:
             times(1.2),
             self.tar_create,
             self.each(lambda program: self.pack("many", program)),
-            reads=[],
             writes=self.scale.files * 8192,
         )
         yield Row(
@@ -263,8 +263,7 @@ class Bench:
             lambda: measure.sha256_of_all(one, 1),
             self.each(lambda program: self.unpack("one", program))
             | ({"oras": lambda: self.oras_pull("one")} if self.oras else {}),
-            reads=one,
-            reads_too=lambda: self.blobs("one"),
+            reads=lambda: [*one, *self.blobs("one")],
             writes=large,
         )
         yield Row(
@@ -338,15 +337,16 @@ def find_go_kit() -> str | None:
     return None
 
 
-def measure_rows(rows: list[Row], rounds: int, order: random.Random) -> None:
+def measure_rows(rows: list[Row], rounds: int, seed: int | None) -> None:
     """Run everything ``rounds`` times, in another order each time."""
+    order = random.Random(seed)
     for number in range(rounds):
         for row in order.sample(rows, len(rows)):
             work = {"": row.floor} | row.commands
             for name in order.sample(sorted(work), len(work)):
                 print(f"round {number + 1}: {row.name}: {name or 'floor'}", file=sys.stderr)
                 for _ in range(row.runs):
-                    measure.warm([*row.reads, *row.reads_too()])
+                    measure.warm(row.reads())
                     measure.settle(row.writes)
                     try:
                         sample = work[name]()
@@ -354,85 +354,6 @@ def measure_rows(rows: list[Row], rounds: int, order: random.Random) -> None:
                         row.failures[name] = str(error)
                         continue
                     (row.samples.setdefault(name, []) if name else row.floors).append(sample)
-
-
-def report(rows: list[Row], memory: list[tuple[str, int, int]]) -> tuple[str, list[dict[str, object]]]:
-    """The table for people and the figures for programs."""
-    titles = ["row", "floor", "", "kit", "ratio", "of the fastest", "CPU", "peak", "goal", "met"]
-    lines = [_line(titles), "|---" * len(titles) + "|"]
-    figures: list[dict[str, object]] = []
-    others = []
-    for row in rows:
-        for name, why in row.failures.items():
-            others.append(_line([row.name, name or "floor", "failed", ""]))
-            print(f"{row.name}: {name or 'floor'} failed: {why}", file=sys.stderr)
-            if name == "kit" and not row.samples.get(name):
-                lines.append(_line([row.name, row.floor_name, "", "failed", "", "", "", "", row.goal_text, "NO"]))
-        floors = row.floors or [Sample(float("nan"))]
-        floor = statistics.median(sample.seconds for sample in floors)
-        for name, samples in row.samples.items():
-            figure = _figure(row.name, name, samples, floors)
-            seconds = statistics.median(sample.seconds for sample in samples)
-            ratio = f"{seconds / floor:.2f}x"
-            if name != "kit":
-                others.append(_line([row.name, name, _ms(seconds), ratio]))
-            else:
-                figure["goal"], figure["met"] = row.goal_text, row.goal(seconds, floor)
-                fastest = f"{figure['fastest_ratio']:.2f}x"
-                cpu = f"{_ms(float(str(figure['cpu'])))} of {_ms(float(str(figure['floor_cpu'])))}"
-                peak = f"{int(str(figure['peak'])) / MIB:.0f} MiB"
-                met = "yes" if figure["met"] else "NO"
-                cells = [row.name, row.floor_name, _ms(floor), _ms(seconds), ratio, fastest, cpu, peak]
-                lines.append(_line([*cells, row.goal_text, met]))
-            figures.append(figure)
-    if line := _peak_line(figures, memory):
-        above = [number for number, text in enumerate(lines) if not text.startswith("| kit ")]
-        lines.insert(above[-1] + 1, line)
-    if others:
-        lines += ["", "| row | other command | | ratio |", "|---|---|---|---|", *others]
-    figures += [{"row": "peak RSS", "command": name, "size": size, "peak": peak} for name, size, peak in memory]
-    return "\n".join(lines), figures
-
-
-def _figure(row: str, name: str, samples: list[Sample], floors: list[Sample]) -> dict[str, object]:
-    """One command of one row: medians, the fastest runs, what the processors did, and the peak of memory in bytes."""
-    seconds = [sample.seconds for sample in samples]
-    beside = [sample.seconds for sample in floors]
-    return {
-        "row": row,
-        "command": name,
-        "seconds": statistics.median(seconds),
-        "floor": statistics.median(beside),
-        "ratio": statistics.median(seconds) / statistics.median(beside),
-        "fastest_ratio": min(seconds) / min(beside),
-        "spread": [min(seconds), max(seconds)],
-        "floor_spread": [min(beside), max(beside)],
-        "cpu": statistics.median(sample.cpu for sample in samples),
-        "floor_cpu": statistics.median(sample.cpu for sample in floors),
-        "peak": max(sample.peak for sample in samples),
-        "runs": len(samples),
-    }
-
-
-def _peak_line(figures: list[dict[str, object]], memory: list[tuple[str, int, int]]) -> str | None:
-    peaks = [
-        int(str(figure["peak"])) for figure in figures if figure["command"] == "kit" and "pack" in str(figure["row"])
-    ]
-    peaks += [peak for name, _, peak in memory if name == "kit"]
-    if not peaks:
-        return None
-    sizes = ", ".join(f"{size_text(size)}: {peak / MIB:.0f}" for name, size, peak in memory if name == "kit")
-    shown = f"{max(peaks) / MIB:.0f} MiB" + (f" ({sizes})" if sizes else "")
-    met = "yes" if max(peaks) <= 150 * MIB else "NO"
-    return _line(["peak RSS of all of the above", "", "", "", "", "", "", shown, "<= 150 MiB", met])
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"
 
 
 def main() -> None:
@@ -449,25 +370,31 @@ def main() -> None:
     small = options.scale == "small"
     scale = SCALES[options.scale]
     bench = Bench(options.data.resolve(), scale)
-    rows = [row for row in bench.rows() if _is_wanted(row.name, options.rows)]
+    formats = Formats(bench, KIT, scale.large, scale.files, scale.quick_runs)
     transfers = Transfers(bench, KIT, scale.large // 2, scale.pieces, scale.quick_runs)
-    moved = [row for row in transfers.rows() if _is_wanted(row.name, options.rows)] if transfers.are_possible() else []
+    parts = [list(bench.rows()), list(formats.rows()), list(transfers.rows()) if transfers.are_possible() else []]
+    parts = [[row for row in part if _is_wanted(row.name, options.rows)] for part in parts]
     wants_memory = _is_wanted("peak RSS of all of the above", options.rows)
-    if not rows and not moved and not wants_memory:
+    if not any(parts) and not wants_memory:
         parser.error(f"no row is named like {' or '.join(options.rows)}")
     try:
-        prepare(bench, rows)
-        measure_rows(rows + moved, options.rounds or (1 if small else 5), random.Random(options.seed))
+        prepare(bench, parts[0])
+        measure_rows([row for part in parts for row in part], options.rounds or (1 if small else 5), options.seed)
         memory = bench.memory() if wants_memory else []
-        disk = [bench.disk() for _ in range(3)] if any(row.writes == bench.scale.large for row in rows) else []
-        notes = transfers.notes()
+        disk = [bench.disk() for _ in range(3)] if any(row.writes == bench.scale.large for row in parts[0]) else []
+        notes = [[], formats.notes(), transfers.notes()]
     finally:
+        formats.close()
         transfers.close()
         shutil.rmtree(bench.root / "runs", ignore_errors=True)
-    table, figures = report(rows, memory)
-    if moved:
-        second, more = report(moved, [])
-        table, figures = "\n\n".join([table] * bool(rows) + [second, *notes]), figures + more
+    tables: list[str] = []
+    figures: list[dict[str, object]] = []
+    for number, part in enumerate(parts):
+        if part or (number == 0 and memory):
+            table, more = report(part, memory if number == 0 else [])
+            tables += [table, *notes[number]]
+            figures += more
+    table = "\n\n".join(tables)
     if options.format == "json":
         print(json.dumps(figures, indent=1))
     else:

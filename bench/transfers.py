@@ -18,6 +18,7 @@ from typing import Protocol
 
 import measure
 from measure import MIB, Sample
+from processes import Counted, end, read_line
 from row import Row, size_text, times
 
 DELAY, RATE = 0.020, 30_000_000
@@ -58,7 +59,7 @@ class Transfers:
         self._seeded: set[tuple[str, str]] = set()
         self._addresses: dict[str, str] = {}
         self._roots: dict[str, Path] = {}
-        self._links: dict[str, subprocess.Popen[bytes]] = {}
+        self._counted: Counted | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self.asked: dict[str, list[int]] = {}
 
@@ -69,8 +70,8 @@ class Transfers:
 
     def close(self) -> None:
         """End what was started."""
-        for end in reversed(self._ends):
-            end()
+        for stop in reversed(self._ends):
+            stop()
         self._ends.clear()
 
     def rows(self) -> Iterator[Row]:
@@ -193,12 +194,16 @@ class Transfers:
         if name not in self._addresses:
             if name == "serve":
                 self._addresses[name] = self._serve()
-            elif name in ("slow", "counted"):
+            elif name == "counted":
+                self._counted = Counted(self._registry("source"))
+                self._ends.append(self._counted.close)
+                self._addresses[name] = self._counted.address
+            elif name == "slow":
                 command = [sys.executable, str(Path(__file__).with_name("link.py")), self._registry("source")]
-                command += [str(DELAY), str(RATE)] if name == "slow" else []
-                link = self._links[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-                self._ends.append(lambda: _end(link))
-                self._addresses[name] = _line(link).strip()
+                command += [str(DELAY), str(RATE)]
+                link = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                self._ends.append(lambda: end(link))
+                self._addresses[name] = read_line(link).strip()
             else:
                 self._addresses[name] = self._docker_registry(name)
         return self._addresses[name]
@@ -220,7 +225,7 @@ class Transfers:
             running = subprocess.Popen(
                 ["docker-registry", "serve", str(root / "config.yml")], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        self._ends.append(lambda: _end(running))
+        self._ends.append(lambda: end(running))
         for _ in range(500):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -232,8 +237,8 @@ class Transfers:
         root = self._bench.fresh("registry-serve")
         command = [self._kit, "registry", "serve", str(root), "--port", "0", "--format", "json"]
         self._server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self._ends.append(lambda server=self._server: _end(server))  # type: ignore[misc]
-        return str(json.loads(_line(self._server))["address"])
+        self._ends.append(lambda server=self._server: end(server))  # type: ignore[misc]
+        return str(json.loads(read_line(self._server))["address"])
 
     def _seed(self, kind: str, registry: str) -> str:
         """The reference of a kind in a registry, which has it."""
@@ -342,36 +347,8 @@ class Transfers:
 
     def _push_again(self, kind: str) -> Sample:
         ref = self._seed(kind, "counted")
-        self._requests()
+        assert self._counted is not None
+        self._counted.take()
         sample = self._run_push(kind, ref)
-        self.asked[kind] = self._requests()
+        self.asked[kind] = self._counted.take().requests
         return sample
-
-    def _requests(self) -> list[int]:
-        """The sizes of the requests since the last call."""
-        link = self._links["counted"]
-        assert link.stdin is not None
-        link.stdin.write(b"\n")
-        link.stdin.flush()
-        return list(map(int, json.loads(_line(link))))
-
-
-def _line(process: subprocess.Popen[bytes]) -> str:
-    """The next line that a process prints."""
-    assert process.stdout is not None
-    line = process.stdout.readline().decode()
-    if not line:
-        raise measure.CommandFailedError(f"{process.args!r} ended")
-    return line
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()

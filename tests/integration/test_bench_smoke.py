@@ -21,6 +21,13 @@ ROWS = [
     "kit version",
     "kit list of 20 tags",
 ]
+LOOKED = [
+    "convert 8 MiB of raw layers to ModelPack",
+    "convert a tar layer of 8 MiB to raw",
+    "status of 200 unchanged files",
+    "verify four files of 2 MiB",
+    "tensors of 8 MiB in a registry",
+]
 MOVED = [
     "push one blob of 4 MiB",
     "push four blobs of 1 MiB",
@@ -50,6 +57,9 @@ def test_every_row_of_the_table_is_measured(need: Callable[[str], str], tmp_path
     table = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
     table = [row for row in table if row != "row"]
     assert table[: len(ROWS)] == ROWS
+    begin = table.index(LOOKED[0])
+    assert table[begin : begin + len(LOOKED)] == LOOKED
+    assert "Listing the tensors of a file in a registry reads " in done.stdout
     begin = table.index(MOVED[0])
     assert table[begin : begin + len(MOVED)] == MOVED
     assert "Peak RSS of `kit registry serve`" in done.stdout
