@@ -343,4 +343,6 @@ def printable(path: str | bytes | PathLike[str] | PathLike[bytes]) -> str:
     text = text.encode("utf-8", "backslashreplace" if isinstance(raw, bytes) else "surrogateescape").decode(
         "utf-8", "backslashreplace"
     )
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -78,7 +78,8 @@ def copy(
     if isinstance(source, Gapped):
         _check_gaps(source, sink, unique)
     run.observer(Planned(verb, len(unique), sum(blob.size for blob in unique)))
-    jobs = [partial(_copy_blob, source, sink, blob, neighbours) for blob in sorted(unique, key=lambda blob: -blob.size)]
+    way = _Way(source, sink, neighbours)
+    jobs = [partial(way.copy_blob, blob) for blob in sorted(unique, key=lambda blob: -blob.size)]
     moved = [size for size in run_all(jobs, run, workers=run.concurrency) if size is not None]
     count = sum(_put_manifest(sink, desc, raw, run) for desc, raw in manifests.items())
     return Copied(len(moved) + count, sum(moved), len(jobs) - len(moved) + len(manifests) - count)
@@ -150,29 +151,42 @@ def _check_gaps(source: Gapped, sink: Sink, blobs: Sequence[Descriptor]) -> None
             raise source.explain_gap(gap)
 
 
-def _copy_blob(
-    source: Source, sink: Sink, desc: Descriptor, neighbours: Callable[[Digest], Iterable[str]] | None, run: Run
-) -> int | None:
-    """Copy one blob; the bytes moved, or None when none had to be."""
-    item = str(desc.digest)
-    run.observer(Started(item, desc.digest.short, desc.size))
-    if sink.exists(desc):
-        run.observer(Finished(item, "exists"))
-        return None
-    near = neighbours(desc.digest) if neighbours else ()
-    if isinstance(sink, Mounts) and any(sink.mount_from(desc, locator) for locator in near):
-        run.observer(Finished(item, "mounted"))
-        return None
-    meter = _Meter(item, run.observer)
-    if isinstance(source, Delivers) and isinstance(sink, Lands) and desc.size >= WORTH_LANDING:
-        with sink.land(desc) as landing:
-            source.deliver(desc, landing, meter.add, run)
-    elif isinstance(source, Delivers) and isinstance(sink, Lands):
-        _put_twice(source, sink, desc, meter)
-    else:
-        _put_patiently(source, sink, desc, meter, run)
-    run.observer(Finished(item, "done"))
-    return desc.size
+class _Way:
+    """From a source to a sink, with what both of them can do, which is looked at once."""
+
+    def __init__(self, source: Source, sink: Sink, neighbours: Callable[[Digest], Iterable[str]] | None) -> None:
+        self._source = source
+        self._sink = sink
+        self._neighbours = neighbours
+        self._mounts = sink if isinstance(sink, Mounts) else None
+        self._delivers = source if isinstance(source, Delivers) and isinstance(sink, Lands) else None
+        self._lands = sink if isinstance(sink, Lands) else None
+
+    def copy_blob(self, desc: Descriptor, run: Run) -> int | None:
+        """Copy one blob; the bytes moved, or None when none had to be."""
+        item = str(desc.digest)
+        run.observer(Started(item, desc.digest.short, desc.size))
+        if self._sink.exists(desc):
+            run.observer(Finished(item, "exists"))
+            return None
+        if self._mount(desc):
+            run.observer(Finished(item, "mounted"))
+            return None
+        meter = _Meter(item, run.observer)
+        if self._delivers is None or self._lands is None:
+            _put_patiently(self._source, self._sink, desc, meter, run)
+        elif desc.size >= WORTH_LANDING:
+            with self._lands.land(desc) as landing:
+                self._delivers.deliver(desc, landing, meter.add, run)
+        else:
+            _put_twice(self._source, self._sink, desc, meter)
+        run.observer(Finished(item, "done"))
+        return desc.size
+
+    def _mount(self, desc: Descriptor) -> bool:
+        if self._mounts is None or self._neighbours is None:
+            return False
+        return any(self._mounts.mount_from(desc, locator) for locator in self._neighbours(desc.digest))
 
 
 def _put_twice(source: Source, sink: Sink, desc: Descriptor, meter: _Meter) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from kitops.registry.strategy import Begun
     from kitops.registry.transport import Answer
 
+_WORTH_WAITING: Final = 2 << 20
+"""Bytes of a body from which on it is told what is waited for."""
 _STREAM: Final = "application/octet-stream"
 _GATEWAY: Final = frozenset({408, 502, 504})
 """A proxy that gave up on the registry: for the time that the request took, if that was long."""
@@ -293,7 +295,8 @@ class _Upload:
 
         try:
             with herald(self._session.run.observer, f"{self._session.registry} to take in what was sent") as wait:
-                body.on_end = wait
+                if body.size >= _WORTH_WAITING:  # a watch costs a thread
+                    body.on_end = wait
                 answer = self._exchange(step, body, wait)
         except IntegrityError as error:
             if body.is_wrong:
