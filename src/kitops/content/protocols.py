@@ -188,6 +188,15 @@ class Ranged(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A source whose streams can begin in the middle, and come before they are read, as far as memory allows."""
+
+    def stream_ahead(self, desc: Descriptor, start: int) -> AbstractContextManager[Reader]:
+        """The bytes from offset ``start`` to the end, unverified; on their way from now on."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LayerRecord:
     """What packing a layer gave: enough to use the blob again without reading its files."""

@@ -20,7 +20,7 @@ from kitops.errors import Cancelled, FileSystemError, IntegrityError, NetworkErr
 from kitops.layers.codec import PIECE, Codec, decompress
 from kitops.layers.compose import raw_mode
 from kitops.layers.index import Index
-from kitops.layers.journal import Journal, can_resume, find_replay
+from kitops.layers.journal import Journal, can_resume, find_replay, forget
 from kitops.layers.ledger import Ledger, probe
 from kitops.layers.newfiles import NewFiles
 from kitops.layers.ring import Ring
@@ -110,6 +110,7 @@ class Extraction:
         self._made: list[list[tuple[str, int, bool]]] = []  # a list a layer: path, mode, is a directory
         self._reflinked = 0
         self._journals: list[Journal] = []
+        self._is_left = False
         try:
             self._target = os.open(self._staging.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fold, self._umask = probe(self._staging.path)
@@ -129,7 +130,7 @@ class Extraction:
         self._files.close()
         for journal in self._journals:
             journal.close()
-        if not isinstance(error, NetworkError | Cancelled) or not self._staging.leave():
+        if not (self._is_left or isinstance(error, NetworkError | Cancelled)) or not self._staging.leave():
             self._staging.close()
 
     def judge(self, blob: Path, layer: LayerContent) -> None:
@@ -176,6 +177,11 @@ class Extraction:
     def find_replay(self, layer: LayerContent) -> Replay | None:
         """What killed runs left of a layer, to begin with; nothing of it is believed."""
         return find_replay(self._staging.abandoned, layer)
+
+    def leave_others(self, layer: LayerContent) -> None:
+        """Leave to the next run what is here of all layers but this one, which came damaged."""
+        forget((self._staging.root, *self._staging.abandoned), layer)
+        self._is_left = True
 
     def add_journalled(self, reader: Reader, layer: LayerContent, moved: Callable[[int], None]) -> None:
         """As :meth:`add_stream`, and the next run can go on where this one is killed.

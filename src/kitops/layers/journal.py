@@ -188,6 +188,18 @@ def find_replay(abandoned: Iterable[Path], layer: LayerContent) -> Replay | None
     return best if best is not None and 0 < best.size < layer.desc.size + 1 else None
 
 
+def forget(roots: Iterable[Path], layer: LayerContent) -> None:
+    """Remove what is noted of a layer: what came of it was wrong.
+
+    Args:
+        roots: staging directories.
+        layer: what it is.
+    """
+    for root in roots:
+        with suppress(OSError):
+            os.unlink(root / "journal" / _name(layer))
+
+
 def _read_rows(root: Path, layer: LayerContent) -> list[tuple[str, int, int, int]]:
     """What a journal tells, with the bytes of each file that can be used; the last line may be cut off."""
     rows: list[tuple[str, int, int, int]] = []

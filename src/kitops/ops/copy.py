@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitops.content.copy import copy as copy_graph
+from kitops.content.copy import list_graph
 from kitops.content.events import Message
 from kitops.errors import InvalidValueError, NotFoundError
 from kitops.ops.ends import MountingSink, add_up, open_origin, open_target
 from kitops.ops.referrers import collect_referrers
 from kitops.ops.save import Item, write_archive
+from kitops.store.filesystem import check_room
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kitops.content.copy import Copied
     from kitops.oci.descriptor import Descriptor
     from kitops.ops.ends import Origin, Root, Target
@@ -94,6 +98,9 @@ def _copy_root(place: Place, origin: Origin, root: Root, destination: Location, 
         return Transferred(root.desc, (name or str(root.desc.digest),), referrers,
                            write_archive(destination.path, items, run, verb="copy"), 0)  # fmt: skip
     with open_target(place, destination, root, origin) as target:
+        if destination.kind in ("store", "directory"):
+            where = place.store.layout.root if destination.kind == "store" else str(destination.path)
+            _check_room(place, origin, target, (root.desc, *referrers), where)
         copied = [] if target.is_same else [
             copy_graph(origin.source, target.sink, desc, run) for desc in (root.desc, *referrers)
         ]  # fmt: skip
@@ -101,6 +108,12 @@ def _copy_root(place: Place, origin: Origin, root: Root, destination: Location, 
             target.sink.keep(desc)
         target.finish(root.desc)
     return Transferred(root.desc, target.names, referrers, add_up(copied), _tell_mounts(place, target))
+
+
+def _check_room(place: Place, origin: Origin, target: Target, roots: Iterable[Descriptor], where: str) -> None:
+    """Refuse before the first blob what will not fit."""
+    blobs = {blob.digest: blob for root in roots for blob in list_graph(origin.source, root, {}, place.run)}
+    check_room(where, sum(blob.size for blob in blobs.values() if not target.sink.exists(blob)), "copying into")
 
 
 def _tell_mounts(place: Place, target: Target) -> int:

@@ -224,7 +224,7 @@ def open_target(place: Place, location: Location, root: Root, origin: Origin) ->
         source = origin.ref
         if source is not None and source.registry == references[0].registry:
             is_same = source.repository == references[0].repository
-            yield Target(MountingSink(repository, source.repository), tags, names, is_same)
+            yield Target(MountingSink(repository, source.locator), tags, names, is_same)
         else:
             yield Target(repository, tags, names)
 
@@ -250,7 +250,7 @@ class MountingSink:
 
     Args:
         repository: the sink.
-        source: the other repository, as references have it.
+        source: the other one, as registry and repository.
     """
 
     def __init__(self, repository: Repository, source: str) -> None:
@@ -262,7 +262,7 @@ class MountingSink:
         """Whether it has the blob, maybe since now, or the manifest."""
         if self._repository.exists(desc):
             return True
-        if is_manifest(desc) or not self._repository.mount(desc, self._source):
+        if is_manifest(desc) or not self._repository.mount_from(desc, self._source):
             return False
         self.mounted += 1
         return True

@@ -15,7 +15,7 @@ from kitops.content.spans import WORTH_LANDING
 from kitops.errors import FileSystemError
 from kitops.ops.locate import check_remote, complete, locate
 from kitops.ops.reading import read_if_kit
-from kitops.store.filesystem import free_space
+from kitops.store.filesystem import free_space, nearest
 from kitops.store.lease import live_leases
 from kitops.store.partial import find_orphans
 
@@ -146,7 +146,7 @@ def plan_wanted(place: Place, wanted: Sequence[Wanted]) -> Plan:
             if desc.digest not in items or items[desc.digest].state == "left-out":
                 items[desc.digest] = item
     needed = sum(item.disk for item in items.values())
-    free = free_space(_existing(place.store.layout.root))
+    free = free_space(nearest(place.store.layout.root))
     return Plan("pull", tuple(one.ref for one in wanted), tuple(items.values()), needed, free)
 
 
@@ -219,11 +219,3 @@ def _plan_there(place: Place, sink: Repository, wanted: Iterable[tuple[Descripto
     unique = {desc.digest: (desc, label) for desc, label in wanted}
     jobs = [partial(look, desc, label) for desc, label in unique.values()]
     return run_all(jobs, run, workers=run.concurrency)
-
-
-def _existing(path: str) -> str:
-    """``path``, or the nearest directory above it that exists."""
-    path = os.path.abspath(path)
-    while not os.path.exists(path) and os.path.dirname(path) != path:
-        path = os.path.dirname(path)
-    return path

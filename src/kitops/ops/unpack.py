@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
-from kitops.content.protocols import Gapped, Ranged
-from kitops.errors import FileSystemError, IntegrityError, NotFoundError
+from kitops.content.protocols import Gapped
+from kitops.errors import FileSystemError, IntegrityError, KitError, NotFoundError, TrustError
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.formats.shape import Shape
 from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction, LayerContent
-from kitops.layers.journal import ReplayReader
 from kitops.layers.stamps import stamp_of
+from kitops.layers.write import Format
 from kitops.ops.locate import Located, complete, locate
 from kitops.ops.parents import open_parents
 from kitops.ops.reading import read_kit
 from kitops.ops.unpack_record import Record, RecordedLayer, read_record, write_record
+from kitops.ops.unpack_streams import LayerStreams, want
+from kitops.store.filesystem import check_room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from kitops.content.protocols import Run
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from kitops.ops.place import Place
     from kitops.ops.remote_data import RemoteDataset
     from kitops.ops.remote_fetch import Fetched, RemoteFiles
+    from kitops.ops.unpack_streams import Wanted
 
 _EXISTING: Final = {"refuse": Existing.REFUSE, "overwrite": Existing.OVERWRITE, "keep": Existing.KEEP}
 
@@ -131,11 +134,13 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         files = _open_remote_files(place, remote, target, options, stack)
         if not options.include_remote:
             _tell_remote_datasets(place, kit)
+        made = [path for path in (target, *target.absolute().parents) if not path.exists()]
         try:
-            done = _extract(place, kit, jobs, target, options, files=files)
-        except _ReplayError as error:  # what was left is gone with the failure
-            place.run.observer(Message("warning", f"{error.what}: what came before is of no use; it comes again"))
-            done = _extract(place, kit, jobs, target, options, files=files)
+            done = _extract(place, kit, jobs, target, options, files=files, may_come_again=True)
+        except _DamagedError as error:
+            place.run.observer(Message("warning", f"{error.message}; it comes once more"))
+            with _unmade(made):
+                done = _extract(place, kit, jobs, target, options, files=files, may_come_again=False)
         fetched = files.put_in_place() if files else None
         if options.record:
             _leave_record(place.run, located, jobs, done, target, options=options, fetched=fetched)
@@ -260,6 +265,7 @@ def _extract(
     options: UnpackOptions,
     *,
     files: RemoteFiles | None,
+    may_come_again: bool,
 ) -> Extracted:
     run = place.run
     size = sum(job.layer.desc.size for job in jobs)
@@ -268,8 +274,15 @@ def _extract(
         for job in jobs:
             if job.located.is_local:
                 extraction.judge(place.store.blobs.path(job.layer.desc.digest), job.content)
-        for job in jobs:
-            _extract_one(place, job, extraction)
+        wanted = [
+            want(job.located.source, job.content, job.layer.label, extraction)
+            for job in jobs
+            if not job.located.is_local
+        ]
+        _check_room(target, jobs, wanted)
+        with LayerStreams(wanted, run) as streams:
+            for job in jobs:
+                _extract_one(place, job, extraction, streams, may_come_again=may_come_again)
         if is_kitfile_selected(options.filters):
             extraction.add_file("Kitfile", dump(kit.kitfile).encode(), yields=not kit.is_authored)
         if files is not None:  # before anything has its name: the same command goes on after a kill
@@ -277,7 +290,16 @@ def _extract(
         return extraction.commit()
 
 
-def _extract_one(place: Place, job: _Job, extraction: Extraction) -> None:
+def _check_room(target: Path, jobs: Sequence[_Job], wanted: Sequence[Wanted]) -> None:
+    """Refuse before the first byte what will not fit; raw layers of the store, which may share its blocks, are free."""
+    size = sum(one.content.desc.size - one.start for one in wanted)
+    size += sum(job.layer.desc.size for job in jobs if job.located.is_local and job.layer.form is not Format.RAW)
+    check_room(str(target), size, "unpacking into")
+
+
+def _extract_one(
+    place: Place, job: _Job, extraction: Extraction, streams: LayerStreams, *, may_come_again: bool
+) -> None:
     layer, run = job.layer, place.run
     item = f"{layer.path} {layer.desc.digest}"
     run.observer(Started(item, layer.label, layer.desc.size))
@@ -288,26 +310,28 @@ def _extract_one(place: Place, job: _Job, extraction: Extraction) -> None:
     if job.located.is_local:
         extraction.add_blob(place.store.blobs.path(layer.desc.digest), job.content, moved)
     else:
-        _extract_stream(place, job, extraction, moved)
+        try:
+            with streams.take() as reader:
+                extraction.add_journalled(reader, job.content, moved)
+        except (IntegrityError, TrustError) as error:  # a damaged archive may look like a hostile one
+            if not may_come_again:
+                raise
+            extraction.leave_others(job.content)
+            raise _DamagedError(error.message) from error
     run.observer(Finished(item, "done"))
 
 
-def _extract_stream(place: Place, job: _Job, extraction: Extraction, moved: Callable[[int], None]) -> None:
-    """Unpack a layer as it comes from its registry, after what a killed run left of it."""
-    source, content = job.located.source, job.content
-    replay = extraction.find_replay(content) if isinstance(source, Ranged) else None
-    if replay is None or not isinstance(source, Ranged):
-        with source.stream(content.desc) as reader:
-            extraction.add_journalled(reader, content, moved)
-        return
-    known = f"{replay.size >> 20} of {content.desc.size >> 20} MiB were here already"
-    place.run.observer(Message("info", f"{job.layer.label}: {known}"))
-    with ReplayReader(replay, content.desc.size, lambda start: source.stream_from(content.desc, start)) as reader:
-        try:
-            extraction.add_journalled(reader, content, moved)
-        except IntegrityError as error:
-            raise _ReplayError(error.what, error.expected, error.actual) from error
+@contextmanager
+def _unmade(directories: Iterable[Path]) -> Iterator[None]:
+    """Where the block fails, directories that an earlier attempt made go too."""
+    try:
+        yield
+    except BaseException:
+        for directory in directories:
+            with suppress(OSError):
+                directory.rmdir()
+        raise
 
 
-class _ReplayError(IntegrityError):
-    """What a killed run left does not lead to the layer's digest."""
+class _DamagedError(KitError):
+    """A layer came damaged, or what a killed run left of it was of no use."""

@@ -2,7 +2,7 @@
 
 The thread that calls :func:`download` supervises; each connection, a *strand*, has a thread that reads from it and
 writes in place. A strand is given the lowest span that is missing: alone, all of it in one request, so that on a fast
-link nothing is different from a plain download; beside others a piece (:func:`kitops.content.spans.piece_size`).
+link nothing is different from a plain download; beside others a piece.
 
 - After half a second at a steady rate, and with seconds left to go, the number of strands is doubled; if the rate did
   not follow, it goes back to what it was.
@@ -18,10 +18,10 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kitops.content.events import Message
-from kitops.content.spans import Span, piece_size
+from kitops.content.spans import Span
 from kitops.errors import IntegrityError, NetworkError, RegistryError
 from kitops.registry.pace import Pace
 from kitops.registry.resume import Breaks
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kitops.content.protocols import Landing, Run
+    from kitops.oci.descriptor import Descriptor
     from kitops.registry.network import Patience
     from kitops.registry.pace import Spare
     from kitops.registry.stretch import Stretch
@@ -41,6 +42,16 @@ _TICK: Final = 0.1
 _LOOK: Final = 1.0
 """Seconds between two looks whether somebody else finished the blob."""
 _JOIN: Final = 0.5
+
+
+class Takes(Protocol):
+    """What takes the bytes of a blob in any order: the half of a :class:`kitops.content.protocols.Landing`."""
+
+    @property
+    def desc(self) -> Descriptor: ...
+    def missing(self) -> list[Span]: ...
+    def write(self, offset: int, chunk: memoryview) -> int: ...
+    def is_superseded(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,7 @@ class Origin:
         doubt: told that what came was wrong, so that another host is asked where there is one.
         patience: of the network.
         spare: connections that may be opened beside the first.
+        piece: bytes of one request beside others.
     """
 
     what: str
@@ -62,6 +74,7 @@ class Origin:
     doubt: Callable[[], object]
     patience: Patience
     spare: Spare
+    piece: int
 
 
 def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run: Run) -> None:
@@ -85,8 +98,8 @@ def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run
         known = f"{have // _MIB} of {size // _MIB} MiB were here already"
         run.observer(Message("info", f"{landing.desc.digest.short}: {known}"))
     for attempt in (1, 2):
-        _Download(origin, landing, moved, run).work()
         try:
+            fetch_missing(origin, landing, moved, run)
             landing.finish()
         except IntegrityError as error:
             if attempt == 2:
@@ -94,11 +107,22 @@ def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run
                     origin.what, error.expected, error.actual, hint="the registry sent it so twice; push it again"
                 ) from error
             run.observer(Message("warning", f"{origin.what} came damaged; fetching it once more"))
-            moved(-size)
+            moved(sum(span.size for span in landing.missing()) - size)
             origin.doubt()
             landing.restart()
         else:
             return
+
+
+def fetch_missing(origin: Origin, landing: Takes, moved: Callable[[int], None], run: Run) -> None:
+    """Fetch what ``landing`` misses; what came is not looked at.
+
+    Raises:
+        IntegrityError: the registry announces another size.
+        NetworkError: the network failed for longer than patience lasts.
+        KitError: the registry refused, or the landing did.
+    """
+    _Download(origin, landing, moved, run).work()
 
 
 @dataclass(slots=True, eq=False)
@@ -126,7 +150,7 @@ class _Download:
     """One attempt. Everything below ``changed`` is shared, and changed only under it."""
 
     origin: Origin
-    landing: Landing
+    landing: Takes
     moved: Callable[[int], None]
     run: Run
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -143,10 +167,6 @@ class _Download:
     def __post_init__(self) -> None:
         self.breaks = Breaks(self.origin.patience)
         self.pace = Pace(self.origin.spare)
-
-    @property
-    def piece(self) -> int:
-        return piece_size(self.landing.desc.size)
 
     # the supervisor
 
@@ -203,8 +223,8 @@ class _Download:
                 self._cut(strand)
 
     def _cut(self, strand: _Strand) -> None:
-        if strand.rest > self.piece:
-            end = strand.position + self.piece
+        if strand.rest > self.origin.piece:
+            end = strand.position + self.origin.piece
             self._give_back(Span(end, strand.end))
             strand.end = end
 

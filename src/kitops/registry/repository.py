@@ -7,6 +7,7 @@ from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.spans import WORTH_LANDING, piece_size
 from kitops.content.verify import VerifyingReader, check_bytes
 from kitops.errors import (
     AuthenticationError,
@@ -16,6 +17,7 @@ from kitops.errors import (
     NetworkError,
     NotFoundError,
     RegistryError,
+    TrustError,
 )
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
@@ -35,6 +37,7 @@ from kitops.registry.session import EXTRA_CONNECTIONS, Request, Session
 from kitops.registry.stretch import RangeRefusedError, Stretch, open_stretch, open_whole
 from kitops.registry.upload import UploadPlace, Uploads
 from kitops.registry.urls import api_repository
+from kitops.registry.window import PIECE, Room, WindowReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -111,6 +114,7 @@ class Repository:
         self._referrers = Referrers(session, repository, locator)
         self._lock = threading.Lock()
         self._spare = Spare(EXTRA_CONNECTIONS if session.run.concurrency > 1 else 0)
+        self._room = Room()
 
     def close(self) -> None:
         """Close the connections."""
@@ -192,9 +196,22 @@ class Repository:
         """
         return self.stream_from(desc, 0)
 
+    def stream_from(self, desc: Descriptor, start: int) -> AbstractContextManager[Reader]:
+        """As :meth:`stream`, from offset ``start`` on; where the registry sends no parts, what is before is skipped.
+
+        A large blob comes over as many connections as help.
+        """
+        return self.stream_ahead(desc, start) if desc.size - start >= WORTH_LANDING else self._resuming(desc, start)
+
     @contextmanager
-    def stream_from(self, desc: Descriptor, start: int) -> Iterator[Reader]:
-        """As :meth:`stream`, from offset ``start`` on; where the registry sends no parts, what is before is skipped."""
+    def stream_ahead(self, desc: Descriptor, start: int) -> Iterator[Reader]:
+        """As :meth:`stream_from`; bytes come from now on, while nobody reads, as far as memory allows."""
+        window = WindowReader(self._origin(desc, PIECE), desc, start, self._room, self._session.run)
+        with self._doubting(desc), window as reader:
+            yield reader
+
+    @contextmanager
+    def _resuming(self, desc: Descriptor, start: int) -> Iterator[Reader]:
         request = self._read_request(desc)
 
         def open_at(position: int) -> Stretch:
@@ -203,12 +220,22 @@ class Repository:
                     return open_stretch(self._session, request, desc, position, desc.size)
             return open_whole(self._session, request, desc)
 
+        with (
+            self._doubting(desc),
+            ResumingReader(
+                self._what(desc), open_at, start, desc.size, self._session.patience, self._session.run
+            ) as reader,
+        ):
+            reader.open()
+            yield reader
+
+    @contextmanager
+    def _doubting(self, desc: Descriptor) -> Iterator[None]:
+        """What is found wrong in the block came from a host that is not asked again, if there is another."""
         try:
-            with ResumingReader(open_at, start, desc.size, self._session.patience, self._session.run) as reader:
-                reader.open()
-                yield reader
-        except IntegrityError:
-            self._session.doubt(desc.digest)  # whoever tries again asks another
+            yield
+        except (IntegrityError, TrustError):
+            self._session.doubt(desc.digest)
             raise
 
     def deliver(self, desc: Descriptor, landing: Landing, moved: Callable[[int], None], run: Run) -> None:
@@ -218,16 +245,7 @@ class Repository:
             IntegrityError: the bytes were wrong twice.
             NetworkError: the network failed for longer than patience lasts.
         """
-        request = self._read_request(desc)
-        origin = Origin(
-            what=self._what(desc),
-            open_range=lambda start, end: open_stretch(self._session, request, desc, start, end),
-            open_whole=lambda: open_whole(self._session, request, desc),
-            doubt=lambda: self._session.doubt(desc.digest),
-            patience=self._session.patience,
-            spare=self._spare,
-        )
-        download(origin, landing, moved, run)
+        download(self._origin(desc, piece_size(desc.size)), landing, moved, run)
 
     @contextmanager
     def ranges(self, desc: Descriptor, *, limit: int) -> Iterator[BlobRanges]:
@@ -401,6 +419,18 @@ class Repository:
         ping(self._session)
 
     # --- parts
+
+    def _origin(self, desc: Descriptor, piece: int) -> Origin:
+        request = self._read_request(desc)
+        return Origin(
+            what=self._what(desc),
+            open_range=lambda start, end: open_stretch(self._session, request, desc, start, end),
+            open_whole=lambda: open_whole(self._session, request, desc),
+            doubt=lambda: self._session.doubt(desc.digest),
+            patience=self._session.patience,
+            spare=self._spare,
+            piece=piece,
+        )
 
     def _put_manifest(self, desc: Descriptor, data: bytes, pointer: str) -> None:
         subject = send_manifest(self._place, desc, data, self._manifest_target(pointer), self._name(pointer))

@@ -52,6 +52,7 @@ class ResumingReader:
     """Reads a blob in order. After a break it asks for the rest, or skips what it had where there are no ranges.
 
     Args:
+        what: names the blob in errors.
         open_at: opens the blob from an offset on, or from its start where there are no ranges.
         start: the offset to begin at.
         size: of the blob in bytes.
@@ -59,7 +60,10 @@ class ResumingReader:
         run: its cancel token ends waits; its observer is told of breaks.
     """
 
-    def __init__(self, open_at: Callable[[int], Stretch], start: int, size: int, patience: Patience, run: Run) -> None:
+    def __init__(  # noqa: PLR0917 - one place makes it
+        self, what: str, open_at: Callable[[int], Stretch], start: int, size: int, patience: Patience, run: Run
+    ) -> None:
+        self._what = what
         self._open_at = open_at
         self._size = size
         self._run = run
@@ -115,6 +119,8 @@ class ResumingReader:
         if not count and self._stretch.end <= self._position < self._size:  # the registry sends shorter parts
             self.close()
             return self._read(buffer)
+        if not count and self._position < self._size:
+            raise NetworkError(f"reading {self._what}: the connection was closed early")
         return count
 
     def _skip(self, stretch: Stretch) -> None:

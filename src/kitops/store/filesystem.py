@@ -23,18 +23,26 @@ def free_space(path: str) -> int | None:
     return found.f_bavail * found.f_frsize
 
 
+def nearest(path: str) -> str:
+    """``path``, or the nearest directory above it that exists."""
+    path = os.path.abspath(path)
+    while not os.path.exists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path
+
+
 def check_room(root: str, needed: int, doing: str) -> None:
     """Refuse before the first byte what will not fit.
 
     Args:
-        root: where it is to go.
+        root: where it is to go; it need not exist.
         needed: bytes.
         doing: for the message (``"writing to"``).
 
     Raises:
         FileSystemError: the disk is too full; the message has both numbers.
     """
-    free = free_space(root)
+    free = free_space(nearest(root))
     if free is not None and free < needed:
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise FileSystemError.wrap(full, doing, root, needed=needed, free=free)

@@ -1,0 +1,93 @@
+"""Windows: bytes in any order become a stream in order, within a bound of memory, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pytest
+
+from kitops.content.cancel import CancelToken
+from kitops.errors import Cancelled, NetworkError
+from kitops.oci.descriptor import Descriptor
+from kitops.registry.window import OWN, Room, Window
+
+DATA = random.Random(3).randbytes(9_000_000)
+DESC = Descriptor.of(DATA, "application/octet-stream")
+
+
+def read_all(window: Window) -> bytes:
+    found = bytearray()
+    buffer = memoryview(bytearray(100_003))
+    while count := window.readinto(buffer):
+        found += buffer[:count]
+    return bytes(found)
+
+
+def fill(window: Window, pieces: list[tuple[int, int]]) -> None:
+    for start, end in pieces:
+        window.write(start, memoryview(DATA)[start:end])
+
+
+@pytest.mark.parametrize("start", [0, 1, 4_321_987])
+def test_pieces_from_several_threads_in_any_order_come_out_in_order(start: int) -> None:
+    window = Window(DESC, start, Room(3_000_000), CancelToken())
+    assert [(span.start, span.end) for span in window.missing()] == [(start, len(DATA))]
+    step = 90_001
+    pieces = [(at, min(at + step, len(DATA))) for at in range(0, len(DATA), step)]
+    third = len(pieces) // 3
+    parts = [pieces[:third], pieces[third : 2 * third], pieces[2 * third :], pieces[5:9]]  # the last ones once more
+    threads = [threading.Thread(target=fill, args=(window, part)) for part in parts]
+    for thread in threads:
+        thread.start()
+    assert read_all(window) == DATA[start:]
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_what_is_too_far_ahead_waits_and_is_let_go_of() -> None:
+    room = Room(0)
+    window = Window(DESC, 0, room, CancelToken())
+    assert window.write(0, memoryview(DATA)[:OWN]) == OWN
+    ended: list[int] = []
+    thread = threading.Thread(target=lambda: ended.append(window.write(OWN, memoryview(DATA)[OWN : OWN + 10])))
+    thread.start()
+    time.sleep(0.05)
+    assert not ended
+    window.close()
+    thread.join(10)
+    assert ended == [0]
+    assert window.is_superseded()
+
+
+def test_room_is_given_back() -> None:
+    room = Room(6_000_000)
+    window = Window(DESC, 0, room, CancelToken())
+    window.write(0, memoryview(DATA)[:1_000_000])
+    window.write(4_000_000, memoryview(DATA)[4_000_000:6_000_000])
+    assert not room.take(2_000_000, is_read=False)  # half is for those that are read
+    assert room.take(4_000_000, is_read=True)
+    room.give_back(4_000_000)
+    window.close()
+    assert room.take(6_000_000, is_read=True)
+
+
+def test_a_failure_is_told_after_what_came_before() -> None:
+    window = Window(DESC, 0, Room(), CancelToken())
+    window.write(0, memoryview(DATA)[:500])
+    window.fail(NetworkError("the network failed"))
+    buffer = memoryview(bytearray(1000))
+    assert window.readinto(buffer) == 500
+    with pytest.raises(NetworkError):
+        window.readinto(buffer)
+
+
+def test_the_end_is_heeded_by_reader_and_writer() -> None:
+    cancel = CancelToken()
+    window = Window(DESC, 0, Room(0), cancel)
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        window.readinto(memoryview(bytearray(10)))
+    assert window.write(OWN, memoryview(DATA)[OWN : OWN + 10]) == 0
