@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from kitops.cli._output import lines_printable, to_stderr
+from kitops.cli._output import is_terminal, lines_printable, to_stderr
 from kitops.cli._tally import Tally
 from kitops.content.events import Advanced, Event, Finished, Level, Message, Planned, Started, Waiting
 
@@ -38,7 +38,7 @@ def open_display(progress: str, level: str) -> Display:
         return JsonDisplay(level)
     if progress == "none":
         return Display(level)
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
         return LiveDisplay(level, is_fancy=progress == "fancy")
     return LinesDisplay(level)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,6 @@ if TYPE_CHECKING:
     from kitops.cli._session import Session
     from kitops.ops.import_ import Imported
     from kitops.ops.sources import SourceOptions
-
-
-def offers_edit() -> bool:
-    """Whether there is a person to ask."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def edit_kitfile(text: str) -> str:

@@ -22,10 +22,24 @@ class OutputClosed(Exception):  # noqa: N818 - nobody did anything wrong: the re
 
 
 def prepare_streams() -> None:
-    """Let nothing that is printed fail for its letters: what the terminal cannot show is escaped."""
+    """Let nothing that is printed fail for its letters: what the terminal cannot show is escaped.
+
+    Where a standard stream was closed, its number leads into nothing: no file that is opened later may get it, and be
+    written into by whoever thinks that it is stderr.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - os's own signature
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream is a terminal; one that is closed is None, and is not."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def to_stdout(text: str) -> None:

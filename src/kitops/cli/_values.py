@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from kitops.cli._output import is_terminal
 from kitops.errors import FileSystemError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def quiet_mlflow() -> None:
     """MLflow's client draws bars and prints links to stdout of its own; ours is for results."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
+def can_ask() -> bool:
+    """Whether there is a person to ask."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def read_stdin() -> bytes:

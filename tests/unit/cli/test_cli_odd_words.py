@@ -135,6 +135,36 @@ def test_nobody_listens_and_nobody_speaks(environment: Mapping[str, str], projec
         assert (done.returncode, b"Traceback" in done.stderr) == (code, False), (words, done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "out"),
+    [
+        ("pack {project} -t x:1 2>&-", 0, b"Model saved: sha256:"),
+        ("pack {project} -t x:1 --progress fancy 2>&-", 0, b"Model saved: sha256:"),
+        ("init {project} --force <&-", 0, b"Kitfile saved: "),
+        ("init {project} -o - <&- 2>&-", 0, b"manifestVersion: 1.0.0"),
+        ("login 127.0.0.1:1 <&-", 2, b""),
+        ("load -i - <&-", 2, b""),
+        ("save x:1 -o - >&-", 4, b""),
+    ],
+)
+def test_a_closed_stream_is_no_terminal(
+    environment: Mapping[str, str], project: Path, line: str, code: int, out: bytes
+) -> None:
+    script = f'"$0" -c "$1" {line.format(project=project)}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, sys.executable, START], capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (code, False), done.stderr
+    assert done.stdout.startswith(out)
+
+
+def test_no_file_gets_the_number_of_a_closed_stream() -> None:
+    script = "import os, sys; from kitops.cli._output import prepare_streams; prepare_streams();"
+    script += "os._exit(os.open('/dev/null', os.O_RDONLY))"
+    command = ["/bin/sh", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, script]
+    assert subprocess.run(command, check=False, timeout=60).returncode >= 3
+
+
 @pytest.mark.parametrize("damaged", ["store", "store/refs", "store/blobs/sha256", "store/index.json", "storage"])
 def test_a_store_that_cannot_be_read_is_no_bug(kit: Kit, project: Path, tmp_path: Path, damaged: str) -> None:
     """A symbolic link to itself: the system refuses it to root too, as it refuses a closed directory to others."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitops.cli._importing import describe_import, edit_kitfile, offers_edit, read_kitfile, write_result
+from kitops.cli._importing import describe_import, edit_kitfile, read_kitfile, write_result
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
-from kitops.cli._values import hub_host, quiet_mlflow
+from kitops.cli._values import can_ask, hub_host, quiet_mlflow
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -69,7 +69,7 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
         exclude=given["exclude"],
         prefer=given["prefer"],
         depth=given["depth"],
-        edit=edit_kitfile if given["edit"] or offers_edit() else None,
+        edit=edit_kitfile if given["edit"] or can_ask() else None,
         version=__version__,
     )
     targets = [ref for target in given["targets"] for ref in Reference.parse_tags(target)]

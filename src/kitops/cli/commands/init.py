@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 
 from kitops.cli._options import kit_command, option, result_format, switch
 from kitops.cli._output import to_stdout
+from kitops.cli._values import can_ask
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -87,6 +87,6 @@ def command(
 
 
 def _ask(label: str, given: str | None) -> str:
-    if given is not None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if given is not None or not can_ask():
         return given or ""
     return str(click.prompt(label, default="", show_default=False, err=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._options import kit_command, option, result_format
-from kitops.cli._output import format_size
+from kitops.cli._output import format_size, is_terminal
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -31,7 +31,7 @@ def command(session: Session, /, *, source: str, tag: str | None) -> None:
     from kitops.oci.reference import Reference
     from kitops.ops.load import load
 
-    if source == "-" and (sys.stdin is None or sys.stdin.isatty()):
+    if source == "-" and (sys.stdin is None or is_terminal(sys.stdin)):
         raise click.UsageError("an archive is not typed: name a file or a pipe", click.get_current_context())
     repository = Reference.parse(tag) if tag else None
     with session.place() as place:

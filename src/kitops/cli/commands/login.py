@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
-from kitops.cli._values import read_stdin
+from kitops.cli._values import can_ask, read_stdin
 from kitops.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def command(
 
 
 def _ask(username: str | None) -> tuple[str, str]:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask():
         raise InvalidValueError("there is no terminal to ask for the password", hint="use -u NAME --password-stdin")
     if username is None:
         username = str(click.prompt("Username", default="", show_default=False, err=True))

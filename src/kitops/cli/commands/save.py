@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._options import kit_command, network_options, option, reference, result_format, switch
-from kitops.cli._output import bytes_to_stdout, format_size
+from kitops.cli._output import bytes_to_stdout, format_size, is_terminal
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -46,7 +46,7 @@ def command(
     from kitops.oci.reference import Reference
     from kitops.ops.save import SaveOptions, save
 
-    if output == "-" and sys.stdout.isatty():
+    if output == "-" and is_terminal(sys.stdout):
         raise click.UsageError("an archive is not for a terminal: name a file or a pipe", click.get_current_context())
     references = [ref for text in refs for ref in Reference.parse_tags(text)]
     options = SaveOptions(remote=remote, referrers=referrers, parents=parents)
