@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from kitops.cli._output import to_stdout
 from kitops.cli._settings import NetworkFlags
+from kitops.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,6 +137,27 @@ def help_option() -> click.Option:
     )
 
 
+def check_words(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    """Refuse a path that is empty; and what is no text, but for paths: where another word may stand, ``./`` marks one.
+
+    Raises:
+        click.BadParameter: the words for ``param`` are such.
+    """
+    if isinstance(value, tuple):
+        for one in value:
+            check_words(ctx, param, one)
+    elif isinstance(value, str) and isinstance(param.type, click.Path):
+        if not value:
+            raise click.BadParameter("it is empty", ctx, param)
+    elif isinstance(value, str) and _has_stray_bytes(value) and not value.startswith((".", "/", "~")):
+        raise click.BadParameter(f"'{printable(value)}' is not UTF-8", ctx, param)
+
+
+def _has_stray_bytes(word: str) -> bool:
+    """Whether it is not UTF-8: such bytes come as halves of surrogates."""
+    return any("\ud800" <= letter <= "\udfff" for letter in word)
+
+
 class KitCommand(click.Command):
     """A command with global options, sections of options, and examples in its help.
 
@@ -149,11 +171,15 @@ class KitCommand(click.Command):
         self.params += [*with_global_options(), help_option()]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        params = self.get_params(ctx)
         try:
-            return super().parse_args(ctx, normalise(args, self.get_params(ctx)))
+            rest = super().parse_args(ctx, normalise(args, params))
+            for param in params:
+                check_words(ctx, param, ctx.params.get(param.name or ""))
         except click.UsageError as error:
             error.ctx = error.ctx or ctx  # so that the hint names the command
             raise
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.write_examples(formatter, self.examples)

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import click
+
 from kitops.cli._output import is_terminal
 from kitops.errors import FileSystemError, InvalidValueError
 
@@ -68,6 +70,27 @@ def quiet_mlflow() -> None:
 def can_ask() -> bool:
     """Whether there is a person to ask."""
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def ask(label: str, *, hidden: bool = False) -> str:
+    """What a person types at a question; ``hidden`` shows nothing of it.
+
+    Raises:
+        InvalidValueError: it is not UTF-8.
+    """
+    from getpass import getpass  # only who is asked pays for it
+
+    try:
+        if hidden:
+            text = getpass(f"{label}: ", sys.stderr)
+        else:
+            text = str(click.prompt(label, default="", show_default=False, err=True))
+        text.encode()
+    except EOFError as error:
+        raise click.Abort from error
+    except UnicodeError:  # as it is read, or by what line editing makes of it
+        raise InvalidValueError(f"{label}: what was typed is not UTF-8") from None
+    return text
 
 
 def read_stdin() -> bytes:

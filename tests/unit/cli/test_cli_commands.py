@@ -443,6 +443,12 @@ def test_login_without_a_way_to_ask(kit: Kit, monkeypatch: pytest.MonkeyPatch) -
     assert kit("login", "reg.example.com", "--password-stdin", "-p", "x").code == 2
 
 
+def test_the_password_is_utf_8(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe")))
+    ended = kit("login", "127.0.0.1:1", "-u", "ada", "--password-stdin")
+    assert (ended.code, ended.err) == (2, "Error: the password is not UTF-8\n")
+
+
 def test_stdin_that_is_closed(kit: Kit, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     ended = kit("pack", str(project), "-f", "-")

@@ -120,6 +120,67 @@ def test_bytes_that_are_no_text(environment: Mapping[str, str]) -> None:
         assert (done.returncode, b"Traceback" in done.stderr) == (code, False), done.stderr
 
 
+NO_TEXT = b"\xff\xfe"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([b"login", b"127.0.0.1:1", b"-u", NO_TEXT, b"-p", b"x"], b"'-u' / '--username': '\\xff\\xfe' is not UTF-8"),
+        ([b"login", b"127.0.0.1:1", b"-u", b"ada", b"-p", NO_TEXT], b"'\\xff\\xfe' is not UTF-8"),
+        ([b"pack", b"project", b"--annotation", NO_TEXT + b"=b"], b"'--annotation': '\\xff\\xfe=b' is not UTF-8"),
+        ([b"init", b"project", b"-f", b"--name=" + NO_TEXT], b"'--name': "),
+        ([b"import", b"git+https://" + NO_TEXT], b"'SOURCE': "),
+        ([b"list", NO_TEXT, b"--format=json"], b'"error": "usage"'),
+    ],
+)
+def test_text_is_utf_8(
+    environment: Mapping[str, str], project: Path, tmp_path: Path, words: list[bytes], told: bytes
+) -> None:
+    command = [os.fsencode(sys.executable), b"-c", START.encode(), *words]
+    done = subprocess.run(
+        command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
+def test_files_have_any_name(environment: Mapping[str, str], project: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(NO_TEXT)
+    project.rename(tmp_path / name)
+    for words in (
+        ["pack", name, "-t", "x:1"],
+        ["import", f"./{name}", "-t", "y:1"],
+        ["save", "x:1", "-o", f"{name}.tar"],
+        ["load", "-i", f"{name}.tar"],
+        ["copy", "store:x:1", f"oci:{name}.layout"],
+        ["unpack", "x:1", "-d", f"{name}.out"],
+        ["status", f"{name}.out"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", START, *words], cwd=tmp_path, capture_output=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, (words, done.stderr)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("unpack", "x:1", "-d", ""),
+        ("pack", ""),
+        ("pack", "{project}", "-f", ""),
+        ("init", ""),
+        ("save", "x:1", "-o", ""),
+        ("copy", "", "store:x:1"),
+        ("status", ""),
+    ],
+)
+def test_a_path_is_not_empty(kit: Kit, project: Path, words: tuple[str, ...]) -> None:
+    assert kit("pack", str(project), "-t", "x:1").code == 0
+    ended = kit(*(word.replace("{project}", str(project)) for word in words))
+    assert (ended.code, ended.out) == (2, "")
+    assert "it is empty" in ended.err or "'' does not exist" in ended.err, ended.err
+
+
 def test_nobody_listens_and_nobody_speaks(environment: Mapping[str, str], project: Path) -> None:
     """Standard streams that are closed, not only at their end."""
     for words, code in (

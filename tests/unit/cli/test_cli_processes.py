@@ -166,6 +166,20 @@ def test_no_password_after_all(environment: Mapping[str, str], typed: bytes, cod
     assert talk(environment, ("login", "127.0.0.1:1", "--plain-http", "-u", "ada"), answers)[0] == code
 
 
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    [
+        (("login", "127.0.0.1:1", "-u", "ada"), [(b"Password: ", b"\xff\n")]),
+        (("login", "127.0.0.1:1"), [(b"Username: ", b"\xff\n")]),
+    ],
+)
+def test_what_is_typed_is_utf_8(
+    environment: Mapping[str, str], words: tuple[str, ...], answers: list[tuple[bytes, bytes]]
+) -> None:
+    code, screen = talk(environment, words, answers)
+    assert (code, "what was typed is not UTF-8" in screen) == (2, True), screen
+
+
 def test_commands_import_only_what_they_need(environment: Mapping[str, str]) -> None:
     script = (
         "import sys; from kitops.cli._main import main; main(sys.argv[1:]);"

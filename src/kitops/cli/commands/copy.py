@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         ("kit copy oci-archive:m.tar:v1 reg.example.com/team/m:v1", "from a tar that skopeo wrote"),
     ],
 )
-@reference("source", "SOURCE")
-@reference("destination", "DESTINATION")
+@reference("source", "SOURCE", type=click.Path())
+@reference("destination", "DESTINATION", type=click.Path())
 @switch("-r", "--recursive", help="With what refers to it: signatures, attestations, and what refers to those.")
 @switch("-a", "--all-tags", "every", help="Everything that has a tag; SOURCE and DESTINATION are named without one.")
 @network_options

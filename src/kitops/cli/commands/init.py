@@ -9,7 +9,7 @@ import click
 
 from kitops.cli._options import kit_command, option, result_format, switch
 from kitops.cli._output import to_stdout
-from kitops.cli._values import can_ask
+from kitops.cli._values import ask, can_ask
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -89,4 +89,4 @@ def command(
 def _ask(label: str, given: str | None) -> str:
     if given is not None or not can_ask():
         return given or ""
-    return str(click.prompt(label, default="", show_default=False, err=True))
+    return ask(label)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         ("zstd -dc models.tar.zst | kit load -i -", "from a pipe"),
     ],
 )
-@option("-i", "--input", "source", required=True, metavar="FILE", help="A tar, or a layout's directory; - is stdin.")
+@option("-i", "--input", "source", required=True, type=click.Path(), metavar="FILE",
+        help="A tar, or a layout's directory; - is stdin.")  # fmt: skip
 @option("-t", "--tag", metavar="REPOSITORY[:TAG]", help="Where to put what has a bare tag, or no name at all.")
 @result_format
 @click.pass_obj

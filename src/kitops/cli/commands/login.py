@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from getpass import getpass
 from typing import TYPE_CHECKING
 
 import click
 
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
-from kitops.cli._values import can_ask, read_stdin
+from kitops.cli._values import ask, can_ask, read_stdin
 from kitops.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ def command(
     if password is not None:
         session.say("a password on the command line can be seen by others: use --password-stdin", "warning")
     if password_stdin:
-        password = read_stdin().decode("utf-8", "surrogateescape").rstrip("\r\n")
+        password = _decode(read_stdin())
     elif password is None:
         username, password = _ask(username)
     if not password:
@@ -60,12 +58,16 @@ def command(
     session.result("Login Succeeded", {"registry": registry, "username": username or ""})
 
 
+def _decode(password: bytes) -> str:
+    try:
+        return password.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise InvalidValueError("the password is not UTF-8") from None
+
+
 def _ask(username: str | None) -> tuple[str, str]:
     if not can_ask():
         raise InvalidValueError("there is no terminal to ask for the password", hint="use -u NAME --password-stdin")
     if username is None:
-        username = str(click.prompt("Username", default="", show_default=False, err=True))
-    try:
-        return username, getpass("Password: ", sys.stderr)
-    except EOFError as error:
-        raise click.Abort from error
+        username = ask("Username")
+    return username, ask("Password", hidden=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     ],
 )
 @reference("refs", "REF...", nargs=-1, required=True)
-@option("-o", "--output", required=True, metavar="FILE", help="Where to; - is stdout.")
+@option("-o", "--output", required=True, type=click.Path(), metavar="FILE", help="Where to; - is stdout.")
 @switch("-r", "--remote", help="From the registries, even where the local store has it.")
 @switch("--referrers", default=True, help="With what refers to them: signatures, attestations.")
 @switch("--parents", default=True, help="With the ModelKits that they take their models from.")
