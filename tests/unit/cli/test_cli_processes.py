@@ -180,6 +180,11 @@ def test_what_is_typed_is_utf_8(
     assert (code, "what was typed is not UTF-8" in screen) == (2, True), screen
 
 
+def test_the_host_is_looked_at_before_a_password_is_typed(environment: Mapping[str, str]) -> None:
+    code, screen = talk(environment, ("login", "https://reg.example.com"), [(b"Error", b"")])
+    assert (code, "Username" in screen) == (2, False), screen
+
+
 def test_commands_import_only_what_they_need(environment: Mapping[str, str]) -> None:
     script = (
         "import sys; from kitops.cli._main import main; main(sys.argv[1:]);"

@@ -40,9 +40,11 @@ def command(
     network: NetworkFlags,
 ) -> None:
     """Log in to REGISTRY (default: Docker Hub); its answer is checked before anything is kept."""
+    from kitops.oci.reference import check_registry
     from kitops.ops.login import login
     from kitops.registry.credentials import Credential
 
+    check_registry(registry)  # before anybody types a password for it
     if password is not None and password_stdin:
         raise click.UsageError("--password and --password-stdin exclude each other", click.get_current_context())
     if password is not None:
