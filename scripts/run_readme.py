@@ -1,10 +1,10 @@
 """Run the examples of the documents as a reader would, and compare what they print with what the documents say.
 
 ``console`` blocks hold commands after ``$`` (a line that ends with a backslash goes on) and the standard output that
-is expected of them; no output in the block means that it is not compared. ``…`` stands for anything. ``python`` blocks
-are run one after the other in one interpreter; what they print is not compared. Blocks of a document share a fresh
-directory with a copy of ``examples/``, a store of its own and a throw-away registry, whose address takes the place of
-``localhost:5000``. Any other kind of block (``sh``, ``yaml``, ``text``) is only read.
+is expected of them; no output in the block means that it is not compared. ``…`` stands for anything on its line,
+and alone on a line for any lines. ``python`` blocks are run one after the other in one interpreter; what they print is
+not compared. Blocks of a document share a fresh directory with a copy of ``examples/``, a store of its own and a
+throw-away registry, whose address takes the place of ``localhost:5000``. Any other kind of block (``sh``, ``yaml``, ``text``) is only read.
 """
 
 from __future__ import annotations
@@ -78,9 +78,13 @@ def _commands(body: str, first_line: int) -> list[Step]:
 
 
 def is_as_expected(actual: str, expected: str) -> bool:
-    """Whether the outputs are equal; ``…`` stands for any text, trailing blanks do not count."""
-    pieces = [re.escape(piece) for piece in _trimmed(expected).split("…")]
-    return re.fullmatch(".*".join(pieces), _trimmed(actual), re.DOTALL) is not None
+    """Whether the outputs are equal; trailing blanks do not count.
+
+    ``…`` stands for any text on its line; alone on a line, for any lines.
+    """
+    blocks = re.split(r"^…$", _trimmed(expected), flags=re.MULTILINE)
+    patterns = [r"[^\n]*".join(map(re.escape, block.split("…"))) for block in blocks]
+    return re.fullmatch(r"[\s\S]*".join(patterns), _trimmed(actual)) is not None
 
 
 def _trimmed(text: str) -> str:

@@ -62,6 +62,9 @@ def test_a_console_block_begins_with_a_command(readme: ModuleType) -> None:
         ("a\nb\n", "a\n", False),
         ("a.c", "abc", False),
         ("one two\n", "one…three\n", False),
+        ("x.a\nx.b\nx.c\n", "x.…\nx.…\n", False),  # dots within a line stand for no line
+        ("a\nmore\n", "a…\n", False),
+        ("a\nz\n", "a\n…\nz\n", False),
     ],
 )
 def test_output_is_compared_with_what_the_document_says(
