@@ -1,10 +1,11 @@
 """Run the examples of the documents as a reader would, and compare what they print with what the documents say.
 
 ``console`` blocks hold commands after ``$`` (a line that ends with a backslash goes on) and the standard output that
-is expected of them; no output in the block means that it is not compared. ``…`` stands for anything on its line,
-and alone on a line for any lines. ``python`` blocks are run one after the other in one interpreter; what they print is
-not compared. Blocks of a document share a fresh directory with a copy of ``examples/``, a store of its own and a
-throw-away registry, whose address takes the place of ``localhost:5000``. Any other kind of block (``sh``, ``yaml``, ``text``) is only read.
+is expected of them; no output in the block means that it is not compared. ``…`` stands for anything on its line, and
+alone on a line for any lines. ``python`` blocks are run one after the other in one interpreter; what they print is not
+compared. Blocks of a document share a fresh directory with a copy of ``examples/``, a store of its own and a throw-away
+registry, whose address takes the place of ``localhost:5000``. Any other kind of block (``sh``, ``yaml``, ``text``) is
+only read.
 """
 
 from __future__ import annotations

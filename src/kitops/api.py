@@ -231,6 +231,7 @@ def unpack(
     filters: Sequence[str] = (),
     existing: Literal["refuse", "overwrite", "keep"] = "refuse",
     include_remote: bool = False,
+    record: bool = True,
     settings: Settings | None = None,
 ) -> Unpacked:
     """Unpack ``ref`` (of the store, else of its registry) into the directory ``path``.
@@ -241,6 +242,7 @@ def unpack(
         filters: ``"model"``, ``"datasets:train"``: only these parts.
         existing: what to do with files that are there.
         include_remote: fetch remote datasets too.
+        record: leave ``.kitops-unpacked.json``, which :func:`status` and :func:`verify` compare with.
         settings: where and how.
 
     Raises:
@@ -251,7 +253,7 @@ def unpack(
     from kitops.ops.unpack import unpack as work  # noqa: PLC0415 - as above
 
     wanted = tuple(Filter.parse(text) for text in filters)
-    options = UnpackOptions(existing=existing, filters=wanted, include_remote=include_remote)
+    options = UnpackOptions(existing=existing, filters=wanted, include_remote=include_remote, record=record)
     return work(make_place(settings), Reference.parse(ref), Path(path), options)
 
 

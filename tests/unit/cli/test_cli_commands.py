@@ -180,6 +180,17 @@ def test_unpack_of_parts(kit: Kit, packed: str, tmp_path: Path, words: tuple[str
     assert {str(path.relative_to(out)) for path in out.rglob("[!.]*") if path.is_file()} == files
 
 
+def test_unpack_without_a_record(kit: Kit, packed: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert kit("unpack", packed, "-d", str(out), "--no-record").code == 0
+    assert {path.name for path in out.iterdir()} == {"Kitfile", "model.bin", "src", "train.csv"}
+    assert kit("status", str(out)).code == 4
+    assert kit("status", str(out), "digits:v1", "--exit-code").code == 0
+    assert kit("unpack", packed, "-d", str(out), "--no-record", "--repair").code == 2
+    assert kit("unpack", packed, "-d", str(out), "-o").code == 0
+    assert kit("status", str(out), "--exit-code").code == 0
+
+
 def test_unpack_of_a_wrong_filter(kit: Kit, packed: str) -> None:
     ended = kit("unpack", "digits:v1", "-f", "modle")
     assert (ended.code, "did you mean 'model'" in ended.err) == (2, True)

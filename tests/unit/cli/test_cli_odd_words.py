@@ -138,9 +138,7 @@ def test_text_is_utf_8(
     environment: Mapping[str, str], project: Path, tmp_path: Path, words: list[bytes], told: bytes
 ) -> None:
     command = [os.fsencode(sys.executable), b"-c", START.encode(), *words]
-    done = subprocess.run(
-        command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60
-    )
+    done = subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
     assert (done.returncode, told in done.stderr) == (2, True), done.stderr
 
 

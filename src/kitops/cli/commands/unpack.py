@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitops.cli._options import kit_command, network_options, option, reference, result_format, switch
-from kitops.cli._output import format_size
+from kitops.cli._unpacking import mend, tell
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -38,6 +38,7 @@ def _old_flags(function: Any) -> Any:
 @option("-f", "--filter", "filters", multiple=True, metavar="TYPE[:NAME]",
         help="Only these: model, datasets, code, docs, prompts, mcpservers, kitfile; NAME may be a glob.")  # fmt: skip
 @switch("--repair", help="Read what is there, and unpack again only what is missing or changed.")
+@switch("--no-record", help="Leave no .kitops-unpacked.json, which `kit status` and `kit verify` compare with.")
 @switch("--include-remote", help="Fetch remote datasets too (remotePath).")
 @_old_flags
 @network_options
@@ -52,37 +53,17 @@ def command(session: Session, /, *, ref: str, directory: str, network: NetworkFl
     if given["overwrite"] and given["ignore_existing"]:
         raise click.UsageError("--overwrite and --ignore-existing exclude each other", click.get_current_context())
     if given["repair"]:
-        _repair(session, ref, directory, network, given)
+        if any(given[name] for name in ("overwrite", "ignore_existing", "filters", "no_record", *_OLD)):
+            raise click.UsageError("--repair takes neither filters nor --overwrite, --ignore-existing, --no-record")
+        mend(session, ref, directory, network)
         return
     texts = [*given["filters"], *(kind for name, kind in _OLD.items() if given[name])]
     options = UnpackOptions(
         existing="overwrite" if given["overwrite"] else "keep" if given["ignore_existing"] else "refuse",
         filters=tuple(Filter.parse(text) for text in texts),
         include_remote=given["include_remote"],
+        record=not given["no_record"],
     )
     with session.place(network) as place:
         done = unpack(place, Reference.parse(ref), Path(directory), options)
-    shared = f", {format_size(done.reflinked)} of them shared with the store" if done.reflinked else ""
-    kept = f", {done.kept} left as they were" if done.kept else ""
-    session.say(f"Unpacked {done.written} files ({format_size(done.size)}{shared}) into {directory}{kept}")
-    value = {"digest": str(done.desc.digest), "directory": directory, "files": done.written, "kept": done.kept,
-             "size": done.size, "reflinked": done.reflinked, "copied": done.copied}  # fmt: skip
-    session.result("", value)
-
-
-def _repair(session: Session, ref: str, directory: str, network: NetworkFlags, given: dict[str, Any]) -> None:
-    from kitops.oci.reference import Reference
-    from kitops.ops.repair import repair
-
-    if given["overwrite"] or given["ignore_existing"] or given["filters"] or any(given[name] for name in _OLD):
-        raise click.UsageError("--repair takes neither filters nor --overwrite, --ignore-existing")
-    with session.place(network) as place:
-        done = repair(place, Reference.parse(ref), Path(directory))
-    for path in done.mended:
-        session.say(f"Mended {path}")
-    if done.extra:
-        session.say(f"{len(done.extra)} files beside the ModelKit's were left")
-    session.say(f"Mended {len(done.mended)} files ({format_size(done.size)}) in {directory}, {done.kept} were right")
-    value = {"digest": str(done.desc.digest), "directory": directory, "mended": list(done.mended), "kept": done.kept,
-             "extra": list(done.extra), "size": done.size}  # fmt: skip
-    session.result("", value)
+    tell(session, done, directory)
