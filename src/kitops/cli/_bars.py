@@ -47,7 +47,7 @@ class Bars:
         self._live.stop()
 
     def _picture(self, sums: Sums) -> RenderableType:
-        line = Text(str(sums), no_wrap=True, overflow="ellipsis")
+        line = Text(str(sums))  # on a narrow terminal it goes on below: speed and time left stand at its end
         if not self._is_fancy:
             return line
         rows = Table.grid(padding=(0, 1))
@@ -56,7 +56,8 @@ class Bars:
         more = len(sums.active) - _MOST_ROWS
         if more > 0:
             rows.add_row(Text(f"and {more} more"))
-        total = ProgressBar(total=sums.size, completed=sums.done, width=40, pulse=not sums.size)
+        total = Table.grid()  # a bar alone ends no line: what follows would stand behind it
+        total.add_row(ProgressBar(total=sums.size, completed=sums.done, width=40, pulse=not sums.size))
         return Group(rows, total, line)
 
 

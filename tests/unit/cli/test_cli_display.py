@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -250,6 +251,24 @@ def test_bars_show_what_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "and 2 more" in text
     assert "pull: 50 B of 100 B (50 %), 1 of 11 layers, 5 B/s, 10 s left" in text
     assert "a [red]line[/red]" in text
+
+
+@pytest.mark.parametrize("columns", [50, 80])
+@pytest.mark.parametrize("is_fancy", [True, False])
+def test_speed_and_time_left_fit_on_any_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: int, *, is_fancy: bool
+) -> None:
+    terminal = open_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    bars = Bars(is_fancy=is_fancy)
+    size = 1 << 20
+    bars.draw(Sums("pull", 1022 * size, 1023 * size, 12, 14, 35.5 * size, None, active=(Item("model", size),)))
+    bars.close()
+    drawn = terminal.getvalue()
+    assert "1022.0 MiB of 1023.0 MiB (99 %), 12 of 14 layers, 35.5 MiB/s, 0 s left" in " ".join(drawn.split())
+    assert "…" not in drawn
+    if is_fancy:
+        assert "━pull" not in re.sub(r"\x1b\[[0-9;]*m", "", drawn)
 
 
 def test_one_line_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
