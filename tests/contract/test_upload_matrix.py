@@ -344,3 +344,27 @@ def test_a_source_that_does_not_seek_is_opened_again_and_read_to_where_it_was() 
         assert has(registry)
     assert registry.methods("POST") == ["POST"]
     assert registry.came <= len(LARGE) + 64 * 1024
+
+
+class Counter:
+    """What moved, and what an earlier attempt had left there."""
+
+    def __init__(self) -> None:
+        self.moved, self.left = 0, 0
+
+    def __call__(self, size: int, /) -> None:
+        self.moved += size
+
+    def found(self, size: int) -> None:
+        self.left += size
+
+
+def test_what_an_earlier_upload_left_is_told_apart(large: Path) -> None:
+    counter = Counter()
+    with faulty_registry(Faults(cut_bytes=[5 * MIB])) as registry, connect(registry) as repository:
+        with pytest.raises(NetworkError):
+            repository.put(LARGE_DESC, OnceReader(LARGE), lambda size: None)
+        send(repository, large, counter)
+        assert has(registry)
+    assert counter.moved + counter.left == len(LARGE)
+    assert 5 * MIB <= counter.left <= 6 * MIB

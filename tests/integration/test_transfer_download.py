@@ -250,6 +250,8 @@ def test_what_came_before_an_error_is_not_fetched_again(
     check_whole(again, big)
     assert SIZE - 33 * MIB <= server.sent <= SIZE - 33 * MIB + SMALLEST_PIECE
     assert again.said("were here already")
+    left = sum(event.size for event in again.events if isinstance(event, Advanced) and event.existed)
+    assert SIZE - left == server.sent
 
 
 @pytest.mark.usefixtures("eager")

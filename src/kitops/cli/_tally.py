@@ -21,17 +21,18 @@ _WINDOW_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Item:
-    """One layer or blob; ``size`` and ``done`` in bytes."""
+    """One layer or blob; ``size`` and ``done`` in bytes. ``moved`` is what of ``done`` was not there before."""
 
     label: str
     size: int | None
     done: int = 0
     outcome: Outcome | None = None
+    moved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """A moment of a transfer: bytes done and in all (None: unknown), items done and in all, bytes a second."""
+    """A moment of a transfer: bytes done and in all (None: unknown), items done and in all, bytes moved a second."""
 
     verb: str
     done: int
@@ -109,7 +110,7 @@ class Tally:
                 Item(item.label, item.size, item.done) for item in self.items.values() if item.outcome is None
             )
             items = max(self.planned, len(self.items))
-            rate = self._rate(done)
+            rate = self._rate(sum(item.moved for item in self.items.values()))
             return Sums(self.verb or "working", done, size, ended, items, rate, self.waiting, active)
 
     def _plan(self, event: Planned) -> None:
@@ -126,22 +127,26 @@ class Tally:
     def _advance(self, event: Advanced) -> None:
         item = self.items.setdefault(event.item, Item(event.item, None))
         item.done = max(item.done + event.size, 0)
+        if not event.existed:
+            item.moved = max(item.moved + event.size, 0)
         self.waiting = None
 
     def _finish(self, event: Finished) -> None:
         item = self.items.setdefault(event.item, Item(event.item, None))
         if item.size is not None:
+            if event.outcome == "done":
+                item.moved += item.size - item.done
             item.done = item.size
         item.outcome = event.outcome
         self.waiting = None
 
-    def _rate(self, done: int) -> float | None:
+    def _rate(self, moved: int) -> float | None:
         now = self.clock()
-        self.samples.append((now, done))
+        self.samples.append((now, moved))
         while len(self.samples) > 2 and now - self.samples[0][0] > _WINDOW_SECONDS:
             self.samples.popleft()
         then, before = self.samples[0]
-        return (done - before) / (now - then) if now > then and done > before else None
+        return (moved - before) / (now - then) if now > then and moved > before else None
 
 
 def format_seconds(seconds: float) -> str:

@@ -177,7 +177,7 @@ class _Way:
             _put_patiently(self._source, self._sink, desc, meter, run)
         elif desc.size >= WORTH_LANDING:
             with self._lands.land(desc) as landing:
-                self._delivers.deliver(desc, landing, meter.add, run)
+                self._delivers.deliver(desc, landing, meter, run)
         else:
             _put_twice(self._source, self._sink, desc, meter)
         run.observer(Finished(item, "done"))
@@ -219,7 +219,7 @@ def _put_patiently(source: Source, sink: Sink, desc: Descriptor, meter: _Meter, 
 
 def _put(source: Source, sink: Sink, desc: Descriptor, meter: _Meter) -> None:
     with source.stream(desc) as reader:
-        sink.put(desc, reader, meter.add)
+        sink.put(desc, reader, meter)
 
 
 def _put_manifest(sink: Sink, desc: Descriptor, raw: bytes, run: Run) -> bool:
@@ -236,7 +236,7 @@ def _ignore_size(size: int) -> None:
 
 
 class _Meter:
-    """Counts the bytes of one blob from any thread, so that a failed attempt can be taken back."""
+    """Counts the bytes of one blob from any thread, so that a failed attempt can be taken back (a ``FindsBytes``)."""
 
     def __init__(self, item: str, observer: Observer) -> None:
         self.observer = observer
@@ -244,10 +244,16 @@ class _Meter:
         self._size = 0
         self._lock = threading.Lock()
 
-    def add(self, size: int) -> None:
-        with self._lock:
-            self._size += size
-        self.observer(Advanced(self._item, size))
+    def __call__(self, size: int, /) -> None:
+        self._add(size, existed=False)
+
+    def found(self, size: int) -> None:
+        self._add(size, existed=True)
 
     def rewind(self) -> None:
-        self.add(-self._size)
+        self(-self._size)
+
+    def _add(self, size: int, *, existed: bool) -> None:
+        with self._lock:
+            self._size += size
+        self.observer(Advanced(self._item, size, existed))

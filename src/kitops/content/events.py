@@ -29,10 +29,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """``size`` more bytes of ``item`` are done (negative when an attempt starts again)."""
+    """``size`` more bytes of ``item`` are done (negative when an attempt starts again).
+
+    ``existed`` tells bytes that did not move: an earlier attempt left them.
+    """
 
     item: str
     size: int
+    existed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,24 @@ class Delivers(Protocol):
 
 
 @runtime_checkable
+class FindsBytes(Protocol):
+    """A callback for moved bytes that tells apart those that an earlier attempt left where they were to go."""
+
+    def __call__(self, size: int, /) -> None:
+        """Count bytes that moved."""
+        ...
+
+    def found(self, size: int) -> None:
+        """Count bytes that were there."""
+        ...
+
+
+def tell_found(moved: Callable[[int], None], size: int) -> None:
+    """Tell ``moved`` of bytes that were there, as such where it knows the difference."""
+    (moved.found if isinstance(moved, FindsBytes) else moved)(size)
+
+
+@runtime_checkable
 class Gapped(Protocol):
     """A source that may lack blobs which its manifests list, because a filtered pull left them out."""
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kitops.content.events import Message
+from kitops.content.protocols import tell_found
 from kitops.content.spans import Span
 from kitops.errors import IntegrityError, NetworkError, RegistryError
 from kitops.registry.pace import Pace
@@ -94,7 +95,7 @@ def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run
     size = landing.desc.size
     have = size - sum(span.size for span in landing.missing())
     if have:
-        moved(have)
+        tell_found(moved, have)
         known = f"{have // _MIB} of {size // _MIB} MiB were here already"
         run.observer(Message("info", f"{landing.desc.digest.short}: {known}"))
     for attempt in (1, 2):

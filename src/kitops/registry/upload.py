@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from kitops.content.events import Message
+from kitops.content.protocols import tell_found
 from kitops.content.spans import WORTH_LANDING
 from kitops.errors import AuthenticationError, IntegrityError, KitError, NetworkError, NotFoundError, RegistryError
 from kitops.registry.headers import parse_length, parse_range_end
@@ -276,7 +277,7 @@ class _Upload:
         with self._session.send(request) as answer:
             self._note_location(answer)
             offset = parse_range_end(answer.header("Range"))
-        self._reach(offset or 0)
+        self._reach(offset or 0, found=True)
         return Outcome(status=answer.status, offset=offset)
 
     def _send(self, step: Send) -> Outcome:
@@ -352,11 +353,14 @@ class _Upload:
             self.location = follow(answer.url, said or "")
             self._record.save(self.location)
 
-    def _reach(self, offset: int) -> None:
-        """Tell how far it is."""
+    def _reach(self, offset: int, *, found: bool = False) -> None:
+        """Tell how far it is; ``found``: as the registry said, not by what was sent."""
         if offset != self._told:
             step, self._told = offset - self._told, offset
-            self._moved(step)
+            if found and step > 0:
+                tell_found(self._moved, step)
+            else:
+                self._moved(step)
 
 
 def note_least(place: UploadPlace, answer: Answer) -> None:

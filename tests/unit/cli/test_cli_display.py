@@ -17,7 +17,7 @@ from kitops.cli import _display
 from kitops.cli._bars import Bars
 from kitops.cli._display import Display, JsonDisplay, LinesDisplay, LiveDisplay, line_interval, open_display
 from kitops.cli._tally import Item, Sums, Tally, format_seconds
-from kitops.content.events import Advanced, Event, Finished, Level, Message, Planned, Started, Waiting
+from kitops.content.events import Advanced, Event, Finished, Level, Message, Outcome, Planned, Started, Waiting
 
 KIB = 1024
 
@@ -47,10 +47,24 @@ def test_sums_are_over_all_layers(clock: Clock) -> None:
     clock.now = 2.0
     tell(tally, Advanced("a", 40 * KIB), Finished("b", "exists"))
     sums = tally.sums()
-    assert (sums.done, sums.size, sums.items_done, sums.items, sums.rate) == (140 * KIB, 300 * KIB, 1, 3, 70 * KIB)
+    assert (sums.done, sums.size, sums.items_done, sums.items, sums.rate) == (140 * KIB, 300 * KIB, 1, 3, 20 * KIB)
     assert sums.active == (Item("model", 100 * KIB, 40 * KIB),)
-    assert sums.seconds_left == pytest.approx(160 / 70)
-    assert str(sums) == "push: 140.0 KiB of 300.0 KiB (46 %), 1 of 3 layers, 70.0 KiB/s, 2 s left"
+    assert sums.seconds_left == pytest.approx(160 / 20)
+    assert str(sums) == "push: 140.0 KiB of 300.0 KiB (46 %), 1 of 3 layers, 20.0 KiB/s, 8 s left"
+
+
+@pytest.mark.parametrize("outcome", ["exists", "mounted", "cached", "skipped"])
+def test_speed_is_that_of_moved_bytes(clock: Clock, outcome: Outcome) -> None:
+    tally = Tally(clock)
+    tell(tally, Planned("pull", 2, 2000 * KIB), Started("a", "model", 1000 * KIB), Started("b", "code", 1000 * KIB))
+    tally.sums()
+    clock.now = 1.0
+    tell(tally, Advanced("a", 500 * KIB, existed=True), Finished("b", outcome))
+    assert (tally.sums().done, tally.sums().rate, tally.sums().seconds_left) == (1500 * KIB, None, None)
+    tell(tally, Advanced("a", 100 * KIB))
+    assert (tally.sums().done, tally.sums().rate, tally.sums().seconds_left) == (1600 * KIB, 100 * KIB, 4.0)
+    tell(tally, Advanced("a", -600 * KIB))  # damaged: all of it comes again
+    assert (tally.sums().done, tally.sums().rate) == (1000 * KIB, None)
 
 
 def test_sizes_that_nobody_planned_are_added_up(clock: Clock) -> None:

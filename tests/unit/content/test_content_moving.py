@@ -12,7 +12,7 @@ from kitops.content.cancel import CancelToken
 from kitops.content.copy import ATTEMPTS, MAX_DEPTH, BytesReader, copy
 from kitops.content.events import Advanced, Event, Finished, Message, ignore_events
 from kitops.content.parallel import run_all
-from kitops.content.protocols import Reader, Run
+from kitops.content.protocols import Reader, Run, tell_found
 from kitops.content.verify import VerifyingReader, check_bytes
 from kitops.errors import Cancelled, IntegrityError, InvalidValueError, NetworkError, NotFoundError
 from kitops.oci.descriptor import Descriptor
@@ -194,6 +194,22 @@ def test_a_blob_is_tried_again_when_the_network_fails() -> None:
     assert sink.content == source.content
     assert any(isinstance(event, Message) and "trying again" in event.text for event in events)
     assert sum(event.size for event in events if isinstance(event, Advanced)) == len(b"one{}")
+
+
+def test_bytes_that_were_there_are_told_apart() -> None:
+    class HalfThere(MemoryRepository):
+        def put(self, desc: Descriptor, reader: Reader, moved) -> None:
+            tell_found(moved, 1)
+            super().put(desc, reader, lambda size: moved(size - 1))
+
+    source, sink = MemoryRepository(), HalfThere()
+    events: list[Event] = []
+    copy(source, sink, make_kit(source, b"one"), Run(events.append, concurrency=1))
+    steps = [event for event in events if isinstance(event, Advanced)]
+    assert sorted((step.size, step.existed) for step in steps) == [(1, False), (1, True), (1, True), (2, False)]
+    sizes: list[int] = []
+    tell_found(sizes.append, 3)  # to who knows no difference it is as good as moved
+    assert sizes == [3]
 
 
 def test_a_network_that_keeps_failing_is_an_error() -> None:
