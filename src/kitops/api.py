@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kitops.content.events import ignore_events
 from kitops.content.protocols import Run
+from kitops.errors import InvalidValueError
 from kitops.oci.reference import Reference
 from kitops.ops.place import Connection, Place, default_home, open_place
 
@@ -126,9 +127,11 @@ def pack(
     modelpack: bool = False,
     symlinks: Literal["refuse", "follow", "skip"] = "refuse",
     remote_data: Literal["check", "skip", "pin", "pin-content"] = "check",
+    push_to: str | Sequence[str] | None = None,
+    keep: bool = False,
     settings: Settings | None = None,
 ) -> Packed:
-    """Pack the directory ``path`` into the local store.
+    """Pack the directory ``path`` into the local store, or with ``push_to`` straight into registries.
 
     Args:
         path: the directory of the Kitfile.
@@ -139,16 +142,22 @@ def pack(
         modelpack: write a ModelPack artifact.
         symlinks: refuse, follow or skip symbolic links.
         remote_data: check remote datasets, skip that, or fill in missing hashes (by ETag, or by content).
+        push_to: references of registries that it goes straight to, instead of ``tag``; nothing is kept here.
+        keep: with ``push_to``, keep it in the local store too.
         settings: where and how.
 
     Raises:
+        InvalidValueError: ``push_to`` beside ``tag``, or ``keep`` without it.
         KitError: see :func:`kitops.ops.pack.pack`.
     """
     from kitops.ops.pack import PackOptions  # noqa: PLC0415 - as above
     from kitops.ops.pack import pack as work  # noqa: PLC0415 - as above
 
+    targets = _parse_all(push_to)
+    if (tag and targets) or (keep and not targets):
+        raise InvalidValueError("push_to stands instead of tag, and keep beside push_to")
     options = PackOptions(
-        references=_parse_all(tag),
+        references=targets if keep else _parse_all(tag),
         kitfile_path=None if kitfile is None else Path(kitfile),
         compression=compression,
         layer_format=layer_format,
@@ -156,7 +165,12 @@ def pack(
         symlinks=symlinks,
         remote_data=remote_data,
     )
-    return work(make_place(settings), Path(path), options)
+    place, context = make_place(settings), Path(path)
+    if not targets:
+        return work(place, context, options)
+    from kitops.ops.pack_to import pack_and_push, pack_to  # noqa: PLC0415 - as above
+
+    return pack_and_push(place, context, options) if keep else pack_to(place, context, targets, options)
 
 
 def import_(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import kitops
 from kitops.errors import InvalidValueError, PackError
 from kitops.oci.reference import Reference
 from kitops.ops.pack import PackOptions, pack
-from kitops.ops.pack_to import pack_to
+from kitops.ops.pack_to import pack_and_push, pack_to
 from kitops.ops.pull import pull
 from kitops.testing import ThrowAwayRegistry
 from unit.ops.ops_places import open_network_place
@@ -83,3 +84,23 @@ def test_targets_are_registries_and_paths_are_there(project: Path, tmp_path: Pat
     (project / "run.py").unlink()
     with pytest.raises(PackError, match=r"run\.py"):
         pack_to(place, project, [Reference.parse("127.0.0.1:9/x:v1")])
+
+
+def test_the_library_pushes_what_it_packs(registry: ThrowAwayRegistry, project: Path, tmp_path: Path) -> None:
+    settings = kitops.Settings(home=tmp_path / "home", network=kitops.Network(plain_http=True))
+    ref = f"{registry.address}/team/library"
+    sent = kitops.pack(project, push_to=f"{ref}:v1,v2", settings=settings)
+    assert [row.tags for row in kitops.list(ref, settings=settings)] == [("v1", "v2")]
+    assert kitops.list(settings=settings) == []
+    kept = kitops.pack(project, push_to=[f"{ref}:v3"], keep=True, settings=settings)
+    assert kept.desc == sent.desc
+    assert [(row.repo, row.tags) for row in kitops.list(settings=settings)] == [(ref, ("v3",))]
+    assert kitops.inspect(f"{ref}:v3", remote=True, settings=settings).kit.desc == sent.desc
+    for wrong in ({"tag": "x:1", "push_to": f"{ref}:v1"}, {"keep": True}):
+        with pytest.raises(InvalidValueError, match="push_to"):
+            kitops.pack(project, settings=settings, **wrong)  # type: ignore[arg-type]
+
+
+def test_pushing_without_a_name_is_refused(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError, match="no reference says where to"):
+        pack_and_push(open_network_place(tmp_path / "home"), project, PackOptions())

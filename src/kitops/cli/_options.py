@@ -49,11 +49,22 @@ class Boolean(click.types.BoolParamType):
 
 
 class Switch(KitOption):
-    """A boolean that takes ``=true`` and ``=false``, but no word of its own."""
+    """A boolean that takes ``=true`` and ``=false``, but no word of its own.
 
-    def __init__(self, *args: Any, default: bool = False, **attributes: Any) -> None:
+    Args:
+        instead: another option, which is meant where the word behind this one is such as the function takes.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        default: bool = False,
+        instead: tuple[str, Callable[[str], bool]] | None = None,
+        **attributes: Any,
+    ) -> None:
         attributes = {"type": Boolean(), "show_default": default, **attributes}
         super().__init__(*args, is_flag=True, default=default, **attributes)
+        self.instead = instead
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:  # noqa: ARG002 - click's signature
         parser.add_option(obj=self, opts=self.opts, dest=self.name, action="store", nargs=1)  # see `normalise`
@@ -92,6 +103,10 @@ def _long(word: str, options: dict[str, click.Option], words: list[str]) -> list
     option = options.get(name)
     if option is None:
         return [word]
+    if isinstance(option, Switch) and option.instead and (equals or words):
+        other, is_meant = option.instead
+        if is_meant(value if equals else words[0]):
+            return [f"{other}={value if equals else words.pop(0)}"]
     if option.count and equals:
         return [name] * int(value) if value.isdecimal() and len(value) < 3 else [word]
     if equals or (option.is_flag and not isinstance(option, Switch)) or option.count:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import click
+
+from kitops.errors import InvalidValueError
+from kitops.oci.annotations import KITFILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,23 +21,50 @@ if TYPE_CHECKING:
     from kitops.ops.place import Place
 
 
-def pack_here(place: Place, context: Path, targets: Sequence[Reference], options: PackOptions, *, push: bool) -> Packed:
-    """Pack into the local store, and push to ``targets``, or with ``push`` to its own names."""
-    from kitops.ops.pack import pack
+def names_registry(word: str) -> bool:
+    """Whether the word behind ``--push`` says where to: a reference with a registry, and no directory that is here."""
+    from kitops.oci.reference import Reference
 
-    packed = pack(place, context, replace(options, references=tuple(targets)) if targets else options)
-    if push or targets:
-        from kitops.ops.push import push as send_on
+    if word.startswith("-") or os.path.isdir(word):
+        return False
+    try:
+        return not Reference.parse_tags(word)[0].is_local
+    except InvalidValueError:
+        return False
 
-        send_on(place, packed.references[0], packed.references)
-    return packed
+
+def check_options(options: PackOptions, targets: Sequence[Reference], *, push: bool, keep: bool) -> None:
+    """See that what was asked for goes together.
+
+    Raises:
+        click.UsageError: it does not.
+    """
+    wrong = ""
+    if targets and (push or options.references):
+        wrong = "--push REF and --push-to take neither a bare --push nor --tag; --keep keeps it here as REF"
+    elif push and not options.references:
+        wrong = "--push wants a --tag that names a registry, or a reference with a registry behind it"
+    elif keep and not targets:
+        wrong = "--keep is of --push REF and --push-to: what is packed without them is kept anyway"
+    elif options.modelpack and KITFILE in options.annotations:
+        wrong = f"--annotation {KITFILE}: a ModelPack artifact has its Kitfile there"
+    if wrong:
+        raise click.UsageError(wrong, click.get_current_context())
 
 
-def send(place: Place, context: Path, targets: Sequence[Reference], options: PackOptions) -> Packed:
-    """Pack straight into registries; nothing is kept here."""
-    from kitops.ops.pack_to import pack_to
+def work(
+    place: Place, context: Path, targets: Sequence[Reference], options: PackOptions, *, push: bool, keep: bool
+) -> Packed:
+    """Pack into the local store, and push with ``push``; or straight to ``targets``, and ``keep`` it here too."""
+    if not (targets or push):
+        from kitops.ops.pack import pack
 
-    return pack_to(place, context, targets, options)
+        return pack(place, context, options)
+    from kitops.ops.pack_to import pack_and_push, pack_to
+
+    if targets and not keep:
+        return pack_to(place, context, targets, options)
+    return pack_and_push(place, context, replace(options, references=tuple(targets)) if targets else options)
 
 
 def tell(session: Session, packed: Packed, *, pushed: bool) -> None:

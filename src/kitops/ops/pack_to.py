@@ -1,6 +1,7 @@
 """``kit pack --push-to``: a directory becomes a ModelKit in a registry, and nothing of it is kept here.
 
-Every file is read twice: once for the digests, once on its way; what the registry has already is read once.
+Every file is read twice: once for the digests, once on its way; what the registry has already is read once. Or it is
+kept here too, and read once (``--push``, ``--keep``).
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kitops.content.copy import copy
-from kitops.content.events import Advanced, Finished, Planned, Started
+from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
+from kitops.errors import Cancelled, InvalidValueError, KitError
 from kitops.layers.measure import measure_layer
 from kitops.layers.write import stream_layer
 from kitops.oci.reference import UNNAMED
 from kitops.ops.locate import check_remote, complete
-from kitops.ops.pack import Packed, put_built
+from kitops.ops.pack import Packed, pack, put_built
 from kitops.ops.pack_jobs import PackOptions, open_packing
+from kitops.ops.push import push
 from kitops.ops.through import ThroughSource, skip
 
 if TYPE_CHECKING:
@@ -62,6 +65,31 @@ def pack_to(place: Place, context: Path, targets: Sequence[Reference], options: 
                 if target.tag is not None:
                     sink.tag(desc, target.tag)
     return Packed(desc, tuple(targets), packing.kitfile, sum(record.size for record in records), moved)
+
+
+def pack_and_push(place: Place, context: Path, options: PackOptions) -> Packed:
+    """Pack the directory ``context`` into the store under the names that ``options`` give it, and push it to each.
+
+    Where the push ends early, a warning tells what is here and how to go on.
+
+    Raises:
+        InvalidValueError: there is no name, or one without a registry.
+        KitError: as :func:`kitops.ops.pack.pack` and :func:`kitops.ops.push.push`.
+    """
+    if not options.references:
+        raise InvalidValueError("pushing what is packed: no reference says where to")
+    for target in options.references:
+        check_remote(target)
+    packed = pack(place, context, options)
+    first, *others = map(str, packed.references)
+    try:
+        push(place, packed.references[0], packed.references)
+    except (KitError, Cancelled):
+        again = " ".join(("kit push", first, *((first, *others) if others else ())))
+        text = f"{packed.desc.digest} is in the local store, but not pushed: `{again}` goes on"
+        place.run.observer(Message("warning", text))
+        raise
+    return packed
 
 
 def _measure(job: Job, run: Run) -> LayerRecord:

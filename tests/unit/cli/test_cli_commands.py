@@ -143,6 +143,74 @@ def test_pack_and_push(kit: Kit, project: Path, registry: str) -> None:
     assert kit("pack", str(project), "--push").code == 2
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pack {project} --push {name}:v1,v2",
+        "pack --push {name}:v1,v2 {project}",
+        "pack {project} --push={name}:v1,v2",
+        "pack --push {name}:v1 --push {name}:v2 {project}",
+        "pack {project} --push-to {name}:v1,v2",
+    ],
+)
+def test_pack_straight_to_a_registry(kit: Kit, project: Path, registry: str, line: str) -> None:
+    name = f"{registry}/team/digits"
+    words = line.format(project=project, name=name).split()
+    ended = kit(*words, "--plain-http")
+    assert ended.code == 0, ended.err
+    digest = ended.out.split()[-1]
+    assert ended.out == f"Model saved: {digest}\nPushed {digest}\n"
+    assert kit("list", "--format", "json").json == []
+    assert kit("list", name, "--plain-http", "--format", "{{.Tags}}").out == "[v1 v2]\n"
+    assert kit(*words, "--plain-http", "--keep").code == 0
+    assert kit("list", "--format", "{{.Repo}} {{.Tags}} {{.Digest}}").out == f"{name} [v1 v2] {digest}\n"
+
+
+def test_the_word_behind_push_may_be_the_directory(
+    kit: Kit, project: Path, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, _, port = registry.partition(":")
+    monkeypatch.chdir(project.parent)
+    where = Path(registry, "x")  # what could be a reference is a directory here
+    where.parent.mkdir()
+    project.rename(where)
+    for words in (("--push", str(where)), ("--push=true", str(where)), (str(where), "--push")):
+        ended = kit("pack", "-t", f"{host}:{port}/y:1", "--plain-http", *words)
+        assert ended.code == 0, ended.err
+        assert kit("list", "--format", "{{.Repo}}").out == f"{host}:{port}/y\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--push",), "--push wants a --tag that names a registry"),
+        (("--push", "team/digits:v1"), "unexpected extra argument"),
+        (("--push", "reg.example.com/x:1", "-t", "y:1"), "take neither a bare --push nor --tag"),
+        (("--push-to", "reg.example.com/x:1", "--push"), "take neither a bare --push nor --tag"),
+        (("--keep",), "--keep is of --push REF and --push-to"),
+        (("--keep", "-t", "x:1"), "--keep is of --push REF and --push-to"),
+        (("-t", "x:1", "--push"), "x:1"),
+        (("--use-model-pack", "--annotation", "ml.kitops.modelkit.kitfile={}"), "ml.kitops.modelkit.kitfile"),
+    ],
+)
+def test_what_does_not_go_together_when_packing(kit: Kit, project: Path, words: tuple[str, ...], told: str) -> None:
+    ended = kit("pack", str(project), *words)
+    assert (ended.code, told in ended.err) == (2, True), ended.err
+    assert kit("list", "--format", "json").json == []
+
+
+@pytest.mark.parametrize("tags", [":v1", ":v1,v2"])
+@pytest.mark.parametrize("words", [("--push", "-t"), ("--keep", "--push-to")])
+def test_a_push_that_fails_tells_what_is_kept(kit: Kit, project: Path, words: tuple[str, ...], tags: str) -> None:
+    name = "127.0.0.1:1/team/digits"
+    ended = kit("pack", str(project), *words, name + tags, "--plain-http")
+    assert (ended.code, ended.out) == (8, "")
+    digest = kit("list", "--format", "{{.Digest}}").out.strip()
+    again = f"kit push {name}:v1" + (f" {name}:v1 {name}:v2" if "v2" in tags else "")
+    assert f"Warning: {digest} is in the local store, but not pushed: `{again}` goes on\n" in ended.err
+    assert kit(*again.split()[1:], "--plain-http").code == 8
+
+
 # unpack
 
 

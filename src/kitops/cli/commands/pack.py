@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
-from kitops.cli._packing import pack_here, send, tell
+from kitops.cli._packing import check_options, names_registry, tell, work
 from kitops.cli._values import parse_annotations, parse_created, read_stdin
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
     examples=[
         ("kit pack . -t registry.example.com/team/model:v1", "pack what ./Kitfile names"),
         ("kit pack . -t registry.example.com/team/model:v1,latest --push", "with two tags, and push it"),
+        ("kit pack . --push registry.example.com/team/model:v1", "straight to the registry, nothing is kept here"),
         ("kit pack . -f other.yaml --symlinks follow", "another Kitfile; links become what they lead to"),
     ],
 )
@@ -34,9 +35,10 @@ _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
 @option("--layer-format", type=click.Choice(["tar", "raw"]), default="tar", show_default=True,
         help="raw: a path is one file, packed as it is; directories only with --use-model-pack.")  # fmt: skip
 @switch("--use-model-pack", help="Write a CNCF ModelPack artifact.")
-@switch("--push", help="Push it to its registry afterwards.")
+@switch("--push", instead=("--push-to", names_registry),
+        help="Push it to its registry afterwards; --push REF, with a registry in REF, is --push-to REF.")  # fmt: skip
 @option("--push-to", "targets", multiple=True, metavar="REF", help="Straight to a registry; nothing is kept here.")
-@switch("--keep", help="Of --push-to: keep it in the local store too.")
+@switch("--keep", help="Of --push REF and --push-to: keep it in the local store too.")
 @option("--symlinks", type=click.Choice(["refuse", "follow", "skip"]), default="refuse", show_default=True,
         help="What to do with symbolic links.")  # fmt: skip
 @switch("--no-cache", help="Read every file, also those that look unchanged.")
@@ -68,14 +70,9 @@ def command(session: Session, /, *, directory: str, kitfile: str | None, network
         annotations=parse_annotations(given["annotations"]) | parse_created(given["created"]),
         remote_data=_REMOTE[how[0]] if how else "check",
     )
-    if given["push"] and not options.references:
-        raise click.UsageError("--push wants a --tag that names a registry", click.get_current_context())
     targets = [ref for target in given["targets"] for ref in Reference.parse_tags(target)]
-    if targets and (given["push"] or options.references):
-        raise click.UsageError("--push-to takes neither --push nor --tag", click.get_current_context())
+    asked = {"push": given["push"], "keep": given["keep"]}
+    check_options(options, targets, **asked)
     with session.place(network) as place:
-        if targets and not given["keep"]:
-            packed = send(place, Path(directory), targets, options)
-        else:
-            packed = pack_here(place, Path(directory), targets, options, push=given["push"])
+        packed = work(place, Path(directory), targets, options, **asked)
     tell(session, packed, pushed=given["push"] or bool(targets))
