@@ -90,15 +90,15 @@ class Session:
             yield Run(self.display, token, concurrency)
 
     @contextmanager
-    def place(self, network: NetworkFlags | None = None) -> Iterator[Place]:
-        """The surroundings that verbs work in."""
+    def place(self, network: NetworkFlags | None = None, *, adopts: bool = True) -> Iterator[Place]:
+        """The surroundings that verbs work in; a new store ``adopts`` what the Go tool has."""
         from kitops.cli._settings import NetworkFlags, connect
         from kitops.ops.place import open_place
 
         flags = network or NetworkFlags()
         home = self.home
         with self.working(flags.concurrency) as run:
-            yield open_place(home, connection=lambda: connect(home, flags, self._warn), run=run)
+            yield open_place(home, connection=lambda: connect(home, flags, self._warn), run=run, adopts=adopts)
 
     def _warn(self, text: str) -> None:
         self.say(text, "warning")

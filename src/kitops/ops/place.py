@@ -72,10 +72,12 @@ class Connection:
     mirrors: tuple[Mirror, ...] = ()
 
 
-def open_place(home: Path, *, connection: Callable[[], Connection], run: Run | None = None) -> Place:
-    """The place below ``home``: its store, which adopts the Go tool's storage when there is none yet."""
+def open_place(
+    home: Path, *, connection: Callable[[], Connection], run: Run | None = None, adopts: bool = True
+) -> Place:
+    """The place below ``home``: its store, which ``adopts`` the Go tool's storage when there is none yet."""
     run = run or Run()
-    store = open_store(home / "store", go_storage=home / "storage", run=run)
+    store = open_store(home / "store", go_storage=home / "storage" if adopts else None, run=run)
     return Place(home, store, connection, run, Memory(StoreUploads(store.layout)))
 
 

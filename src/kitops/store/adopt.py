@@ -95,11 +95,14 @@ def adopt_once(store: Store, go_storage: Path, run: Run) -> None:
     if not any(entry.name.endswith(_INDEX) for entry in entries(str(go_storage))):
         return
     try:
-        adopt(store, go_storage, run)
+        done = adopt(store, go_storage, run)
     except FileSystemError as error:
         if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in READ_ONLY:
             raise
         run.observer(Message("warning", f"the ModelKits in {go_storage} could not be adopted: {error.message}"))
+        return
+    if done.manifests:
+        run.observer(Message("info", f"Adopted {done.manifests} ModelKits with {done.tags} tags from {go_storage}"))
 
 
 def adopt(store: Store, go_storage: Path, run: Run) -> Adopted:
@@ -127,8 +130,6 @@ def adopt(store: Store, go_storage: Path, run: Run) -> Adopted:
             work.adopt_tags(repositories, refs)
     with told("finishing the adoption in", store.layout.root):
         remove_file(store.layout.adopting_file)
-    if count.manifests:
-        run.observer(Message("info", f"Adopted {count.manifests} ModelKits with {count.tags} tags from {go_storage}"))
     return Adopted(count.manifests, count.tags, count.linked, count.copied, tuple(count.skipped))
 
 

@@ -602,6 +602,18 @@ def test_adopting_the_go_tools_storage(kit: Kit, tmp_path: Path) -> None:
     )
 
 
+def test_adopting_is_told_once(kit: Kit, tmp_path: Path) -> None:
+    golden = Path(__file__).parents[2] / "golden" / "stores" / "2026" / "storage"
+    home = tmp_path / "home"
+    shutil.copytree(golden, home / "storage")
+    for words in (("cache", "adopt"), ("cache", "adopt", str(home / "storage" / ".")), ("cache", "adopt", str(home))):
+        shutil.rmtree(home / "store", ignore_errors=True)
+        ended = kit(*words)
+        assert (ended.code, ended.out, ended.err) == (0, "Adopted 5 ModelKits with 5 tags\n", "")
+    shutil.rmtree(home / "store")
+    assert f"Adopted 5 ModelKits with 5 tags from {home / 'storage'}\n" in kit("list").err
+
+
 def test_adopting_what_is_not_there(kit: Kit, tmp_path: Path) -> None:
     assert kit("cache", "adopt").code == 4
     assert kit("cache", "adopt", str(tmp_path / "none")).code == 4

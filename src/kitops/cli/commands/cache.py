@@ -72,10 +72,12 @@ def adopt(session: Session, /, *, storage: str | None) -> None:
     """
     from kitops.ops.cache import cache_adopt
 
-    with session.place() as place:
-        chosen = Path(storage) if storage else session.home
-        inner = chosen / "storage"  # the root of the Go tool is as good as the directory itself
-        done = cache_adopt(place, inner if os.path.isdir(inner) or not storage else chosen)
+    chosen = Path(storage) if storage else session.home
+    inner = chosen / "storage"  # the root of the Go tool is as good as the directory itself
+    source = inner if os.path.isdir(inner) or not storage else chosen
+    is_own = os.path.realpath(source) == os.path.realpath(session.home / "storage")  # which a new store adopts anyway
+    with session.place(adopts=not is_own) as place:
+        done = cache_adopt(place, source)
     value = {"modelKits": done.manifests, "tags": done.tags, "linked": done.linked, "copied": done.copied,
              "skipped": list(done.skipped)}  # fmt: skip
     session.result(f"Adopted {done.manifests} ModelKits with {done.tags} tags", value)
