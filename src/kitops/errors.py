@@ -333,6 +333,7 @@ _HINTS: Mapping[int, str] = {
     errno.EPERM: "check who owns it and its permissions",
     errno.EROFS: "choose a place that can be written to",
     errno.ENAMETOOLONG: "shorten the name",
+    errno.ENOENT: "check how it is spelled; a relative path starts from the working directory",
 }
 
 

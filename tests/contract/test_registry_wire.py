@@ -620,6 +620,17 @@ def test_plain_http_spoken_to_a_tls_server_that_says_so() -> None:
     assert "--plain-http" in (caught.value.hint or "")
 
 
+def test_plain_http_spoken_to_a_tls_server_that_cannot_say_so() -> None:
+    """The answer to a HEAD has no body."""
+    with (
+        scripted_server(lambda seen: Said(400)) as registry,
+        connect(registry.address) as repository,
+        pytest.raises(RegistryError) as caught,
+    ):
+        repository.resolve("v1")
+    assert "--plain-http" in (caught.value.hint or "")
+
+
 def test_an_idle_connection_that_was_closed_is_opened_again() -> None:
     with (
         scripted_server(lambda seen: Said(200, {"Connection": "close"}, DATA)) as registry,

@@ -211,6 +211,13 @@ def test_mutual_tls(authority: Authority, server_files: tuple[Path, Path]) -> No
         assert "--cert" in (caught.value.hint or "")
 
 
+def test_a_client_certificate_without_its_key(authority: Authority) -> None:
+    cert, _ = authority.issue("lonely")
+    with pytest.raises(InvalidValueError, match="not usable") as caught:
+        send_over_tls(replace(TLS, client_cert=cert))
+    assert "--key" in (caught.value.hint or "")
+
+
 def send_over_tls(network: Network) -> None:
     transport = Transport(network, Run().cancel, 1)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.errors import FileSystemError, KitfileError
+from kitops.errors import FileSystemError, KitfileError, NotFoundError, printable
 from kitops.kitfile.parse import find, parse
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def lint(path: Path, text: bytes | None = None) -> Linted:
         FileSystemError: it cannot be read.
     """
     if text is None:
-        path = find(path) if path.is_dir() else path
+        path = _find(path) if path.is_dir() else path
         try:
             text = path.read_bytes()
         except OSError as error:
@@ -43,3 +43,11 @@ def lint(path: Path, text: bytes | None = None) -> Linted:
     except KitfileError as error:
         return Linted(str(path), error.problems, tuple(warnings), error.hint)
     return Linted(str(path), (), tuple(warnings))
+
+
+def _find(directory: Path) -> Path:
+    try:
+        return find(directory)
+    except NotFoundError as error:
+        where = printable(directory)
+        raise NotFoundError(error.message, hint=f"write one with `kit init {where}`, or name the file itself") from None

@@ -284,7 +284,7 @@ def _extract(
             for job in jobs:
                 _extract_one(place, job, extraction, streams, may_come_again=may_come_again)
         if is_kitfile_selected(options.filters):
-            extraction.add_file("Kitfile", dump(kit.kitfile).encode(), yields=not kit.is_authored)
+            _add_kitfile(extraction, kit, options)
         if files is not None:  # before anything has its name: the same command goes on after a kill
             files.fetch()
         return extraction.commit()
@@ -295,6 +295,20 @@ def _check_room(target: Path, jobs: Sequence[_Job], wanted: Sequence[Wanted]) ->
     size = sum(one.content.desc.size - one.start for one in wanted)
     size += sum(job.layer.desc.size for job in jobs if job.located.is_local and job.layer.form is not Format.RAW)
     check_room(str(target), size, "unpacking into")
+
+
+def _add_kitfile(extraction: Extraction, kit: ModelKit, options: UnpackOptions) -> None:
+    """The Kitfile is what says what the files are: another one is not kept, only replaced."""
+    try:
+        extraction.add_file("Kitfile", dump(kit.kitfile).encode(), yields=not kit.is_authored)
+    except FileSystemError as error:
+        if options.existing != "keep" or "--ignore-existing" not in (error.hint or ""):
+            raise
+        raise FileSystemError(
+            f"{error.message}, and is another one",
+            path=error.path,
+            hint="use --overwrite to replace it, --filter to take parts without it, or --dir for another place",
+        ) from error
 
 
 def _extract_one(

@@ -123,7 +123,8 @@ class CredentialStore:
                 if found := self._find_in(path, host, repository, cancel):
                     return found
             except (InvalidValueError, FileSystemError) as error:  # theirs must not keep a public registry from us
-                self._warn(f"{error}; {printable(path)} is left out")
+                what = "it" if printable(path) in str(error) else printable(path)
+                self._warn(f"{error}; {what} is left out")
         return None
 
     def pinned_realm(self, host: str, offered: str = "") -> str | None:  # noqa: ARG002 - what is offered changes nothing

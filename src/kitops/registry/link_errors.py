@@ -14,6 +14,7 @@ from kitops.errors import NetworkError, printable
 from kitops.registry.headers import one_line
 from kitops.registry.trickle import EndlessHeadError
 
+_REFUSED = "check the host and port, and that the registry is running"
 _TLS_HINTS = (
     # what OpenSSL says, in any of its versions; for people; what to type; in this order
     (
@@ -40,6 +41,8 @@ def explain(error: BaseException, doing: str) -> NetworkError:
     prefix = "through the proxy: " if any(isinstance(cause, ProxyError) for cause in causes) else ""
     for cause in causes:
         if found := _explain_one(cause, f"{doing}: {prefix}"):
+            if prefix and found.hint == _REFUSED:
+                found.hint = "check the proxy: --proxy, or HTTPS_PROXY and HTTP_PROXY, or NO_PROXY to do without it"
             return found
     return NetworkError(f"{doing}: {prefix}{one_line(str(error)) or type(error).__name__}")
 
@@ -89,7 +92,7 @@ def _explain_system(cause: OSError, prefix: str) -> NetworkError | None:
         return None
     reason = os.strerror(cause.errno).lower()
     if cause.errno == errno.ECONNREFUSED:
-        return NetworkError(f"{prefix}{reason}", hint="check the host and port, and that the registry is running")
+        return NetworkError(f"{prefix}{reason}", hint=_REFUSED)
     return NetworkError(f"{prefix}{printable(reason)}")
 
 

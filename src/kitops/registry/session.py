@@ -223,6 +223,8 @@ class Session:
         hint = None
         if answer.status == 400 and self._home[0] == "http" and "HTTPS" in body.text.upper():
             hint = "the registry serves TLS: leave --plain-http out"
+        elif answer.status == 400 and self._home[0] == "http" and not body.text:  # HEAD: why has no place
+            hint = "if the registry serves TLS, leave --plain-http out"
         return RegistryError(
             f"{doing}: {host} answered {answer.status}{said}{more}",
             status=answer.status,

@@ -86,9 +86,7 @@ def _trust(context: ssl.SSLContext, path: Path) -> None:
 
 
 def _identify(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
-    for path in (cert, key):
-        if path is not None:
-            _read_pem(path, "a certificate or key")
+    pems = [_read_pem(path, "a certificate or key") for path in (cert, key) if path is not None]
     try:
         context.load_cert_chain(cert, key, password=_refuse_password)
     except _EncryptedKeyError as error:
@@ -97,6 +95,8 @@ def _identify(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
         ) from error
     except (ssl.SSLError, ValueError) as error:
         hint = "the key does not belong to the certificate" if "MISMATCH" in str(error).upper() else None
+        if not any(b"PRIVATE KEY-----" in pem for pem in pems):
+            hint = "there is no key in it: name the file that has it with --key"
         raise InvalidValueError(f"client certificate {printable(cert)} is not usable", hint=hint) from error
 
 

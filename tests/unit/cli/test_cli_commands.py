@@ -248,6 +248,22 @@ def test_unpack_of_parts(kit: Kit, packed: str, tmp_path: Path, words: tuple[str
     assert {str(path.relative_to(out)) for path in out.rglob("[!.]*") if path.is_file()} == files
 
 
+def test_unpack_beside_another_kitfile(kit: Kit, packed: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "Kitfile").write_text("manifestVersion: 1.0.0\n")
+    words = ("unpack", packed, "-d", str(tmp_path / "out"), "-i")
+    ended = kit(*words)
+    assert ended.code == 14
+    assert ended.err == (
+        "Error: unpacking Kitfile: it is there already, and is another one\n"
+        "Hint: use --overwrite to replace it, --filter to take parts without it, or --dir for another place\n"
+    )
+    assert kit(*words, "--filter", "model").code == 0
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out" / "Kitfile").mkdir(parents=True)
+    assert "Hint: move it away\n" in kit(*words).err
+
+
 def test_unpack_without_a_record(kit: Kit, packed: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert kit("unpack", packed, "-d", str(out), "--no-record").code == 0
@@ -569,6 +585,25 @@ def test_lint_shows_warnings_beside_problems(kit: Kit, project: Path) -> None:
     assert kit("kitfile", "lint", str(project)).out.startswith(f"{where}:1:1: error: is empty (")
     (project / "Kitfile").write_text("docs:\n" + "- {path: /x}\n" * 200)
     assert kit("kitfile", "lint", str(project)).out.splitlines()[-1] == "only the first 100 problems are shown"
+
+
+def test_lint_of_what_has_no_place(kit: Kit, project: Path) -> None:
+    (project / "Kitfile").write_text("#" * 2_000_000)
+    ended = kit("kitfile", "lint", str(project))
+    assert (ended.code, ended.out.startswith(f"{project / 'Kitfile'}: error: is larger than ")) == (2, True)
+    (project / "Kitfile").unlink()
+    ended = kit("kitfile", "lint", str(project))
+    assert (ended.code, ended.err.splitlines()) == (
+        4,
+        [f"Error: no Kitfile in {project}", f"Hint: write one with `kit init {project}`, or name the file itself"],
+    )
+    assert "--file" in kit("pack", str(project)).err
+
+
+def test_files_that_are_not_there(kit: Kit, project: Path) -> None:
+    for words in (("pack", str(project), "-f", "missing"), ("kitfile", "lint", "missing"), ("load", "-i", "missing")):
+        ended = kit(*words)
+        assert (ended.code, "Hint: check how it is spelled" in ended.err) == (14, True), words
 
 
 def test_schema(kit: Kit) -> None:

@@ -199,7 +199,8 @@ def test_others_files_that_are_damaged_are_left_out_and_told(own: Path, tmp_path
     told: list[str] = []
     assert CredentialStore(own, [bad], warn=told.append).find("a.example") is None
     assert len(told) == 1
-    assert "config.json" in told[0]
+    assert told[0].count("config.json") == 1
+    assert told[0].endswith("; it is left out")
 
 
 def test_others_helpers_that_are_missing_do_not_keep_a_public_registry_away(own: Path, tmp_path: Path) -> None:
@@ -207,6 +208,7 @@ def test_others_helpers_that_are_missing_do_not_keep_a_public_registry_away(own:
     told: list[str] = []
     assert CredentialStore(own, [docker], warn=told.append).find("a.example") is None
     assert "surely-not-installed" in told[0]
+    assert told[0].endswith(f"; {docker} is left out")
 
 
 def test_our_file_cannot_be_read_or_written(tmp_path: Path) -> None:

@@ -64,10 +64,11 @@ def lint(ctx: click.Context, session: Session, /, *, path: str) -> None:
 
 
 def _line(path: str, level: str, problem: Problem) -> str:
-    """One problem as compilers write theirs: editors find the place."""
+    """One problem as compilers write theirs: editors find the place, where there is one."""
     field = f"{problem.field}: " if problem.field else ""
     hint = f" ({problem.hint})" if problem.hint else ""
-    return f"{path}:{problem.line}:{problem.column}: {level}: {field}{problem.message}{hint}"
+    place = f":{problem.line}:{problem.column}" if problem.line else ""
+    return f"{path}{place}: {level}: {field}{problem.message}{hint}"
 
 
 command.add_command(schema)
