@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from kitops.cli._output import NONE
 from kitops.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -156,7 +157,9 @@ class Template:
 
 
 def to_text(value: Any) -> str:
-    """A value as Go prints it: lists in brackets, separated by spaces."""
+    """A value as Go prints it: lists in brackets, separated by spaces; what is not known as in a table."""
+    if value is None:
+        return NONE
     if isinstance(value, list):
         return f"[{' '.join(map(to_text, value))}]"
     if isinstance(value, dict):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Message
 from kitops.content.parallel import run_all
-from kitops.errors import AuthenticationError, InvalidValueError, NotFoundError
+from kitops.errors import AuthenticationError, IntegrityError, InvalidValueError, KitError, NotFoundError
 from kitops.oci import mediatype
 from kitops.oci.manifest import Manifest
 from kitops.oci.reference import LOCAL_REGISTRY, UNNAMED, Reference
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from kitops.registry.repository import Repository
     from kitops.store import RefDetails
 
+    _Row = tuple[str, str, str | None, RefDetails | None]
+    """Repository, digest, tag, and what the config says; None where that cannot be read."""
+
 _OPEN: Final = 16
 """Repositories of a catalog that are open at a time: each has connections of its own."""
 
@@ -41,17 +44,17 @@ class Listed:
         repo: the repository as people see it; "" for the unnamed one.
         digest: of the manifest.
         tags: none for a kit that is known by its digest only.
-        name: of the package, or "".
-        author: the first one, or "".
-        size: bytes of all layers.
+        name: of the package, or ""; None where its config cannot be read.
+        author: the first one, or ""; None as above.
+        size: bytes of all layers; None as above.
     """
 
     repo: str
     digest: str
     tags: tuple[str, ...]
-    name: str
-    author: str
-    size: int
+    name: str | None
+    author: str | None
+    size: int | None
 
     def to_json(self) -> dict[str, Json]:
         """The row with plain values; ``size`` in bytes."""
@@ -168,8 +171,10 @@ def _describe(
 ) -> list[Listed]:
     """The ModelKits at these tags: a request a tag, and one more for each ModelKit, several at a time.
 
-    A catalog is full of images that have nothing to do with models: there only those with a Kitfile are told.
+    A catalog is full of images that have nothing to do with models: there only those with a Kitfile are told. One whose
+    config cannot be read is told as a warning, and listed where no filter asks for what only the config says.
     """
+    from kitops.formats.shape import Shape, shape_of  # noqa: PLC0415 - as above
     from kitops.ops.details import details_of  # noqa: PLC0415 - as above
 
     asked = [row for row in tags if not is_fallback_tag(row[2]) and wanted.is_match(repo=row[0], tag=row[2])]
@@ -178,12 +183,16 @@ def _describe(
     unique = {(repo, manifest.descriptor.digest): (source, manifest) for repo, source, _, manifest in found}
     kits = run_all([partial(_understand, *pair) for pair in unique.values()], run, workers=run.concurrency)
     known = dict(zip(unique, kits, strict=True))
-    rows = []
+    rows: list[_Row] = []
     for repo, _, tag, manifest in found:
         kit = known[repo, manifest.descriptor.digest]
-        if kit is None or (is_catalog and kit.shape.value == "image" and not kit.is_authored):
+        if is_catalog and shape_of(manifest) is Shape.IMAGE and (isinstance(kit, KitError) or not kit.is_authored):
             continue
-        if wanted.has_part(kit):
+        if isinstance(kit, KitError):
+            run.observer(Message("warning", f"{repo}:{tag} cannot be read: {kit.message}"))
+            if not (wanted.parts or wanted.globs.keys() & {"name", "author"}):
+                rows.append((repo, str(manifest.descriptor.digest), tag, None))
+        elif wanted.has_part(kit):
             details = details_of(kit)
             if wanted.is_match(name=details.name, author=details.author):
                 rows.append((repo, str(kit.desc.digest), tag, details))
@@ -205,20 +214,21 @@ def _fetch(source: Repository, tag: str, run: Run) -> Manifest | None:
     return manifest if is_model_artifact(manifest) else None
 
 
-def _understand(source: Repository, manifest: Manifest, run: Run) -> ModelKit | None:
+def _understand(source: Repository, manifest: Manifest, run: Run) -> ModelKit | KitError:
+    """The ModelKit, or why it is none."""
     from kitops.formats.modelkit import fetch_config, understand  # noqa: PLC0415 - as above
 
     run.cancel.check()
     try:
         return understand(manifest.descriptor, manifest, fetch_config(source, manifest))
-    except (InvalidValueError, NotFoundError):
-        return None
+    except (InvalidValueError, NotFoundError, IntegrityError) as error:
+        return error
 
 
-def _group(rows: Iterable[tuple[str, str, str | None, RefDetails]]) -> list[Listed]:
+def _group(rows: Iterable[_Row]) -> list[Listed]:
     """One entry a repository and digest, with all its tags."""
     tags: dict[tuple[str, str], list[str]] = {}
-    details: dict[tuple[str, str], RefDetails] = {}
+    details: dict[tuple[str, str], RefDetails | None] = {}
     for repo, digest, tag, detail in rows:
         key = (repo, digest)
         tags.setdefault(key, [])
@@ -226,13 +236,11 @@ def _group(rows: Iterable[tuple[str, str, str | None, RefDetails]]) -> list[List
         if tag is not None:
             tags[key].append(tag)
     return [
-        Listed(
-            repo,
-            digest,
-            tuple(sorted(found)),
-            details[repo, digest].name,
-            details[repo, digest].author,
-            details[repo, digest].size,
-        )
+        Listed(repo, digest, tuple(sorted(found)), *_columns(details[repo, digest]))
         for (repo, digest), found in sorted(tags.items(), key=lambda item: (item[0][0], item[1], item[0][1]))
     ]
+
+
+def _columns(details: RefDetails | None) -> tuple[str | None, str | None, int | None]:
+    """Name, author and size."""
+    return (details.name, details.author, details.size) if details else (None, None, None)

@@ -13,6 +13,14 @@ from pathlib import Path
 import pytest
 from cli_runs import KITFILE, Kit
 
+from kitops.content.copy import BytesReader
+from kitops.content.protocols import Run
+from kitops.formats.layertypes import KITOPS_ARTIFACT, KITOPS_CONFIG
+from kitops.oci.descriptor import Descriptor
+from kitops.oci.manifest import Manifest
+from kitops.oci.reference import Reference
+from kitops.registry import Network, open_repository
+from kitops.registry.credentials import FixedCredential
 from kitops.server import BasicAccess, RegistryServer, ServerOptions
 
 DIGEST = r"sha256:[0-9a-f]{64}"
@@ -379,6 +387,57 @@ def test_list_of_what_there_is(kit: Kit, packed: str, project: Path) -> None:
     assert kit("list", "--format", "{{.Repo}} {{.Size}}").out == " 11.5 KiB\ndigits 16.0 KiB\n"
     wrong = kit("list", "--format", "{{.Nope}}")
     assert (wrong.code, "column 3" in wrong.err) == (2, True)
+
+
+def put_unreadable(address: str, repository: str) -> str:
+    """Push a ModelKit whose config is no Kitfile, as ``v1``."""
+    config = b"no JSON"
+    desc = Descriptor.of(config, KITOPS_CONFIG)
+    manifest = Manifest.build(config=desc, layers=[], artifact_type=KITOPS_ARTIFACT)
+    ref = Reference.parse(f"{address}/{repository}:v1")
+    with open_repository(ref, Network(plain_http=True), FixedCredential(), Run()) as sink:
+        sink.put(desc, BytesReader(config), lambda size: None)
+        sink.put(manifest.descriptor, BytesReader(manifest.raw), lambda size: None)
+        sink.tag(manifest.descriptor, "v1")
+    return str(manifest.descriptor.digest)
+
+
+def test_a_remote_list_tells_what_cannot_be_read(kit: Kit, packed: str, registry: str) -> None:
+    digest = put_unreadable(registry, "team/broken")
+    kit("push", "digits:v1", f"{registry}/team/broken:v2", "--plain-http")
+    words = ("list", f"{registry}/team/broken", "--plain-http")
+    ended = kit(*words, "--format", "json")
+    rows = {row["digest"]: row for row in ended.json}
+    assert rows[digest] == {
+        "repo": "team/broken",
+        "digest": digest,
+        "tags": ["v1"],
+        "modelName": None,
+        "size": None,
+        "author": None,
+    }
+    assert rows[packed]["modelName"] == "digits"
+    (line,) = ended.err.splitlines()
+    assert line.startswith("Warning: team/broken:v1 cannot be read: config of sha256:")
+    assert f"team/broken   v1    <none>       <none>   <none>     {digest}" in kit(*words).out
+    assert f"<none> {digest}\n" in kit(*words, "--format", "{{.Size}} {{.Digest}}").out
+    for wanted in ("name=*", "author=*", "model"):
+        ended = kit(*words, "-f", wanted, "--format", "{{.Digest}}")
+        assert (ended.out, "cannot be read" in ended.err) == (f"{packed}\n", True)
+    ended = kit("list", registry, "--plain-http", "--format", "{{.Digest}}")
+    assert sorted(ended.out.split()) == sorted([digest, packed])
+
+
+def test_a_damaged_config_ends_no_list(kit: Kit, tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / "registry") as server:
+        digest = put_unreadable(server.address, "team/broken")
+        config = Descriptor.of(b"no JSON", KITOPS_CONFIG).digest.encoded
+        blob = tmp_path / "registry" / "blobs" / "sha256" / config
+        blob.chmod(0o644)
+        blob.write_bytes(b"garbled")
+        ended = kit("list", f"{server.address}/team/broken", "--plain-http", "--format", "{{.Digest}}")
+    assert (ended.code, ended.out) == (0, f"{digest}\n")
+    assert "team/broken:v1 cannot be read: " in ended.err
 
 
 # info, inspect

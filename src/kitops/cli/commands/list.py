@@ -56,7 +56,7 @@ def command(
     with session.place(network) as place:
         rows = list_catalog(place, host, wanted=wanted) if host else list_(place, ref, wanted=wanted)
     if output == "json":
-        print_json([row.to_json() | {"size": format_size(row.size)} for row in rows])
+        print_json([row.to_json() | {"size": _size(row)} for row in rows])
     elif template is None:
         to_stdout(format_table(_HEADER, _table_rows(rows)))
     else:
@@ -66,9 +66,13 @@ def command(
 def _table_rows(rows: Sequence[Listed]) -> Iterator[tuple[str, ...]]:
     for row in rows:
         for tag in row.tags or (NONE,):
-            yield row.repo or NONE, tag, row.author or NONE, row.name or NONE, format_size(row.size), row.digest
+            yield row.repo or NONE, tag, row.author or NONE, row.name or NONE, _size(row) or NONE, row.digest
+
+
+def _size(row: Listed) -> str | None:
+    return None if row.size is None else format_size(row.size)
 
 
 def _template_row(row: Listed) -> dict[str, object]:
-    values = (row.repo, row.digest, list(row.tags), row.name, format_size(row.size), row.author)
+    values = (row.repo, row.digest, list(row.tags), row.name, _size(row), row.author)
     return dict(zip(_FIELDS, values, strict=True))
