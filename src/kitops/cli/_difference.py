@@ -55,7 +55,7 @@ def _layer_lines(change: LayerChange) -> Iterator[str]:
     label = layer.label if layer else change.path
     yield f"  {_SIGNS[change.change]} {label}   {_sizes(sizes)}"
     if not change.files:
-        yield "      the same files, packed otherwise"
+        yield "      the same files, packed otherwise" if change.change == "changed" else "      no files"
     for file in change.files:
         yield f"      {_SIGNS[file.change]} {file.path}   {_file_sizes(file)}"
 

@@ -566,6 +566,16 @@ def test_diff_of_packings_modes_and_lengths(kit: Kit, project: Path, packed: str
     assert "~ model.bin   10240 B -> 10241 B\n" in kit("diff", "digits:mode", "digits:more").out
 
 
+def test_diff_of_a_layer_without_files(kit: Kit, packed: str, project: Path) -> None:
+    (project / "empty").mkdir()
+    (project / "Kitfile").write_text(KITFILE + "docs: [{path: empty}]\n")
+    assert kit("pack", str(project), "-t", "digits:more").code == 0
+    for words, sign in ((("digits:v1", "digits:more"), "+"), (("digits:more", "digits:v1"), "-")):
+        lines = kit("diff", *words).out.splitlines()
+        assert lines[-2].startswith(f"  {sign} empty   ")
+        assert lines[-1] == "      no files"
+
+
 # login, logout
 
 
