@@ -153,8 +153,11 @@ def answer(root: Command, session: Session, question: str) -> int:
     return 0
 
 
-def list_references(session: Session | None, incomplete: str) -> list[str]:
-    """References of the local store that begin with ``incomplete``; none where that fails: nobody would see why."""
+def list_references(session: Session | None, incomplete: str, *, remote: bool = False) -> list[str]:
+    """References of the local store that begin with ``incomplete``; none where that fails: nobody would see why.
+
+    With ``remote`` only those that name a registry.
+    """
     from kitops.cli._session import Session
     from kitops.content.protocols import Run
     from kitops.store import open_store
@@ -164,5 +167,5 @@ def list_references(session: Session | None, incomplete: str) -> list[str]:
         rows = open_store(home / "store", run=Run()).refs.list()
     except Exception:  # noqa: BLE001 - a completion that fails must not garble the line
         return []
-    names: Iterable[str] = (str(row.reference) for row in rows)
+    names: Iterable[str] = (str(row.reference) for row in rows if not (remote and row.reference.is_local))
     return [name for name in names if name.startswith(incomplete)]

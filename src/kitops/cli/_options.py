@@ -24,6 +24,8 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 OWN = "Options"
 NETWORK = "Network options"
 GLOBAL = "Global options"
+PART_TYPES = ("model", "datasets", "code", "docs", "prompts", "mcpservers", "kitfile")
+"""What a filter may ask for."""
 
 
 class KitOption(click.Option):
@@ -241,15 +243,42 @@ def switch(*declarations: str, **attributes: Any) -> Callable[[Function], Functi
     return click.option(*declarations, cls=Switch, **attributes)
 
 
-def reference(name: str, metavar: str, **attributes: Any) -> Callable[[Function], Function]:
-    """``click.argument`` for references, completed from the local store."""
-    return click.argument(name, metavar=metavar, shell_complete=_complete_reference, **attributes)
+def reference(
+    name: str, metavar: str, *, marks: Sequence[str] = (), **attributes: Any
+) -> Callable[[Function], Function]:
+    """``click.argument`` for references, completed from the local store, behind one of ``marks`` too (``local://``)."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+        from kitops.cli._completion import list_references
+
+        mark = next((mark for mark in marks if incomplete.startswith(mark)), "")
+        found = list_references(ctx.find_root().obj, incomplete.removeprefix(mark), remote=mark == "remote://")
+        return [f"{mark}{ref}" for ref in found]
+
+    return click.argument(name, metavar=metavar, shell_complete=complete, **attributes)
 
 
-def _complete_reference(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
-    from kitops.cli._completion import list_references
+def one_of(*known: str, several: bool = False) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Completes the ``known`` words; ``several``: after a comma too."""
 
-    return list_references(ctx.find_root().obj, incomplete)
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+        before, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
+        return [f"{before}{comma}{word}" for word in known if word.startswith(last)]
+
+    return complete
+
+
+def part_filter(function: Function) -> Function:
+    """Add ``--filter`` of verbs that take some parts of a ModelKit; the function gets it as ``filters``."""
+    return option(
+        "-f",
+        "--filter",
+        "filters",
+        multiple=True,
+        metavar="TYPE[:NAME]",
+        shell_complete=one_of(*PART_TYPES, several=True),
+        help=f"Only these: {', '.join(PART_TYPES)}; NAME may be a glob.",
+    )(function)
 
 
 def result_format(function: Function) -> Function:

@@ -12,6 +12,8 @@ import pytest
 from cli_runs import START, Kit, talk_to
 
 from kitops.cli._completion import SCRIPTS, list_references
+from kitops.cli._options import PART_TYPES
+from kitops.formats import select
 
 Need = Callable[[str], str]
 Ask = Callable[[str], list[str]]
@@ -60,10 +62,27 @@ def ask(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> Ask:
         ("kit help exit", ["exit-codes"]),
         ("kit help pr", ["prune"]),
         ("kit completion z", ["zsh"]),
+        ("kit diff local://", ["local://digits:v1", "local://digits:v2", "local://reg.example.com:5000/team/x:1"]),
+        ("kit diff digits:v1 local://digits:v1", ["local://digits:v1"]),
+        ("kit diff remote://", ["remote://reg.example.com:5000/team/x:1"]),
+        ("kit copy store:d", ["store:digits:v1", "store:digits:v2"]),
+        ("kit push local://", []),
+        ("kit unpack digits:v1 -f d", ["datasets", "docs"]),
+        ("kit unpack digits:v1 --filter=mo", ["--filter=model"]),
+        ("kit pull -f model,d", ["model,datasets", "model,docs"]),
+        ("kit export --filter kit", ["kitfile"]),
+        ("kit list --format ", ["table", "json"]),
+        ("kit list -f na", ["name="]),
+        ("kit list -f mc", ["mcpservers"]),
+        ("kit inspect --tensors --format t", ["table"]),
     ],
 )
 def test_candidates(references: None, ask: Ask, line: str, values: list[str]) -> None:
     assert sorted(ask(line)) == sorted(values)
+
+
+def test_types_that_are_offered_are_types() -> None:
+    assert set(PART_TYPES) == set(select._TYPES)
 
 
 def test_every_command_is_offered(ask: Ask) -> None:
@@ -130,6 +149,8 @@ ask "kit pu"
 ask "kit push digits:v"
 ask "kit push reg.example.com:5000/t"
 ask "kit pack . --compression=gzip-"
+ask "kit diff local://digits:v"
+ask "kit diff local://d"
 COMP_WORDBREAKS=${COMP_WORDBREAKS//:}
 ask "kit push digits:v"
 """
@@ -137,7 +158,15 @@ ask "kit push digits:v"
 
 def test_bash(need: Need, shell_environment: dict[str, str], project: Path) -> None:
     out = run([need("bash"), "--norc", "-c", BASH], shell_environment, project)
-    assert out.splitlines() == ["push|pull|", "v1|v2|", "5000/team/x:1|", "gzip-fastest|", "digits:v1|digits:v2|"]
+    assert out.splitlines() == [
+        "push|pull|",
+        "v1|v2|",
+        "5000/team/x:1|",
+        "gzip-fastest|",
+        "v1|v2|",
+        "//digits:v1|//digits:v2|",
+        "digits:v1|digits:v2|",
+    ]
 
 
 FISH = """

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kitops.cli._settings import NetworkFlags
     from kitops.ops.copy import Transferred
 
+_MARKS = ("store:", "local://", "remote://")
+
 
 @kit_command(
     "copy",
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
         ("kit copy oci-archive:m.tar:v1 reg.example.com/team/m:v1", "from a tar that skopeo wrote"),
     ],
 )
-@reference("source", "SOURCE", type=click.Path())
-@reference("destination", "DESTINATION", type=click.Path())
+@reference("source", "SOURCE", marks=_MARKS, type=click.Path())
+@reference("destination", "DESTINATION", marks=_MARKS, type=click.Path())
 @switch("-r", "--recursive", help="With what refers to it: signatures, attestations, and what refers to those.")
 @switch("-a", "--all-tags", "every", help="Everything that has a tag; SOURCE and DESTINATION are named without one.")
 @network_options

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
         ("kit diff --tensors remote://reg.example.com/m:1 m:2", "tensors, from the headers of the weights alone"),
     ],
 )
-@reference("a", "A")
-@reference("b", "B")
+@reference("a", "A", marks=("local://", "remote://"))
+@reference("b", "B", marks=("local://", "remote://"))
 @switch("--exit-code", help="Exit with 1 when they differ.")
 @switch("--tensors", help="Compare the tensors of safetensors and GGUF files, by their headers.")
 @network_options

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitops.cli._options import kit_command, network_options, option, result_format
+from kitops.cli._options import kit_command, network_options, option, part_filter, result_format
 from kitops.cli._values import quiet_mlflow
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @option("--run-id", default="", metavar="ID", help="A run that takes the files; a new one without it.")
 @option("--experiment", default="", metavar="NAME", help="Of the new run.")
 @option("--path", default="", metavar="DIRECTORY", help="Of the run's artifacts.")
-@option("-f", "--filter", "filters", multiple=True, metavar="TYPE[:NAME]", help="Only these parts, as `kit unpack`.")
+@part_filter
 @network_options
 @result_format
 @click.pass_obj

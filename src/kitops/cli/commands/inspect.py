@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, network_options, option, reference, switch
+from kitops.cli._options import kit_command, network_options, one_of, option, reference, switch
 from kitops.cli._output import print_json
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @reference("ref", "REF")
 @switch("-r", "--remote", help="Look in the registry, not in the local store.")
 @switch("--tensors", help="List the tensors of its safetensors and GGUF files, from their headers.")
-@option("--format", "output", metavar="json|table|TEMPLATE",
+@option("--format", "output", metavar="json|table|TEMPLATE", shell_complete=one_of("json", "table"),
         help="json, the only one without --tensors; with it also table (the default) or a TEMPLATE, Go's, with"
         " .File .Name .DType .Shape .Size .Bytes .Offset, index, join and json.")  # fmt: skip
 @network_options

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, network_options, option, reference
+from kitops.cli._options import PART_TYPES, kit_command, network_options, one_of, option, reference
 from kitops.cli._output import NONE, format_size, format_table, print_json, to_stdout
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ _FIELDS = ("Repo", "Digest", "Tags", "ModelName", "Size", "Author")
 )
 @reference("repository", "[REPOSITORY|HOST]", required=False)
 @option("--format", "output", default="table", metavar="table|json|TEMPLATE", show_default=True,
+        shell_complete=one_of("table", "json"),
         help="TEMPLATE: Go's, with .Repo .Tags .Digest .ModelName .Size .Author, index, join and json.")  # fmt: skip
 @option("-f", "--filter", "filters", multiple=True, metavar="FILTER",
+        shell_complete=one_of("repo=", "tag=", "name=", "author=", *PART_TYPES),
         help="repo=GLOB, tag=GLOB, name=GLOB, author=GLOB, or a part: model, datasets:train.")  # fmt: skip
 @network_options
 @click.pass_obj

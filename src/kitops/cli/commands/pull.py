@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, network_options, option, reference, result_format, switch
+from kitops.cli._options import kit_command, network_options, part_filter, reference, result_format, switch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     ],
 )
 @reference("ref", "REF")
-@option("-f", "--filter", "filters", multiple=True, metavar="TYPE[:NAME]",
-        help="Only these: model, datasets, code, docs, prompts, mcpservers, kitfile; NAME may be a glob.")  # fmt: skip
+@part_filter
 @switch("--dry-run", help="Tell what would be moved; move nothing.")
 @network_options
 @result_format

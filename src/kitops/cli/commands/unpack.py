@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitops.cli._options import kit_command, network_options, option, reference, result_format, switch
+from kitops.cli._options import kit_command, network_options, option, part_filter, reference, result_format, switch
 from kitops.cli._unpacking import mend, tell
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def _old_flags(function: Any) -> Any:
 @option("-d", "--dir", "directory", type=click.Path(file_okay=False), default=".", metavar="DIR", help="Where to.")
 @switch("-o", "--overwrite", help="Replace files that exist.")
 @switch("-i", "--ignore-existing", help="Leave files that exist as they are.")
-@option("-f", "--filter", "filters", multiple=True, metavar="TYPE[:NAME]",
-        help="Only these: model, datasets, code, docs, prompts, mcpservers, kitfile; NAME may be a glob.")  # fmt: skip
+@part_filter
 @switch("--repair", help="Read what is there, and unpack again only what is missing or changed.")
 @switch("--no-record", help="Leave no .kitops-unpacked.json, which `kit status` and `kit verify` compare with.")
 @switch("--include-remote", help="Fetch remote datasets too (remotePath).")
