@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+_WHOLE = 1000
+"""Letters that no first sentence has."""
+
 
 class Entry(NamedTuple):
     """One command of the group: its line in the overview, and the section that it stands in."""
@@ -46,6 +49,12 @@ class KitGroup(click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_commands(ctx, formatter)
         KitCommand.write_options(self, ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first sentence of each command, all of it."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, found.get_short_help_str(_WHOLE)) for name, found in commands if found])
 
 
 class LazyGroup(KitGroup):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kitops.cli._lazy import Entry, LazyGroup, kit_group
+from kitops.cli._options import GLOBAL, KitOption
+
+if TYPE_CHECKING:
+    import click
 
 _PACKAGING = "Package a project"
 _SHARING = "Share ModelKits"
@@ -63,3 +69,23 @@ Examples:
 )
 def root() -> None:
     """Show the overview when no command is named."""
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001 - click's signature
+    found = root.get_command(ctx, "version")
+    if value and found is not None and not ctx.resilient_parsing:
+        ctx.invoke(found)
+        ctx.exit()
+
+
+root.params.append(
+    KitOption(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_version,
+        section=GLOBAL,
+        help="Print the version, as `kit version` does, and exit.",
+    )
+)

@@ -58,6 +58,12 @@ def test_version_accepts_the_notification_switch(kit: Kit, flag: str) -> None:
     assert kit("version", f"--show-update-notifications{flag}").code == 0
 
 
+def test_version_is_an_option_too(kit: Kit) -> None:
+    assert kit("--version") == kit("version")
+    assert kit("-v", "--version", "list").out == kit("version").out
+    assert kit("list", "--version").code == 2
+
+
 def test_version_as_json(kit: Kit) -> None:
     assert set(kit("version", "--format", "json").json) == {"version", "commit", "built", "pythonVersion"}
 
@@ -408,6 +414,13 @@ def test_groups_show_their_help_without_a_command(kit: Kit) -> None:
         assert ended.code == 0
         assert ended.out == kit(name, "--help").out
         assert isinstance(root.get_command(click.Context(root), name), KitGroup)
+
+
+def test_no_summary_is_cut(kit: Kit) -> None:
+    for words in ((), ("cache",), ("kitfile",), ("registry",)):
+        assert "..." not in kit(*words, "--help").out.replace("[ARGS]...", "")
+    summary = "Take over the ModelKits of the Go tool's storage DIR (default: the one below the root of storage)."
+    assert summary in " ".join(kit("cache", "--help").out.split())
 
 
 def test_sections_of_help_are_in_order(kit: Kit) -> None:
