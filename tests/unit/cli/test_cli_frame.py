@@ -152,6 +152,23 @@ def test_usage_error_as_json(kit: Kit) -> None:
         }
 
 
+def test_every_commands_errors_are_json_where_that_is_asked_for(kit: Kit) -> None:
+    for path, command in all_commands():
+        if isinstance(command, click.Group):
+            continue
+        words = path.split()[1:]
+        for wrong in (
+            [*words, "--nonsense", "--format", "json"],
+            [*words, "--format=json", *"abcdef"],
+            ["--format", "json", *words],
+            [*words, "--progress=json", "--log-level", "loud"],
+            [*words, "--progress", "json", "--config"],
+        ):
+            ended = kit(*wrong)
+            assert ended.code != 0, wrong
+            assert ended.error["exitCode"] == ended.code, (wrong, ended.err)
+
+
 def test_error_as_json(kit: Kit) -> None:
     ended = kit("inspect", "x:1", "--progress", "json")
     assert ended.code == 4
