@@ -44,6 +44,7 @@ ENTRIES = {
     "remove": Entry("Remove ModelKits, or tags of them", _KEEPING),
     "prune": Entry("Free what no ModelKit needs any more", _KEEPING),
     "cache": Entry("Show or clear temporary files; adopt another tool's storage", _KEEPING),
+    "skill": Entry("Teach AI agents this command", _ALL_ELSE),
     "completion": Entry("Print the completion script of a shell", _ALL_ELSE),
     "version": Entry("Print the version", _ALL_ELSE),
     "help": Entry("Help on a command, or on exit codes", _ALL_ELSE),

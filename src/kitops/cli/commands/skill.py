@@ -1,0 +1,60 @@
+"""``kit skill``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kitops.cli._options import kit_command, one_of, option, result_format, switch
+from kitops.ops.skill import known_agents
+
+if TYPE_CHECKING:
+    from kitops.cli._session import Session
+
+_NAMES = [agent.name for agent in known_agents({}, Path())]
+
+
+@kit_command(
+    "skill",
+    examples=[
+        ("kit skill", "for the agents that are installed, in all your projects"),
+        ("kit skill -d . --agents claude-code,universal", "in this project, to be committed"),
+        ("kit skill -o", "after an update of kit"),
+    ],
+)
+@option("-d", "--dir", "directory", type=click.Path(file_okay=False), metavar="DIR", help="Into this project only.")
+@option("--agents", default="", metavar="NAME[,NAME…]", shell_complete=one_of(*_NAMES, several=True),
+        help=f"For these, installed or not: {', '.join(_NAMES)}.")  # fmt: skip
+@switch("-o", "--overwrite", help="Replace another SKILL.md of that name.")
+@switch("-i", "--ignore-existing", help="Leave another SKILL.md of that name as it is.")
+@result_format
+@click.pass_obj
+@click.pass_context
+def command(
+    ctx: click.Context, session: Session, /, *, directory: str | None, agents: str, overwrite: bool,
+    ignore_existing: bool
+) -> None:  # fmt: skip
+    """Teach AI agents this command: write a SKILL.md where they look for skills."""
+    from kitops.cli._root import root
+    from kitops.cli._skill import skill_text
+    from kitops.cli.commands.help import EXIT_CODES
+    from kitops.ops.skill import choose_agents, install_skill
+
+    if overwrite and ignore_existing:
+        raise click.UsageError("--overwrite and --ignore-existing exclude each other", ctx)
+    known = known_agents(os.environ, Path.home())
+    chosen = choose_agents(known, [name.strip() for name in agents.split(",")] if agents else [])
+    places = [Path(directory, agent.project) if directory else agent.user for agent in chosen]
+    existing = "overwrite" if overwrite else "keep" if ignore_existing else "refuse"
+    done = install_skill(skill_text(root, ctx, EXIT_CODES), places, existing)  # type: ignore[arg-type]
+    said = {"written": "Skill saved", "same": "Skill is there", "kept": "Skill kept"}
+    session.result(
+        "\n".join(f"{said[one.outcome]}: {one.path}" for one in done),
+        {
+            "agents": [agent.name for agent in chosen],
+            "skills": [{"path": str(one.path), "outcome": one.outcome} for one in done],
+        },
+    )
