@@ -172,11 +172,16 @@ def test_files_have_any_name(environment: Mapping[str, str], project: Path, tmp_
         ("status", ""),
     ],
 )
-def test_a_path_is_not_empty(kit: Kit, project: Path, words: tuple[str, ...]) -> None:
+def test_a_path_is_not_empty(
+    kit: Kit, project: Path, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     assert kit("pack", str(project), "-t", "x:1").code == 0
     ended = kit(*(word.replace("{project}", str(project)) for word in words))
     assert (ended.code, ended.out) == (2, "")
     assert "it is empty" in ended.err or "'' does not exist" in ended.err, ended.err
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_nobody_listens_and_nobody_speaks(environment: Mapping[str, str], project: Path) -> None:
