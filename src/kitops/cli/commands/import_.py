@@ -43,12 +43,8 @@ if TYPE_CHECKING:
 @switch("--submodules", help="Of git: take in submodules, which are refused otherwise.")
 @option("--depth", type=int, default=0, metavar="N", show_default=True,
         help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip
-@option(
-    "--attestation-output",
-    metavar="FILE",
-    type=click.Path(),
-    help="Write the SLSA provenance predicate there; - prints it.",
-)
+@option("--attestation-output", metavar="FILE", type=click.Path(),
+        help="Write the SLSA provenance predicate there; - prints it.")  # fmt: skip
 @network_options
 @result_format
 @click.pass_obj
