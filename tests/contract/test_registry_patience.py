@@ -167,7 +167,9 @@ def test_retry_after_is_heeded_and_told(as_date: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "later", ["100000", "99999999999999999999", format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True)]
+    "later",
+    ["100000", "99999999999999999999", format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True)],
+    ids=["a day", "absurd", "a date"],  # the same in every worker, whatever the time
 )
 def test_retry_after_is_capped(later: str) -> None:
     with scripted_server(lambda seen: Said(429, {"Retry-After": later})) as registry:
