@@ -2,7 +2,7 @@
 
 Magic, version, counts, metadata (typed keys and values), tensors (name, shape, type, offset), then the tensors' data at
 the next multiple of ``general.alignment``. Version 1 counts in 32 bits, later ones in 64.
-Source: ggml-org/ggml, ``docs/gguf.md``; block sizes from the definitions of its quantised types.
+Source: ggml-org/ggml, ``docs/gguf.md``; types from ``enum ggml_type``, their block sizes from ``ggml-common.h``.
 """
 
 from __future__ import annotations
@@ -41,16 +41,20 @@ TYPES: Final[Mapping[int, _Type]] = {
     19: _Type("IQ1_S", 256, 50), 20: _Type("IQ4_NL", 32, 18), 21: _Type("IQ3_S", 256, 110),
     22: _Type("IQ2_S", 256, 82), 23: _Type("IQ4_XS", 256, 136), 24: _Type("I8", 1, 1), 25: _Type("I16", 1, 2),
     26: _Type("I32", 1, 4), 27: _Type("I64", 1, 8), 28: _Type("F64", 1, 8), 29: _Type("IQ1_M", 256, 56),
-    30: _Type("BF16", 1, 2), 34: _Type("TQ1_0", 256, 54), 35: _Type("TQ2_0", 256, 66), 39: _Type("MXFP4", 32, 17),
-    40: _Type("NVFP4", 64, 36), 41: _Type("Q1_0", 128, 18),
+    30: _Type("BF16", 1, 2), 31: _Type("Q4_0_4_4", 32, 18), 32: _Type("Q4_0_4_8", 32, 18),
+    33: _Type("Q4_0_8_8", 32, 18), 34: _Type("TQ1_0", 256, 54), 35: _Type("TQ2_0", 256, 66),
+    36: _Type("IQ4_NL_4_4", 32, 18), 37: _Type("IQ4_NL_4_8", 32, 18), 38: _Type("IQ4_NL_8_8", 32, 18),
+    39: _Type("MXFP4", 32, 17), 40: _Type("NVFP4", 64, 36), 41: _Type("Q1_0", 128, 18), 42: _Type("Q2_0", 64, 18),
 }  # fmt: skip
+"""By their numbers, under ggml's names. What ggml itself reads no more (31 to 33, 36 to 38: blocks of Q4_0 and IQ4_NL,
+interleaved) stands in files all the same; 4 and 5 were gone before there was GGUF."""
 
 FILE_TYPES: Final[Mapping[int, str]] = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 4: "Q4_1_SOME_F16", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
     11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
     19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S",
-    27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0",
-    38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0",
+    27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 33: "Q4_0_4_4",
+    34: "Q4_0_4_8", 35: "Q4_0_8_8", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
 }  # fmt: skip
 """What ``general.file_type`` says of most of the tensors."""
 

@@ -148,6 +148,23 @@ def test_types_are_those_of_the_gguf_library() -> None:
     assert known.items() <= FILE_TYPES.items()
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "block"),
+    [
+        (31, "Q4_0_4_4", (32, 18)),
+        (33, "Q4_0_8_8", (32, 18)),
+        (36, "IQ4_NL_4_4", (32, 18)),
+        (38, "IQ4_NL_8_8", (32, 18)),
+        (42, "Q2_0", (64, 18)),
+    ],
+)
+def test_types_that_the_gguf_library_does_not_know(kind: int, name: str, block: tuple[int, int]) -> None:
+    elements, size = block
+    data = gguf_bytes(tensors=[(b"a", [elements, 3], kind, 0)], data=3 * size)
+    (tensor,) = read_gguf(BytesRanges(data), "m").tensors
+    assert (tensor.dtype, tensor.size) == (name, 3 * size)
+
+
 def hostile_safetensors() -> Iterator[tuple[str, bytes, str]]:
     one = json.dumps(A)
     yield "empty", b"", "ends within the length"
@@ -294,6 +311,22 @@ def test_reading_ahead_gives_the_same_bytes_in_fewer_reads() -> None:
     assert ahead.read_at(len(data) - 3, 50) == data[-3:]
     assert ahead.read_at(len(data) + 3, 5) == b""
     assert ahead.size == len(data)
+
+
+def test_small_reads_far_apart_cost_small_blocks() -> None:
+    content = Counting(bytes(1 << 20))
+    ahead = Ahead(content, first=2048)
+    for at in range(0, 1 << 20, 64 << 10):
+        ahead.read_at(at, 512)
+    assert [size for _, size in content.reads] == [2048] * 16
+
+
+def test_small_reads_near_one_another_cost_few_blocks() -> None:
+    content = Counting(bytes(1 << 20))
+    ahead = Ahead(content, first=2048)
+    for at in range(0, 1 << 20, 3500):
+        ahead.read_at(at, 512)
+    assert len(content.reads) <= 12
 
 
 def test_windows_end_where_they_end() -> None:
