@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from kitops.weights.tensors import Header
 
 _MODEL: Final = (Kind.MODEL, Kind.MODEL_PART, None)
+_MEMBER: Final = 2048
+"""Bytes that are read for a member of an archive of which nothing else is wanted: its header, an extended one too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,14 @@ def find_weights(layer: KitLayer, blob: Ranges, what: str, run: Run, *, limit: i
         IntegrityError: the layer is damaged.
         TrustError: it holds something unsafe.
     """
-    content: Ranges = Ahead(blob)
+    is_archive = layer.form is not Format.RAW
+    content: Ranges
     if layer.codec is not Codec.NONE:
-        content = StreamRanges(decompress(_pieces(content, run, limit), layer.codec, what), None, limit)
+        content = StreamRanges(decompress(_pieces(Ahead(blob), run, limit), layer.codec, what), None, limit)
+    else:
+        content = Ahead(blob, first=_MEMBER) if is_archive else Ahead(blob)
     try:
-        if layer.form is Format.RAW:
+        if not is_archive:
             yield from _look(layer, layer.path, content, what)
             return
         archive = _Archive(content, what, run)

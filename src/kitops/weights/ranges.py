@@ -119,14 +119,19 @@ class Window:
 class Ahead:
     """Reads ``inner`` in blocks, so that small reads in a row cost few large ones.
 
-    Blocks grow from 64 KiB to 1 MiB while reads go on where the last one ended.
+    Blocks grow up to 1 MiB while reads go on where the last block ended, or less than a block behind that; a read
+    anywhere else begins small again.
+
+    Args:
+        inner: what is read.
+        first: bytes of the first block.
     """
 
-    def __init__(self, inner: Ranges) -> None:
+    def __init__(self, inner: Ranges, *, first: int = BLOCK) -> None:
         self._inner = inner
         self._start = 0
         self._data = b""
-        self._block = BLOCK
+        self._first = self._block = first
 
     @property
     def size(self) -> int | None:
@@ -136,12 +141,11 @@ class Ahead:
         at = offset - self._start
         if at >= 0 and at + size <= len(self._data):
             return self._data[at : at + size]
-        if not (self._data and 0 <= at <= len(self._data)):
-            self._data, self._start, self._block, at = b"", offset, BLOCK, 0
-        have = self._data[at:]
-        more = self._inner.read_at(offset + len(have), max(size - len(have), self._block))
-        if self._data:
-            self._block = min(2 * self._block, MAX_BLOCK)
+        have = self._data[at:] if 0 <= at <= len(self._data) else b""
+        is_near = bool(self._data) and 0 <= at <= len(self._data) + self._block
+        block = self._block if is_near else self._first
+        more = self._inner.read_at(offset + len(have), max(size - len(have), block))
+        self._block = min(2 * block, MAX_BLOCK) if is_near else block
         self._data, self._start = have + more, offset
         return self._data[:size]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import tarfile
 from collections.abc import Iterator
@@ -225,6 +226,25 @@ def test_four_gibibytes_cost_a_header(form: str, tmp_path: Path) -> None:
     assert 4 * GIB - 600 <= found.totals.size <= 4 * GIB
     assert sum(sent) < 300_000
     assert len(sent) <= 3
+
+
+def test_files_beside_the_weights_cost_their_headers(tmp_path: Path) -> None:
+    """As of a tokenizer's directory: hundreds of files that are no weights, in one archive with them."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for number in range(300):
+            member = tarfile.TarInfo(f"model/{'n' * 120}/tokens-{number:03}.json")
+            member.size = 70_000
+            archive.addfile(member, io.BytesIO(bytes(70_000)))
+        weights = plain_safetensors(wte=(4, 2))
+        member = tarfile.TarInfo("model/model.safetensors")
+        member.size = len(weights)
+        archive.addfile(member, io.BytesIO(weights))
+    script, sent = serve_kit("tar", content.getvalue(), len(content.getvalue()))
+    with scripted_server(script) as server:
+        found = tensors(open_network_place(tmp_path / "home"), Reference.parse(f"{server.address}/x:v1"), remote=True)
+    assert found.totals.tensors == 1
+    assert sum(sent) < 1 << 20
 
 
 def test_a_registry_without_ranges_is_read_from_the_beginning(tmp_path: Path) -> None:
