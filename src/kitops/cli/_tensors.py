@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from kitops.cli._output import format_size, format_table, lines_printable, print_json, to_stdout
@@ -39,16 +40,21 @@ def print_tensors(session: Session, ref: str, output: str, network: NetworkFlags
 
 
 def _read_tensors(session: Session, ref: str, network: NetworkFlags, *, remote: bool) -> Tensors:
-    """Those of a reference, or of a file: a path begins with a dot or slash, which no reference does."""
+    """Those of a reference, or of a file."""
     from pathlib import Path
 
     from kitops.oci.reference import Reference
     from kitops.ops.tensors import file_tensors, tensors
 
-    if ref.startswith((".", "/")):
+    if not remote and _is_path(ref):
         return file_tensors(Path(ref))
     with session.place(network) as place:
         return tensors(place, Reference.parse(ref), remote=remote)
+
+
+def _is_path(text: str) -> bool:
+    """Whether a file is meant: no reference begins with a dot or slash, and one that is looked up has a tag or digest."""
+    return text.startswith((".", "/")) or (":" not in text and "@" not in text and os.path.isfile(text))
 
 
 def draw_tensors(found: Tensors) -> str:

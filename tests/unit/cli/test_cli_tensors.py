@@ -67,6 +67,17 @@ def test_a_file_and_a_registry(kit: Kit, weights: Path, registry: str) -> None:
     assert "wte.weight" in out
 
 
+def test_a_file_by_its_bare_name(kit: Kit, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(weights)
+    (weights / "Large.GGUF").write_bytes(b"no weights at all")
+    (weights / "tiny:v1").write_bytes(b"a file that is called like a ModelKit")
+    assert "wte.weight" in kit("inspect", "--tensors", "m.safetensors").out
+    assert "Large.GGUF, byte 0" in kit("inspect", "--tensors", "Large.GGUF").err
+    assert kit("inspect", "--tensors", "tiny:v1", "--format", "json").json["digest"] is not None
+    assert kit("inspect", "--tensors", "-r", "m.safetensors").code == 2
+    assert kit("inspect", "--tensors", "n.safetensors").code == 2
+
+
 def test_errors_are_one_line(kit: Kit, weights: Path) -> None:
     (weights / "m.safetensors").write_bytes(b"no weights at all")
     ended = kit("inspect", "--tensors", str(weights / "m.safetensors"))

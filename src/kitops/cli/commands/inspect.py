@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         ("kit inspect team/model:v1", "what is in the local store"),
         ("kit inspect -r registry.example.com/team/model:v1", "what the registry has"),
         ("kit inspect --tensors -r registry.example.com/team/model:v1", "its tensors, without pulling it"),
-        ("kit inspect --tensors ./model.safetensors", "those of a file"),
+        ("kit inspect --tensors model.safetensors", "those of a file"),
     ],
 )
 @reference("ref", "REF")
