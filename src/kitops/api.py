@@ -520,11 +520,18 @@ def tensors(ref: str, *, remote: bool = False, settings: Settings | None = None)
     return work(make_place(settings), Reference.parse(ref), remote=remote)
 
 
-def diff_tensors(a: str, b: str, *, settings: Settings | None = None) -> TensorDifference:
-    """Which tensors differ between two ModelKits, as far as headers tell; references as for :func:`diff`."""
+def diff_tensors(a: str, b: str, *, values: bool | None = None, settings: Settings | None = None) -> TensorDifference:
+    """Which tensors differ between two ModelKits; references as for :func:`diff`.
+
+    Args:
+        a: the one.
+        b: the other.
+        values: read values where headers do not tell; None does it where both sides are in the local store.
+        settings: where and how.
+    """
     from kitops.ops.tensor_diff import tensor_diff as work  # noqa: PLC0415 - as above
 
-    return work(make_place(settings), a, b)
+    return work(make_place(settings), a, b, values=values)
 
 
 def _parse_all(texts: str | Sequence[str] | None) -> tuple[Reference, ...]:

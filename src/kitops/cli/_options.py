@@ -60,11 +60,11 @@ class Switch(KitOption):
     def __init__(
         self,
         *args: Any,
-        default: bool = False,
+        default: bool | None = False,
         instead: tuple[str, Callable[[str], bool]] | None = None,
         **attributes: Any,
     ) -> None:
-        attributes = {"type": Boolean(), "show_default": default, **attributes}
+        attributes = {"type": Boolean(), "show_default": bool(default), **attributes}
         super().__init__(*args, is_flag=True, default=default, **attributes)
         self.instead = instead
 

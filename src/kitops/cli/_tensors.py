@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
-    from kitops.ops.tensor_diff import TensorDifference
+    from kitops.ops.tensor_diff import TensorChange, TensorDifference
     from kitops.ops.tensors import TensorFile, Tensors
     from kitops.weights.facts import Facts
     from kitops.weights.tensors import Tensor, Totals
@@ -53,7 +53,7 @@ def _read_tensors(session: Session, ref: str, network: NetworkFlags, *, remote: 
 
 
 def _is_path(text: str) -> bool:
-    """Whether a file is meant: no reference begins with a dot or slash, and one that is looked up has a tag or digest."""
+    """Whether a file is meant: no reference begins with a dot or slash, and a whole one has a tag or digest."""
     return text.startswith((".", "/")) or (":" not in text and "@" not in text and os.path.isfile(text))
 
 
@@ -128,19 +128,30 @@ def _difference_lines(found: TensorDifference, a: str, b: str) -> Iterator[str]:
     yield f"+++ {b}   {_label(found.b)}   {_totals(found.b.totals)}"
     for change in found.changes:
         sides = [_describe(side) for side in (change.before, change.after) if side]
-        yield f"  {_SIGNS[change.change]} {change.name}   {' -> '.join(dict.fromkeys(sides))}"
-    if found.same:
-        yield f"{_tensors(found.same)} the same: the layers that hold them have the same digests"
-    if found.undecided:
+        yield f"  {_SIGNS[change.change]} {change.name}   {' -> '.join(dict.fromkeys(sides))}{_values(change)}"
+    for before, _ in found.unsettled:
+        yield f"  ? {before[1].name}   {_describe(before)}"
+    if known := found.same - found.compared:
+        yield f"{_tensors(known)} the same: the layers that hold them have the same digests"
+    if found.compared:
+        yield f"{_tensors(found.compared)} the same: their values were compared"
+    if found.unsettled:
         yield (
             f"{_tensors(found.undecided)} of the same dtype and shape in layers with other digests:"
             " their values may differ, headers do not tell"
         )
+        yield "--values reads and compares them"
     yield from (f"{a}: {note}" for note in found.a.notes)
     yield from (f"{b}: {note}" for note in found.b.notes)
 
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "moved": ">"}
+
+
+def _values(change: TensorChange) -> str:
+    if change.is_value_equal is False:
+        return ": other values"
+    return ": values not compared" if change.change == "moved" and change.is_value_equal is None else ""
 
 
 def _label(found: Tensors) -> str:

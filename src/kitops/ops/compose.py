@@ -14,11 +14,11 @@ from kitops.formats.image import MODELS
 from kitops.formats.plan import PlannedLayer
 from kitops.layers.codec import Codec
 from kitops.layers.compose import LayerOut, raw_metadata, raw_mode, read_files
-from kitops.layers.extract import LayerContent
 from kitops.layers.untar import Member, parse_path
 from kitops.layers.write import Format
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
+from kitops.ops.reading import layer_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -186,10 +186,9 @@ class Composer:
             if item:
                 run.observer(Advanced(item, size))
 
-        what = f"layer {layer.desc.digest} ({layer.label}) of {self.located.ref}"
-        content = LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what, layer.within)
+        content = layer_content(layer, self.located.ref)
         if layer.form is Format.RAW and layer.path:
-            parse_path(layer.path.encode(), what)
+            parse_path(layer.path.encode(), content.what)
         with self.located.source.stream(layer.desc) as reader:
             read_files(reader, content, run, take, moved)
 

@@ -205,7 +205,7 @@ class _Work:
             from kitops.ops.tensors import read_tensors  # noqa: PLC0415 - only where it is asked for
 
             try:
-                return read_tensors(self.place, self.located.ref, "remote" if self.options.remote else "local").facts
+                return read_tensors(self.place, self.located).facts
             except NotFoundError:
                 return Facts()
             except HeaderError as error:

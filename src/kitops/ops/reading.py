@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from kitops.content.events import Message
 from kitops.errors import InvalidValueError
 from kitops.formats.modelkit import read_modelkit
+from kitops.layers.extract import LayerContent
 from kitops.oci import mediatype
 
 if TYPE_CHECKING:
     from kitops.content.protocols import Run, Source
-    from kitops.formats.modelkit import ModelKit
+    from kitops.formats.modelkit import KitLayer, ModelKit
     from kitops.oci.descriptor import Descriptor
+    from kitops.oci.reference import Reference
     from kitops.ops.locate import Located
 
 
@@ -40,3 +42,9 @@ def read_if_kit(source: Source, desc: Descriptor) -> ModelKit | None:
         return read_modelkit(source, desc)
     except InvalidValueError:
         return None
+
+
+def layer_content(layer: KitLayer, ref: Reference) -> LayerContent:
+    """What a layer of ``ref`` is, for whoever reads it."""
+    what = f"layer {layer.desc.digest} ({layer.label}) of {ref}"
+    return LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what, layer.within)

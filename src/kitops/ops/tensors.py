@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kitops.formats.weight_files import Found
     from kitops.oci.gojson import Json
     from kitops.oci.reference import Reference
-    from kitops.ops.locate import Located, Where
+    from kitops.ops.locate import Located
     from kitops.ops.place import Place
     from kitops.weights.ranges import Ranges
     from kitops.weights.tensors import Header, Tensor, Totals
@@ -109,16 +109,21 @@ def tensors(place: Place, ref: Reference, *, remote: bool = False) -> Tensors:
         HeaderError: a header is malformed.
     """
     check_pointer(ref)
-    return read_tensors(place, ref, "remote" if remote else "local")
+    with locate(place, ref, "remote" if remote else "local") as located:
+        return read_tensors(place, located)
 
 
-def read_tensors(place: Place, ref: Reference, where: Where) -> Tensors:
-    """The same, looked for in ``where``."""
-    with locate(place, ref, where) as located:
-        kit = read_modelkit(located.source, located.desc)
-        layers = [layer for layer in kit.layers if may_have_weights(layer)]
-        jobs = [partial(_read_layer, place, located, layer) for layer in layers]
-        found = [item for items in run_all(jobs, place.run, workers=place.run.concurrency) for item in items]
+def read_tensors(place: Place, located: Located) -> Tensors:
+    """Those of a ModelKit that was found.
+
+    Raises:
+        KitError: as :func:`tensors`.
+    """
+    ref = located.ref
+    kit = read_modelkit(located.source, located.desc)
+    layers = [layer for layer in kit.layers if may_have_weights(layer)]
+    jobs = [partial(_read_layer, place, located, layer) for layer in layers]
+    found = [item for items in run_all(jobs, place.run, workers=place.run.concurrency) for item in items]
     files = tuple(TensorFile(item.path, item.header, item.layer) for item in found if isinstance(item, WeightFile))
     notes = (*_tell_unread(found, is_local=located.is_local), *_compare_indexes(found))
     if not files and not notes:

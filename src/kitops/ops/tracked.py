@@ -14,11 +14,10 @@ from kitops.content.events import Message
 from kitops.errors import InvalidValueError, NetworkError, NotFoundError
 from kitops.formats.parts import Kind
 from kitops.kitfile.dump import dump
-from kitops.layers.extract import LayerContent
 from kitops.layers.ignore import OWN
 from kitops.ops.locate import complete, locate
 from kitops.ops.parents import open_parents
-from kitops.ops.reading import read_kit
+from kitops.ops.reading import layer_content, read_kit
 from kitops.ops.unpack_record import FETCHED, Record, RecordedLayer, read_record
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kitops.content.protocols import Reader
+    from kitops.layers.extract import LayerContent
     from kitops.layers.stamps import Tree
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.gojson import Json
@@ -180,9 +180,7 @@ def _track(place: Place, ref: Reference, record: Record | None, stack: ExitStack
         if found is None and own is not None and own.is_partial:
             continue  # a filter left it out
         members = found.members if found is not None else None
-        what = f"layer {layer.desc.digest} ({layer.label}) of {where.ref}"
-        content = LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what, layer.within)
-        tracked.layers.append(TrackedLayer(RecordedLayer(where.ref, content, members), where))
+        tracked.layers.append(TrackedLayer(RecordedLayer(where.ref, layer_content(layer, where.ref), members), where))
     paths = {layer.path for layer, _ in pairs}
     for recorded in own.layers if own is not None else ():
         if recorded.content.path not in paths:  # a remote dataset that was fetched

@@ -14,12 +14,12 @@ from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.formats.shape import Shape
 from kitops.kitfile.dump import dump
-from kitops.layers.extract import Existing, Extraction, LayerContent
+from kitops.layers.extract import Existing, Extraction
 from kitops.layers.stamps import stamp_of
 from kitops.layers.write import Format
 from kitops.ops.locate import Located, complete, locate
 from kitops.ops.parents import open_parents
-from kitops.ops.reading import read_kit
+from kitops.ops.reading import layer_content, read_kit
 from kitops.ops.unpack_record import Record, RecordedLayer, read_record, write_record
 from kitops.ops.unpack_streams import LayerStreams, want
 from kitops.store.filesystem import check_room
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kitops.content.protocols import Run
     from kitops.formats.modelkit import KitLayer, ModelKit
     from kitops.formats.select import Filter
-    from kitops.layers.extract import Extracted
+    from kitops.layers.extract import Extracted, LayerContent
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.reference import Reference
     from kitops.ops.locate import Where
@@ -102,9 +102,7 @@ class _Job:
 
     @property
     def content(self) -> LayerContent:
-        layer = self.layer
-        what = f"layer {layer.desc.digest} ({layer.label}) of {self.located.ref}"
-        return LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what, layer.within)
+        return layer_content(self.layer, self.located.ref)
 
 
 def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | None = None) -> Unpacked:

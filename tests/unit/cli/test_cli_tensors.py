@@ -90,16 +90,36 @@ def test_errors_are_one_line(kit: Kit, weights: Path) -> None:
 
 
 def test_differences(kit: Kit, weights: Path) -> None:
-    ended = kit("diff", "--tensors", "--exit-code", "tiny:v1", "tiny:v2")
+    ended = kit("diff", "--tensors", "--exit-code", "--values=false", "tiny:v1", "tiny:v2")
     assert ended.code == 1
     assert ended.out.splitlines()[2:] == [
         "  ~ wte.weight   F32 512 x 4 in m.safetensors -> F32 512 x 8 in m.safetensors",
         "  + lora   F32 scalar in lora.safetensors",
+        "  ? bias   F32 4 in m.safetensors",
         f"1 tensor of the same dtype and shape in layers with other digests: {UNDECIDED}",
+        "--values reads and compares them",
     ]
     same = kit("diff", "--tensors", "--exit-code", "tiny:v1", "tiny:v1")
     assert same.code == 0
     assert same.out.splitlines()[2:] == ["2 tensors the same: the layers that hold them have the same digests"]
-    table = kit("diff", "--tensors", "--format", "json", "tiny:v1", "tiny:v2").json
+    table = kit("diff", "--tensors", "--values=false", "--format", "json", "tiny:v1", "tiny:v2").json
     assert [change["change"] for change in table["changes"]] == ["changed", "added"]
     assert table["undecided"] == 1
+    assert [tensor["name"] for tensor in table["undecidedTensors"]] == ["bias"]
+
+
+def test_differences_of_values(kit: Kit, weights: Path) -> None:
+    weights_file = weights / "m.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:-1] + b"\1")
+    assert kit("pack", str(weights), "-t", "tiny:v3").code == 0
+    ended = kit("diff", "--tensors", "--exit-code", "tiny:v2", "tiny:v3")
+    assert ended.code == 1
+    assert ended.out.splitlines()[2:] == [
+        "  ~ bias   F32 4 in m.safetensors: other values",
+        "1 tensor the same: the layers that hold them have the same digests",
+        "1 tensor the same: their values were compared",
+    ]
+    table = kit("diff", "--tensors", "--format", "json", "tiny:v2", "tiny:v3").json
+    assert [(change["name"], change["valuesEqual"]) for change in table["changes"]] == [("bias", False)]
+    assert (table["same"], table["compared"], table["undecided"]) == (2, 1, 0)
+    assert kit("diff", "--values", "tiny:v2", "tiny:v3").code == 2

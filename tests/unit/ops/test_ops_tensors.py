@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import tarfile
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from ops_places import open_network_place, open_test_place
 
+from kitops.content.events import Advanced, Event, Planned
+from kitops.content.protocols import Run
 from kitops.errors import HeaderError, IntegrityError, NetworkError, NotFoundError
 from kitops.formats.layertypes import KITOPS_ARTIFACT, KITOPS_CONFIG
 from kitops.oci.descriptor import Descriptor
@@ -24,8 +27,10 @@ from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.push import push
 from kitops.ops.tensor_diff import tensor_diff
+from kitops.ops.tensor_values import digest_tensors
 from kitops.ops.tensors import file_tensors, tensors
 from kitops.server import RegistryServer
+from kitops.weights.tensors import Tensor
 from scripted_server import Said, Script, Seen, scripted_server
 from weight_bytes import gguf_bytes, plain_safetensors, safetensors_bytes
 
@@ -340,7 +345,7 @@ def test_tensors_that_differ(tmp_path: Path) -> None:
     )
     pack_as(place, a, "a:v1")
     pack_as(place, b, "b:v1")
-    found = tensor_diff(place, "a:v1", "local://b:v1")
+    found = tensor_diff(place, "a:v1", "local://b:v1", values=False)
     assert [(change.change, change.name) for change in found.changes] == [
         ("changed", "head"),
         ("moved", "bias"),
@@ -364,6 +369,121 @@ def test_values_of_equal_headers_are_not_claimed_to_be_equal(tmp_path: Path) -> 
         (tmp_path / name).mkdir()
         (tmp_path / name / "m.safetensors").write_bytes(content)
         pack_as(place, tmp_path / name, f"{name}:v1", kitfile)
-    found = tensor_diff(place, "a:v1", "b:v1")
+    found = tensor_diff(place, "a:v1", "b:v1", values=False)
     assert (found.changes, found.same, found.undecided, found.is_equal) == ((), 0, 1, False)
-    assert tensor_diff(place, "a:v1", "a:v1").is_equal
+    assert found.to_json()["undecidedTensors"][0]["name"] == "w"
+    assert tensor_diff(place, "a:v1", "a:v1", values=False).is_equal
+
+
+# --- and the values in them
+
+SHAPES = [("tar", "none"), ("raw", "none"), ("tar", "gzip"), ("tar", "zstd")]
+TWO = {"a": (4,), "b": (300_000,), "none": (0,)}
+
+
+def pack_weights(place: Place, root: Path, ref: str, content: bytes, shape: tuple[str, str] = ("tar", "none")) -> None:
+    form, codec = shape
+    root.mkdir(exist_ok=True)
+    (root / "m.safetensors").write_bytes(content)
+    pack_as(place, root, ref, b"model: {path: m.safetensors}", layer_format=form, compression=codec)
+
+
+@pytest.mark.parametrize("one", SHAPES)
+@pytest.mark.parametrize("other", SHAPES)
+def test_changed_values_are_found_whatever_the_layers(
+    one: tuple[str, str], other: tuple[str, str], tmp_path: Path
+) -> None:
+    place = open_test_place(tmp_path / "home")
+    zeros = plain_safetensors(**TWO)
+    pack_weights(place, tmp_path / "p", "x:v1", zeros, one)
+    pack_weights(place, tmp_path / "p", "x:same", zeros, other)
+    pack_weights(place, tmp_path / "p", "x:v2", zeros[:-5] + b"\1" + zeros[-4:], other)
+    same = tensor_diff(place, "x:v1", "x:same")
+    assert (same.is_equal, same.same, same.undecided) == (True, 3, 0)
+    assert same.compared == (0 if one == other else 3)
+    found = tensor_diff(place, "x:v1", "x:v2")
+    assert [(change.name, change.change, change.is_value_equal) for change in found.changes] == [
+        ("b", "changed", False)
+    ]
+    assert (found.same, found.compared, found.undecided, found.is_equal) == (2, 2, 0, False)
+    (row,) = found.to_json()["changes"]
+    assert (row["name"], row["valuesEqual"], row["before"]["dtype"]) == ("b", False, "F32")
+
+
+def test_tensors_that_moved_with_other_values(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    zeros = plain_safetensors(w=(4,))
+    for ref, files in (
+        ("x:v1", {"one": zeros, "two": zeros.replace(b"w", b"v")}),
+        ("x:v2", {"three": zeros, "four": zeros.replace(b"w", b"v")[:-1] + b"\1"}),
+    ):
+        root = tmp_path / ref
+        (root / "m").mkdir(parents=True)
+        for name, content in files.items():
+            (root / f"m/{name}.safetensors").write_bytes(content)
+        pack_as(place, root, ref, b"model: {path: m}")
+    seen = {
+        change.name: (change.change, change.is_value_equal) for change in tensor_diff(place, "x:v1", "x:v2").changes
+    }
+    assert seen == {"w": ("moved", True), "v": ("changed", False)}
+    headers = tensor_diff(place, "x:v1", "x:v2", values=False)
+    assert [(change.change, change.is_value_equal) for change in headers.changes] == [("moved", None)] * 2
+
+
+def test_files_of_one_digest_are_not_read(tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_test_place(tmp_path / "home", Run(events.append))
+    zeros = plain_safetensors(**TWO)
+    pack_weights(place, tmp_path / "p", "x:v1", zeros, ("raw", "none"))
+    (tmp_path / "p/m.safetensors").rename(tmp_path / "p/n.safetensors")
+    pack_as(place, tmp_path / "p", "x:v2", b"model: {path: n.safetensors}", layer_format="raw")
+    found = tensor_diff(place, "x:v1", "x:v2")
+    assert [(change.change, change.is_value_equal) for change in found.changes] == [("moved", True)] * 3
+    assert Planned("compare", 0, 0) in events
+    pack_weights(place, tmp_path / "p", "x:v3", zeros, ("tar", "none"))
+    tensor_diff(place, "x:v1", "x:v3")
+    sizes = [event.size for event in events if isinstance(event, Planned) and event.verb == "compare"]
+    assert sizes[-1] > 2 * len(zeros)
+    assert sum(event.size for event in events if isinstance(event, Advanced)) >= sizes[-1]
+
+
+def test_values_in_a_registry_are_read_where_that_is_asked_for(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "home")
+    zeros = plain_safetensors(**TWO)
+    for tag, content in (("v1", zeros), ("v2", zeros[:-1] + b"\1")):
+        pack_weights(place, tmp_path / "p", f"{registry}/x:{tag}", content)
+        push(place, Reference.parse(f"{registry}/x:{tag}"))
+    away = open_network_place(tmp_path / "away")
+    a, b = f"{registry}/x:v1", f"remote://{registry}/x:v2"
+    found = tensor_diff(away, a, b)
+    assert [before[1].name for before, _ in found.unsettled] == ["a", "b", "none"]
+    assert (found.changes, found.is_equal) == ((), False)
+    found = tensor_diff(away, a, b, values=True)
+    assert [change.name for change in found.changes] == ["b"]
+    assert not list((tmp_path / "away").rglob("blobs/*/*"))
+
+
+def test_values_of_a_damaged_layer_are_not_compared(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    zeros = plain_safetensors(**TWO)
+    pack_weights(place, tmp_path / "p", "x:v1", zeros)
+    pack_weights(place, tmp_path / "p", "x:v2", zeros[:-1] + b"\1")
+    (layer,) = inspect(place, Reference.parse("x:v2")).kit.layers
+    path = place.store.blobs.path(layer.desc.digest)
+    path.chmod(0o644)
+    with path.open("r+b") as blob:
+        blob.seek(100_000)
+        blob.write(b"\1")
+    with pytest.raises(IntegrityError, match=r"layer sha256:\w+ \(m.safetensors\) of .*x:v2 is damaged"):
+        tensor_diff(place, "x:v1", "x:v2")
+
+
+def test_tensors_are_digested_wherever_the_parts_end() -> None:
+    data = bytes(range(200))
+    spans = [Tensor("c", "U8", (0,), 0, 60), Tensor("b", "U8", (50,), 50, 60), Tensor("a", "U8", (20,), 20, 10)]
+    wanted = {span.name: hashlib.sha256(data[span.offset : span.offset + span.size]).digest() for span in spans}
+    for step in (1, 7, 50, 200):
+        parts = [memoryview(data[at : at + step]) for at in range(0, 200, step)]
+        assert dict(digest_tensors(parts, spans, "it")) == wanted
+    with pytest.raises(IntegrityError, match="it is damaged: expected at least 110 bytes, got 109"):
+        dict(digest_tensors([memoryview(data[:109])], spans, "it"))
