@@ -249,6 +249,20 @@ def test_the_files_of_killed_writers_are_listed_and_freed(store, tmp_path):
     assert os.listdir(ingest) == ["young.0"]
 
 
+def test_uploads_that_nobody_continued_for_a_day_are_freed(store, tmp_path):
+    tag_kit(store, "x:v1", b"layer")
+    incoming = tmp_path / "store" / "incoming"
+    incoming.mkdir()
+    for name, hours in (("old", 25), ("young", 23)):
+        (incoming / name).write_bytes(name.encode())
+        stamp = now(store.layout) / 1e9 - hours * 3600
+        os.utime(incoming / name, (stamp, stamp))
+    assert store.usage().incoming_size == 8
+    assert collect(store, dry_run=True).partials == ((incoming / "old", 3),)
+    assert collect(store).partials == ((incoming / "old", 3),)
+    assert os.listdir(incoming) == ["young"]
+
+
 def test_remove_frees_at_once_what_only_it_held(store):
     doomed, kept = tag_kit(store, "x:v1", b"mine", b"shared"), tag_kit(store, "y:v1", b"shared", name="other")
     assert store.refs.untag(ref("x:v1"), doomed)

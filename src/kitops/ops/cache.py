@@ -31,7 +31,7 @@ def cache_info(place: Place) -> Usage:
 
 
 def cache_clear(place: Place) -> Cleared:
-    """Remove temporary files that no running process owns: unfinished downloads, and the digest cache.
+    """Remove temporary files that no running process owns: unfinished downloads and uploads, and the digest cache.
 
     Raises:
         FileSystemError: something cannot be removed.
@@ -41,7 +41,8 @@ def cache_clear(place: Place) -> Cleared:
         return Cleared(0, 0)
     now_ns = now(layout)
     live = {lease.id for lease in live_leases(layout, now_ns)}
-    found = leftover.find_files(layout, now_ns) + partial.find_stale(layout, live, now_ns)
+    found = leftover.find_files(layout, now_ns) + leftover.find_uploads(layout, now_ns)
+    found += partial.find_stale(layout, live, now_ns)
     leftover.remove(layout, [path for path, _ in found])
     for entry in entries(layout.packed):
         with suppress(FileNotFoundError):

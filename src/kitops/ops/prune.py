@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 def prune(place: Place, *, dry_run: bool = False) -> Collected:
-    """Free unreferenced blobs and stale partial downloads; with ``dry_run`` only tell what would come free."""
+    """Free unreferenced blobs and stale partial transfers; with ``dry_run`` only tell what would come free."""
     return collect(place.store, dry_run=dry_run, run=place.run)

@@ -25,10 +25,11 @@ from kitops.oci.subject import describe_referrer
 from kitops.server.answers import RefusedError
 from kitops.server.call import is_repository
 from kitops.server.shelf import Shelved, WrongDigestError
-from kitops.server.upload import ABANDONED_SECONDS, Uploads
+from kitops.server.upload import Uploads
 from kitops.store import gc, graph
 from kitops.store.atomic import entries
 from kitops.store.lease import Lease, now
+from kitops.store.leftover import ABANDONED_SECONDS
 from kitops.store.shelf import shelf_of
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from kitops.content.cancel import CancelToken
 from kitops.content.write import flush_file, write_all
 from kitops.oci.digest import Digest
+from kitops.store.leftover import ABANDONED_SECONDS
 from kitops.store.receive import BIG, FLUSH_EVERY, GrowingDigest
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 _BLOCK: Final = 256 * 1024
 _UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-ABANDONED_SECONDS: Final = 24 * 3600.0
-"""How long after its last byte an upload can be continued."""
 
 
 class ReadsInto(Protocol):

@@ -59,7 +59,8 @@ class Collected:
 
     Args:
         blobs: digest and bytes of each blob.
-        partials: path and bytes of each unfinished download, and of each file that a killed process left.
+        partials: path and bytes of each unfinished download, of each file that a killed process left, and of each
+            upload to a served store that nobody continued for a day.
         size: bytes of all of them.
     """
 
@@ -72,7 +73,7 @@ class Collected:
 
 
 def collect(store: Store, *, dry_run: bool = False, grace_seconds: float = GRACE, run: Run | None = None) -> Collected:
-    """Free what nothing holds: blobs, unfinished downloads, files of killed processes, entries of the digest cache.
+    """Free what nothing holds: blobs, unfinished transfers, files of killed processes, entries of the digest cache.
 
     Args:
         store: the store.
@@ -96,7 +97,8 @@ def collect(store: Store, *, dry_run: bool = False, grace_seconds: float = GRACE
     old = [(digest, size) for digest, size, mtime_ns in scan_blobs(layout, run) if mtime_ns <= before_ns]
     doomed = [(digest, size) for digest, size in old if str(digest) not in marked]
     live = {lease.id for lease in live_leases(layout, now_ns)}
-    leftovers = leftover.find_files(layout, now_ns) + partial.find_stale(layout, live, before_ns)
+    leftovers = leftover.find_files(layout, now_ns) + leftover.find_uploads(layout, now_ns)
+    leftovers += partial.find_stale(layout, live, before_ns)
     if dry_run:
         return Collected((*doomed, *_unmarked_trash(layout, marked)), tuple(leftovers))
     freed = sweep(store, [digest for digest, _ in doomed], run)

@@ -1,11 +1,11 @@
-"""What killed processes leave behind: files in ``ingest/``, and leases that nobody touches any more."""
+"""What is left behind: files in ``ingest/`` of killed processes, leases that nobody touches, uploads nobody ended."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError
 from kitops.store.atomic import entries, remove_file
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kitops.store.layout import Layout
+
+ABANDONED_SECONDS: Final = 24 * 3600.0
+"""How long after its last byte an upload to a served store can be continued."""
 
 
 def find_files(layout: Layout, now_ns: int) -> list[tuple[Path, int]]:
@@ -35,6 +38,17 @@ def find_files(layout: Layout, now_ns: int) -> list[tuple[Path, int]]:
             if live is None:
                 live = now_ns - stamp.st_mtime_ns <= LIFE * 1_000_000_000
             if not live:
+                found.append((Path(entry.path), stamp.st_size))
+    return found
+
+
+def find_uploads(layout: Layout, now_ns: int) -> list[tuple[Path, int]]:
+    """Path and bytes of the uploads in ``incoming/`` that can no longer be continued; no server need run."""
+    found = []
+    for entry in entries(layout.incoming):
+        with suppress(FileNotFoundError):
+            stamp = entry.stat(follow_symlinks=False)
+            if now_ns - stamp.st_mtime_ns > ABANDONED_SECONDS * 1_000_000_000:
                 found.append((Path(entry.path), stamp.st_size))
     return found
 

@@ -19,6 +19,7 @@ class Usage:
         blobs: number of blobs.
         blobs_size: their bytes.
         partial_size: bytes of unfinished downloads and of files being written.
+        incoming_size: bytes of unfinished uploads to the store while it is served.
         trash_size: bytes of blobs on the way out.
         packed: number of entries of the digest cache.
         packed_size: their bytes.
@@ -27,6 +28,7 @@ class Usage:
     blobs: int
     blobs_size: int
     partial_size: int
+    incoming_size: int
     trash_size: int
     packed: int
     packed_size: int
@@ -37,7 +39,8 @@ def measure(layout: Layout) -> Usage:
     blobs, blobs_size = _add_up(layout.blobs)
     packed, packed_size = _add_up(layout.packed)
     unfinished = _add_up(layout.partial)[1] + _add_up(layout.ingest)[1]
-    return Usage(blobs, blobs_size, unfinished, _add_up(layout.trash)[1], packed, packed_size)
+    incoming, trash = _add_up(layout.incoming)[1], _add_up(layout.trash)[1]
+    return Usage(blobs, blobs_size, unfinished, incoming, trash, packed, packed_size)
 
 
 def _add_up(directory: str) -> tuple[int, int]:

@@ -690,6 +690,19 @@ def test_cache(kit: Kit, packed: str, tmp_path: Path) -> None:
     assert kit("list", "--format", "{{.Tags}}").out == "[v1]\n"
 
 
+def test_what_was_uploaded_and_never_finished(kit: Kit, packed: str, tmp_path: Path) -> None:
+    incoming = tmp_path / "home/store/incoming"
+    incoming.mkdir()
+    for words in (("prune",), ("cache", "clear")):
+        (incoming / "abandoned").write_bytes(bytes(3000))
+        os.utime(incoming / "abandoned", (1, 1))
+        found = kit("cache", "info", "--format", "json").json
+        assert (found["incomingSize"], found["partialSize"]) == (3000, 0)
+        assert "Unfinished uploads to this store: 2.9 KiB" in kit("cache", "info").out
+        assert kit(*words, "--format", "json").json["freed"] >= 3000
+        assert list(incoming.iterdir()) == []
+
+
 def test_cache_of_nothing(kit: Kit) -> None:
     assert kit("cache", "clear").out == "Freed 0 B (0 files)\n"
 

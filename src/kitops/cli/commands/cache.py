@@ -34,6 +34,7 @@ def info(session: Session, /) -> None:
         f"Store: {session.home / 'store'}",
         f"ModelKits: {format_size(found.blobs_size)} in {found.blobs} blobs",
         f"Unfinished downloads: {format_size(found.partial_size)}",
+        f"Unfinished uploads to this store: {format_size(found.incoming_size)}",
         f"On the way out: {format_size(found.trash_size)}",
         f"Digest cache: {format_size(found.packed_size)} in {found.packed} entries",
     ]
@@ -42,6 +43,7 @@ def info(session: Session, /) -> None:
         "blobs": found.blobs,
         "blobsSize": found.blobs_size,
         "partialSize": found.partial_size,
+        "incomingSize": found.incoming_size,
         "trashSize": found.trash_size,
         "digestCacheEntries": found.packed,
         "digestCacheSize": found.packed_size,
@@ -49,7 +51,7 @@ def info(session: Session, /) -> None:
     session.result("\n".join(rows), value)
 
 
-@kit_command("clear", examples=[("kit cache clear", "unfinished downloads and the digest cache; no ModelKit")])
+@kit_command("clear", examples=[("kit cache clear", "unfinished transfers and the digest cache; no ModelKit")])
 @result_format
 @click.pass_obj
 def clear(session: Session, /) -> None:

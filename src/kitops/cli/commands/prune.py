@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 @result_format
 @click.pass_obj
 def command(session: Session, /, *, dry_run: bool) -> None:
-    """Free blobs that no ModelKit needs, and what interrupted downloads left.
+    """Free blobs that no ModelKit needs, and what interrupted downloads and uploads left.
 
-    What is younger than an hour stays: it may belong to something that runs.
+    What is younger than an hour stays: it may belong to something that runs. An upload to this store (`kit registry
+    serve --store`) can be continued for a day.
     """
     from kitops.ops.prune import prune
 
