@@ -86,6 +86,17 @@ def test_packing_and_unpacking_raw_layers_takes_no_space(room: Path) -> None:
     assert (room / "out" / "weights" / "model.bin").read_bytes() == content
 
 
+def test_what_is_left_is_neither_shared_nor_copied(room: Path) -> None:
+    home = room / "home"
+    kit(home, "pack", make_project(room), "-t", "x:v1", "--layer-format", "raw")
+    done = json.loads(kit(home, "unpack", "x:v1", "-d", room / "out", "--format", "json"))
+    assert (done["reflinked"], done["copied"]) == (WEIGHTS, done["size"] - WEIGHTS)
+    (room / "out/weights/model.bin").write_bytes(b"mine")
+    done = json.loads(kit(home, "unpack", "x:v1", "-d", room / "out", "-i", "--format", "json"))
+    assert (done["files"], done["kept"], done["keptSize"], done["size"]) == (0, 1, 4, 0)
+    assert (done["reflinked"], done["copied"]) == (0, 0)
+
+
 def test_a_tar_layer_is_a_copy(room: Path) -> None:
     """What the test above measures does take space where nothing is shared."""
     project = make_project(room)

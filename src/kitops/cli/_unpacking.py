@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 def tell(session: Session, done: Unpacked, directory: str) -> None:
     """Print what was unpacked into ``directory``."""
     shared = f", {format_size(done.reflinked)} of them shared with the store" if done.reflinked else ""
-    kept = f", {done.kept} left as they were" if done.kept else ""
+    kept = f", {done.kept} left as they were ({format_size(done.kept_size)})" if done.kept else ""
     session.say(f"Unpacked {done.written} files ({format_size(done.size)}{shared}) into {directory}{kept}")
     value = {"digest": str(done.desc.digest), "directory": directory, "files": done.written, "kept": done.kept,
-             "size": done.size, "reflinked": done.reflinked, "copied": done.copied}  # fmt: skip
+             "keptSize": done.kept_size, "size": done.size, "reflinked": done.reflinked,
+             "copied": done.copied}  # fmt: skip
     session.result("", value)
 
 

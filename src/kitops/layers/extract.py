@@ -78,6 +78,7 @@ class Extracted:
         size: bytes of those made.
         reflinked: bytes of files that share their blocks with a blob.
         members: of each layer, in the order in which layers were added, what is in it.
+        kept_size: bytes of the files that were left, as they are.
     """
 
     written: int
@@ -85,6 +86,7 @@ class Extracted:
     size: int
     reflinked: int
     members: tuple[list[Tracked], ...]
+    kept_size: int
 
 
 class Extraction:
@@ -108,7 +110,7 @@ class Extraction:
         self._late_modes: dict[str, int] = {}
         self._judged: dict[tuple[Digest, str, str, str], Index] = {}
         self._made: list[list[tuple[str, int, bool]]] = []  # a list a layer: path, mode, is a directory
-        self._reflinked = 0
+        self._shared: dict[str, int] = {}  # files that share a blob's blocks, and their bytes
         self._journals: list[Journal] = []
         self._is_left = False
         try:
@@ -241,7 +243,14 @@ class Extraction:
             [Tracked(path, mode, None if is_dir else stamps[path]) for path, mode, is_dir in layer]
             for layer in self._made
         )
-        return Extracted(self._files.count - kept, kept, self._files.size, self._reflinked, members)
+        return Extracted(
+            written=self._files.count - len(kept),
+            kept=len(kept),
+            size=self._files.size - sum(stamps[path].size for path in kept),
+            reflinked=sum(size for path, size in self._shared.items() if path not in kept),
+            members=members,
+            kept_size=sum(kept.values()),
+        )
 
     def _read(
         self, reader: Reader, layer: LayerContent, moved: Callable[[int], None], use: Callable[[PieceReader], None]
@@ -333,8 +342,7 @@ class Extraction:
         self._files.write(again, mode, 0, parts)
         staged = self._staging.path
         is_same = filecmp.cmp(staged / path, staged / again, shallow=False)
-        os.unlink(staged / again)
-        self._files.count -= 1
+        self._files.remove(again)
         if not is_same:
             raise TrustError(f"{what}: {path} is in another layer too, with other content")
 
@@ -368,7 +376,7 @@ class Extraction:
         self._made.append([(path, raw_mode(layer.desc), False)])
         self._files.count += 1
         self._files.size += layer.desc.size
-        self._reflinked += layer.desc.size
+        self._shared[path] = layer.desc.size
         return True
 
 

@@ -129,6 +129,19 @@ class NewFiles:
         count, self._fresh = self._fresh, 0
         return partial(self._work_off, count) if count else None
 
+    def remove(self, path: str) -> None:
+        """Undo :meth:`write`.
+
+        Raises:
+            FileSystemError: it cannot be removed.
+        """
+        try:
+            os.unlink(path, dir_fd=self._root)
+        except OSError as error:
+            raise self.explain(error, path, 0) from error
+        self.count -= 1
+        self.size -= self.stamps.pop(path).size
+
     def make_directory(self, path: str, mode: int) -> bool:
         """Make a directory; False where there is one already.
 

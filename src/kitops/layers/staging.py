@@ -12,12 +12,15 @@ import shutil
 import stat
 import time
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PREFIX: Final = ".kitops-unpack-"
 _DAY: Final = 86_400.0
@@ -80,8 +83,8 @@ class Staging:
             return False
         return True
 
-    def move(self, existing: Existing) -> int:
-        """Give everything its final name; the number of files that were not moved because others are kept.
+    def move(self, existing: Existing) -> dict[str, int]:
+        """Give everything its final name; the paths that were not moved, with the bytes of the files kept there.
 
         Raises:
             FileSystemError: something is in the way, or cannot be written.
@@ -92,7 +95,9 @@ class Staging:
             try:
                 target = os.open(self.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
-                    return _move(source, target, existing, str(self.target))
+                    kept: dict[str, int] = {}
+                    _move(source, target, existing, f"{self.target}/", "", kept)
+                    return kept
                 finally:
                     os.close(target)
             finally:
@@ -164,11 +169,12 @@ def _check_file(found: os.stat_result, existing: Existing, shown: str) -> None:
         )
 
 
-def _move(source: int, target: int, existing: Existing, shown: str) -> int:
-    kept = 0
+def _move(  # noqa: PLR0917 - it calls itself
+    source: int, target: int, existing: Existing, shown: str, above: str, kept: dict[str, int]
+) -> None:
     there = set(os.listdir(target))
     for name in sorted(os.listdir(source)):
-        path = f"{shown}/{name}"
+        path = f"{shown}{above}{name}"
         try:
             if name not in there:
                 os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
@@ -178,28 +184,25 @@ def _move(source: int, target: int, existing: Existing, shown: str) -> int:
             if is_dir:
                 if not stat.S_ISDIR(found.st_mode):
                     raise in_the_way(path, path)
-                kept += _move_directory(name, source, target, existing, path)
+                with _opened(name, source) as below, _opened(name, target) as there_below:
+                    _move(below, there_below, existing, shown, f"{above}{name}/", kept)
                 continue
             _check_file(found, existing, path)
             if existing is Existing.KEEP:
-                kept += 1
+                kept[above + name] = found.st_size
             else:
                 os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)
         except OSError as error:
             raise FileSystemError.wrap(error, "writing", path) from error
-    return kept
 
 
-def _move_directory(name: str, source: int, target: int, existing: Existing, shown: str) -> int:
-    below_source = os.open(name, _DIRECTORY, dir_fd=source)
+@contextmanager
+def _opened(name: str, above: int) -> Iterator[int]:
+    descriptor = os.open(name, _DIRECTORY, dir_fd=above)
     try:
-        below_target = os.open(name, _DIRECTORY, dir_fd=target)
-        try:
-            return _move(below_source, below_target, existing, shown)
-        finally:
-            os.close(below_target)
+        yield descriptor
     finally:
-        os.close(below_source)
+        os.close(descriptor)
 
 
 def _make_directories(target: Path) -> list[Path]:

@@ -113,10 +113,12 @@ class Fetched:
     Args:
         files: those made, each as a raw layer would have brought it, with its stamp, for ``kit status``.
         kept: number of files that were left as they were.
+        kept_size: bytes of those.
     """
 
     files: tuple[tuple[LayerContent, Tracked], ...]
     kept: int
+    kept_size: int
 
     @property
     def size(self) -> int:
@@ -162,7 +164,7 @@ class RemoteFiles:
         self._target = target
         self._existing = existing
         self._stack = stack
-        self._kept = 0
+        self._kept: list[int] = []
         self._wanted: list[tuple[RemoteDataset, str]] = []
         self._partials: list[_Partial] = []
         self._digests: list[Digest] = []
@@ -173,7 +175,7 @@ class RemoteFiles:
             if os.path.lexists(target):
                 self._check_absent(path)
             if existing is Existing.KEEP and os.path.lexists(target / path):
-                self._kept += 1
+                self._kept.append(os.lstat(target / path).st_size)
             else:
                 self._wanted.append((one, path))
 
@@ -216,7 +218,7 @@ class RemoteFiles:
                 desc = Descriptor(FETCHED, digest, part.size)
                 content = LayerContent(desc, Format.RAW, Codec.NONE, part.path, "", part.one.label)
                 made.append((content, Tracked(part.path, found.st_mode & 0o777, stamp_of(found))))
-        return Fetched(tuple(made), self._kept + len(self._partials) - len(made))
+        return Fetched(tuple(made), len(self._kept), sum(self._kept))
 
     def _open_partial(self, one: RemoteDataset, found: RemoteObject, path: str) -> _Partial:
         """The hidden file of an object, named for what it is to be, so that nothing else is ever added to it."""
@@ -262,8 +264,9 @@ class RemoteFiles:
                         os.mkdir(name, dir_fd=here)
                     here = os.open(name, _DIRECTORY, dir_fd=here)
                     stack.callback(os.close, here)
-                if self._existing is Existing.KEEP and _exists(parts[-1], here):
+                if self._existing is Existing.KEEP and (size := _size_of(parts[-1], here)) is not None:
                     os.unlink(part.name, dir_fd=target)
+                    self._kept.append(size)
                     return None
                 os.rename(part.name, parts[-1], src_dir_fd=target, dst_dir_fd=here)
                 return os.fstat(part.descriptor)
@@ -398,12 +401,12 @@ class _opened:  # noqa: N801 - reads as the function that it stands for
         os.close(self._descriptor)
 
 
-def _exists(name: str, directory: int) -> bool:
+def _size_of(name: str, directory: int) -> int | None:
+    """Bytes of a file; None where there is none."""
     try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
+        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
     except FileNotFoundError:
-        return False
-    return True
+        return None
 
 
 def _lock(descriptor: int, path: Path) -> None:

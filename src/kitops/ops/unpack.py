@@ -73,6 +73,7 @@ class Unpacked:
         kept: number of files that were there and were left.
         size: bytes of the files made.
         reflinked: those of them that take no space, because they share blocks with the store.
+        kept_size: bytes of the files that were left, as they are.
     """
 
     desc: Descriptor
@@ -81,11 +82,17 @@ class Unpacked:
     kept: int
     size: int
     reflinked: int = 0
+    kept_size: int = 0
 
     def with_fetched(self, fetched: Fetched) -> Unpacked:
         """With the files of remote datasets."""
-        written, kept = self.written + len(fetched.files), self.kept + fetched.kept
-        return replace(self, written=written, kept=kept, size=self.size + fetched.size)
+        return replace(
+            self,
+            written=self.written + len(fetched.files),
+            kept=self.kept + fetched.kept,
+            size=self.size + fetched.size,
+            kept_size=self.kept_size + fetched.kept_size,
+        )
 
     @property
     def copied(self) -> int:
@@ -144,7 +151,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
             _leave_record(place.run, located, jobs, done, target, options=options, fetched=fetched)
         if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
             place.run.observer(Message("warning", f"{ref} has no file below /models"))
-    unpacked = Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked)
+    unpacked = Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked, done.kept_size)
     return unpacked if fetched is None else unpacked.with_fetched(fetched)
 
 

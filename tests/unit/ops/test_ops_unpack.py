@@ -138,6 +138,35 @@ def test_files_that_are_there_are_refused_before_anything_is_written(tmp_path: P
     assert os.listdir(out) == ["README.md"]
 
 
+@pytest.mark.parametrize("form", ["tar", "raw"])
+def test_bytes_that_were_left_are_not_said_to_be_copied(form: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    project = tmp_path / "p"
+    project.mkdir()
+    for name, size in (("a.bin", 5000), ("b.bin", 300)):
+        (project / name).write_bytes(bytes(size))
+    kitfile = b"model: {path: a.bin}\ncode: [{path: b.bin}]\n"
+    pack(place, project, PackOptions(references=(REF,), kitfile_text=kitfile, layer_format=form))
+    out = tmp_path / "out"
+    done = unpack(place, REF, out)
+    written = done.size
+    assert (done.written, done.kept, done.kept_size) == (3, 0, 0)
+    assert written == sum(path.stat().st_size for path in out.iterdir() if path.name != ".kitops-unpacked.json")
+    (out / "a.bin").write_bytes(b"mine")
+    (out / "b.bin").unlink()
+    done = unpack(place, REF, out, UnpackOptions(existing="keep"))
+    assert (done.written, done.kept, done.kept_size) == (1, 1, 4)
+    assert (done.size, done.reflinked + done.copied) == (300, 300)
+
+
+def test_a_file_that_two_layers_bring_is_counted_once(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    kitfile = b"docs: [{path: README.md}]\nprompts: [{path: README.md}]\n"
+    pack(place, tmp_path / "p", PackOptions(references=(REF,), kitfile_text=kitfile))
+    done = unpack(place, REF, tmp_path / "out")
+    assert (done.written, done.size) == (2, 7 + (tmp_path / "out/Kitfile").stat().st_size)
+
+
 def test_files_that_are_there_are_overwritten_or_kept_as_told(tmp_path: Path) -> None:
     place = packed_place(tmp_path)
     out = tmp_path / "out"
