@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,17 @@ import pytest
 import urllib3
 
 from kitops.cli._main import main
+from kitops.errors import InvalidValueError
 from kitops.kitfile.parse import parse
+from kitops.kitfile.schema import Dataset, Kitfile
+from kitops.layers.staging import Existing
+from kitops.ops.remote_fetch import RemoteFiles, select_remote
 from kitops.testing import ThrowAwayRegistry
 from object_server import Files
 from scripted_server import Said, Scripted, Seen, scripted_server
 from tls_files import make_authority
 from unit.cli.cli_runs import START, Ended
+from unit.ops.ops_places import open_network_place
 
 DATA = os.urandom(3_000_000)
 SHA = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
@@ -212,6 +218,21 @@ def test_existing_files_and_filters(kit: Kit, project: Path, web: Scripted, tmp_
     told = kit("unpack", "x:1", "-d", str(tmp_path / "without"))
     assert "dataset a stays at" in told.err
     assert not (tmp_path / "without/a.csv").exists()
+
+
+def test_two_datasets_of_one_file(kit: Kit, project: Path, web: Scripted, tmp_path: Path) -> None:
+    url = f"http://{web.address}/data.csv"
+    rows = [f"{{name: {name}, path: {path}, remotePath: '{url}', remoteHash: '{SHA}'}}" for name, path in
+            (("one", "sets/"), ("two", "sets/data.csv"))]  # fmt: skip
+    write_kitfile(project, *rows)
+    refused = kit("pack", str(project), "-t", "x:1")
+    assert (refused.code, "datasets[1].path: the same file as datasets[0].path" in refused.err) == (2, True)
+    assert kit("kitfile", "lint", str(project)).code == 2
+    datasets = [Dataset(path=path, remote_path=url, remote_hash=SHA) for path in ("sets/", "sets/data.csv")]
+    remote = select_remote(Kitfile(datasets=tuple(datasets)), ())  # as another tool may have packed it
+    with ExitStack() as stack, pytest.raises(InvalidValueError, match=r"its file sets/data\.csv is in the way of that"):
+        RemoteFiles(open_network_place(tmp_path / "home"), remote, tmp_path / "out", Existing.REFUSE, stack)
+    assert web.seen == []
 
 
 def test_a_full_disk_is_told_before_anything_comes(kit: Kit, project: Path, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import KitfileError, Problem, printable
-from kitops.kitfile.remote import find_remote_problems, show
+from kitops.errors import InvalidValueError, KitfileError, Problem, printable
+from kitops.kitfile.remote import find_clash, find_remote_problems, object_path, parse_remote, show
 from kitops.kitfile.schema import (
     MANIFEST_VERSION,
     PART_TYPE,
@@ -16,6 +16,7 @@ from kitops.kitfile.schema import (
     clean_path,
     paths,
 )
+from kitops.oci.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -56,6 +57,7 @@ def find_problems(
     _check_servers(kitfile, found, broken)
     for index, dataset in enumerate(kitfile.datasets):
         _check_remote(dataset, f"datasets[{index}]", found, unpinned=unpinned)
+    _check_targets(kitfile, found)
     return found.problems
 
 
@@ -161,3 +163,29 @@ def _check_remote(dataset: Dataset, field: str, found: _Findings, *, unpinned: b
     for key, message, hint in find_remote_problems(dataset):
         if not (unpinned and key == "remoteHash" and not dataset.remote_hash.strip()):
             found.add(f"{field}.{key}", message, hint)
+
+
+def _check_targets(kitfile: Kitfile, found: _Findings) -> None:
+    """Every remote object needs a file of its own, which shows only when it is fetched."""
+    remote = {f"datasets[{index}].path": dataset for index, dataset in enumerate(kitfile.datasets)}
+    remote = {field: dataset for field, dataset in remote.items() if dataset.remote_path}
+    packed = {clean_path(path): field for field, path in paths(kitfile) if field not in remote}
+    taken: dict[str, str] = {}
+    for field, dataset in remote.items():
+        target, own = _target(dataset), clean_path(dataset.path)
+        if target is None:
+            continue
+        first = find_clash(taken, target) or (packed.get(target) if target != own else None)
+        if first is None:
+            taken[target] = field
+        elif first not in remote or clean_path(remote[first].path) != own:  # equal paths are told already
+            found.add(field, f"the same file as {first}: {show(target)}", "each remote dataset needs a file of its own")
+
+
+def _target(dataset: Dataset) -> str | None:
+    """Where a remote object goes; None where that is a directory, or not known."""
+    try:
+        where = parse_remote(dataset.remote_path)
+    except InvalidValueError:
+        return None
+    return None if isinstance(where, Reference) else object_path(dataset.path, where)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from kitops.errors import InvalidValueError, printable
+from kitops.kitfile.schema import clean_path
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kitops.kitfile.schema import Dataset
 
 FORM: Final = "write s3://bucket/key, https://host/path, or a reference with a tag or digest"
@@ -138,6 +141,30 @@ def strip_etag(text: str) -> str:
     """An entity tag without its quotes."""
     text = text.strip()
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
+def object_path(path: str, remote: S3Path | WebPath) -> str | None:
+    """Where an object goes: the dataset's ``path``; below it, under its own name, where that is a directory.
+
+    Cleaned, but not judged: it may lead out. None where the object's name is no file's.
+    """
+    folder = clean_path(path)
+    if folder != "." and not path.endswith("/"):
+        return folder
+    name = remote.file_name
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        return None
+    return name if folder == "." else f"{folder}/{name}"
+
+
+def find_clash(taken: Mapping[str, str], path: str) -> str | None:
+    """Who of ``taken`` (names by path) has ``path``, a directory above it, or something below it."""
+    above = path
+    while above:
+        if above in taken:
+            return taken[above]
+        above = above.rpartition("/")[0]
+    return next((name for other, name in taken.items() if other.startswith(f"{path}/")), None)
 
 
 def find_remote_problems(dataset: Dataset) -> list[tuple[str, str, str | None]]:

@@ -19,6 +19,7 @@ from kitops.content.write import write_at
 from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, NotFoundError
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_dataset_selected
+from kitops.kitfile.remote import find_clash, object_path
 from kitops.kitfile.schema import clean_path
 from kitops.layers.codec import Codec
 from kitops.layers.extract import LayerContent
@@ -153,6 +154,7 @@ class RemoteFiles:
         stack: closed when everything is done; files on the way are unlocked then.
 
     Raises:
+        InvalidValueError: two of them go to one file.
         TrustError: a path leads out of the target.
         FileSystemError: a file is there already.
     """
@@ -168,10 +170,15 @@ class RemoteFiles:
         self._wanted: list[tuple[RemoteDataset, str]] = []
         self._partials: list[_Partial] = []
         self._digests: list[Digest] = []
+        taken: dict[str, str] = {}
         for one in remote:
             if isinstance(one.remote, Reference):
                 continue
-            path = _object_path(one)
+            path = target_path(one)
+            if (other := find_clash(taken, path)) is not None:
+                hint = "fetch them into directories of their own: --filter datasets:NAME"
+                raise InvalidValueError(f"{one.label}: its file {path} is in the way of that of {other}", hint=hint)
+            taken[path] = one.label
             if os.path.lexists(target):
                 self._check_absent(path)
             if existing is Existing.KEEP and os.path.lexists(target / path):
@@ -363,16 +370,17 @@ class _Hashers:
         return actual
 
 
-def _object_path(one: RemoteDataset) -> str:
-    """Where an object goes: the dataset's path; below it, under its own name, where that is a directory."""
-    path = one.dataset.path
-    if path and clean_path(path) != "." and not path.endswith("/"):
-        return _final_path(one, clean_path(path))
-    name = "" if isinstance(one.remote, Reference) else one.remote.file_name
-    if name in ("", ".", "..") or "/" in name or "\0" in name:
+def target_path(one: RemoteDataset) -> str:
+    """Where an object goes, below the target.
+
+    Raises:
+        InvalidValueError: nobody says what its file is called.
+        TrustError: it leads out.
+    """
+    path = None if isinstance(one.remote, Reference) else object_path(one.dataset.path, one.remote)
+    if path is None:
         raise InvalidValueError(f"{one.label}: its file has no name", hint="give the dataset a path with a file name")
-    folder = clean_path(path)
-    return _final_path(one, name if folder == "." else f"{folder}/{name}")
+    return _final_path(one, path)
 
 
 def _final_path(one: RemoteDataset, path: str) -> str:
