@@ -264,7 +264,11 @@ def test_damage_in_what_was_there_is_mended_once(
     assert hidden(target) == []
 
 
-def test_a_killed_run_goes_on(kit: Kit, project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_killed_run_goes_on(kit: Kit, project: Path, tmp_path: Path, scheme: str) -> None:
+    authority = make_authority(tmp_path)
+    tls = authority.issue("web", "127.0.0.1") if scheme == "https" else None
+    trust = ["--tls-cert", str(authority.cert)] if tls else []
     files = Files({"/data.csv": DATA})
     held = threading.Event()
     arrived = threading.Event()
@@ -275,12 +279,12 @@ def test_a_killed_run_goes_on(kit: Kit, project: Path, tmp_path: Path) -> None:
             held.wait(20)
         return files(seen)
 
-    with scripted_server(script) as server:
-        write_kitfile(project, f"{{path: d, remotePath: 'http://{server.address}/data.csv', remoteHash: '{SHA}'}}")
-        assert kit("pack", str(project), "-t", "x:1").code == 0
+    with scripted_server(script, tls=tls) as server:
+        write_kitfile(project, f"{{path: d, remotePath: '{scheme}://{server.address}/data.csv', remoteHash: '{SHA}'}}")
+        assert kit("pack", str(project), "-t", "x:1", *trust).code == 0
         files.cuts = [2_000_000]
         target = tmp_path / "out"
-        words = ["unpack", "x:1", "-d", str(target), "--include-remote"]
+        words = ["unpack", "x:1", "-d", str(target), "--include-remote", *trust]
         process = subprocess.Popen([sys.executable, "-c", START, *words], stderr=subprocess.DEVNULL)
         try:
             assert arrived.wait(20)
@@ -298,6 +302,29 @@ def test_a_killed_run_goes_on(kit: Kit, project: Path, tmp_path: Path) -> None:
     assert (target / "d").read_bytes() == DATA
     assert (target / "model.bin").read_bytes() == b"model"
     assert hidden(target) == []
+
+
+@pytest.mark.parametrize("left", [0, 1_000_000])
+def test_wrong_bytes_of_the_web(kit: Kit, project: Path, files: Files, tmp_path: Path, left: int) -> None:
+    """Of the right size and with the right ETag; after a run that was cut, too."""
+    authority = make_authority(tmp_path)
+    trust = ["--tls-cert", str(authority.cert)]
+    with scripted_server(files, tls=authority.issue("web", "127.0.0.1")) as server:
+        write_kitfile(project, f"{{path: d, remotePath: 'https://{server.address}/data.csv', remoteHash: '{SHA}'}}")
+        assert kit("pack", str(project), "-t", "x:1", *trust).code == 0
+        words = ["unpack", "x:1", "-d", str(tmp_path / "out"), "--include-remote", *trust]
+        if left:
+            files.cuts, files.statuses = [left], [200, 404]
+            assert kit(*words).code == 11
+        files.wrong = [bytes(len(DATA))] * 9
+        refused = kit(*words)
+        assert (refused.code, "another than wanted" in refused.err) == (5, True)
+        assert not (tmp_path / "out/d").exists()
+        assert not (tmp_path / "out/model.bin").exists()
+        assert all(path.stat().st_size == 0 for path in hidden(tmp_path / "out")), "nothing of it is gone on with"
+        files.wrong = []
+        assert kit(*words).code == 0
+        assert (tmp_path / "out/d").read_bytes() == DATA
 
 
 def test_tls_and_redirects(kit: Kit, project: Path, files: Files, tmp_path: Path) -> None:
