@@ -88,6 +88,12 @@ class Checker:
     beside: bool
     moved: Callable[[int], None]
 
+    def check_alone(self, layer: LayerContent, members: Sequence[Tracked] | None) -> LayerCheck | None:
+        """What the files tell without the layer's bytes, its members known or not; None where that is nothing."""
+        if layer.form is Format.RAW and layer.codec is Codec.NONE:
+            return self.check_raw(layer)
+        return self.check_members(layer, members) if members is not None and can_remake(layer) else None
+
     def check_raw(self, layer: LayerContent) -> LayerCheck:
         """Hash the file of an uncompressed raw layer."""
         found = LayerCheck()
@@ -102,12 +108,12 @@ class Checker:
     def check_members(self, layer: LayerContent, members: Sequence[Tracked]) -> LayerCheck:
         """Make an uncompressed archive again, as this tool and the Go tool write it, from its members and the files."""
         found = LayerCheck()
-        for path, mode, stamp in members:
+        for path, mode, stamp, _ in members:
             found.look(path, mode, stamp.size if stamp else 0, self.tree, is_dir=stamp is None)
         if found.is_clean:
             above = len(layer.base) + 1 if layer.base else 0
             with self._hashing(layer) as feed:
-                for path, mode, stamp in members:
+                for path, mode, stamp, _ in members:
                     size = stamp.size if stamp else 0
                     feed.update(member_header(path[above:].encode(), mode, size, is_dir=stamp is None))
                     if stamp is not None and not feed.take_file(path, size):

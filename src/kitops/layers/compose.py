@@ -183,8 +183,14 @@ def raw_metadata(desc: Descriptor) -> dict[str, object]:
 
 def raw_mode(desc: Descriptor) -> int:
     """The permission bits that a raw layer's annotation tells, else 0644."""
+    told = told_mode(desc)
+    return 0o644 if told is None else told
+
+
+def told_mode(desc: Descriptor) -> int | None:
+    """The permission bits that a raw layer's annotation tells; None where it tells none."""
     mode = raw_metadata(desc).get("mode")
-    return mode & 0o777 if isinstance(mode, int) and mode > 0 else 0o644
+    return mode & 0o777 if isinstance(mode, int) and mode > 0 else None
 
 
 def _read_into(reader: Reader, view: memoryview, what: str) -> int:

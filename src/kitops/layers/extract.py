@@ -25,7 +25,7 @@ from kitops.layers.ledger import Ledger, probe
 from kitops.layers.newfiles import NewFiles
 from kitops.layers.ring import Ring
 from kitops.layers.staging import Existing, Staging, check_absent
-from kitops.layers.stamps import Tracked, stamp_of
+from kitops.layers.stamps import Tracked, look_again, stamp_of
 from kitops.layers.untar import PieceReader, parse_path, read_members
 from kitops.layers.write import Format
 
@@ -135,6 +135,11 @@ class Extraction:
         if not (self._is_left or isinstance(error, NetworkError | Cancelled)) or not self._staging.leave():
             self._staging.close()
 
+    @property
+    def umask(self) -> int:
+        """The bits that are taken from every mode."""
+        return self._umask
+
     def judge(self, blob: Path, layer: LayerContent) -> None:
         """Look at the names in a local layer before anything is written; a compressed one is judged while staged.
 
@@ -240,7 +245,10 @@ class Extraction:
                 raise self._files.explain(error, path, 0) from error
         stamps = self._files.stamps
         members = tuple(
-            [Tracked(path, mode, None if is_dir else stamps[path]) for path, mode, is_dir in layer]
+            [
+                look_again(self._target, Tracked(path, mode, None if is_dir else stamps[path]))
+                for path, mode, is_dir in layer
+            ]
             for layer in self._made
         )
         return Extracted(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +34,7 @@ from kitops.oci.reference import Reference
 from kitops.ops.locate import locate
 from kitops.ops.reading import read_kit
 from kitops.ops.remote_data import check_facts, differs, list_remote_datasets, open_remotes, read_on
-from kitops.ops.unpack_record import FETCHED
+from kitops.ops.unpack_record import FETCHED, Fetched
 from kitops.store.filesystem import check_room
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def select_remote(kitfile: Kitfile, filters: Sequence[Filter]) -> list[RemoteDat
 
 def list_remote_layers(
     place: Place, remote: Sequence[RemoteDataset], stack: ExitStack
-) -> Iterator[tuple[KitLayer, Located, str]]:
-    """The dataset layers of the ModelKits that datasets refer to, each with the directory that it goes to.
+) -> Iterator[tuple[KitLayer, Located]]:
+    """The dataset layers of the ModelKits that datasets refer to, each below the path of its dataset.
 
     Args:
         place: where to look: the store, else the registry.
@@ -100,31 +101,15 @@ def list_remote_layers(
         below = _final_path(one, clean_path(one.dataset.path)) if clean_path(one.dataset.path) != "." else ""
         for layer in kit.layers:
             if layer.kind is Kind.DATASET:
-                yield layer, located, below
+                yield replace(layer, path=_join(below, layer.path), base=_join(below, layer.base)), located
         for inner in kit.kitfile.datasets:
             if inner.remote_path:
                 label = inner.name or inner.path
                 place.run.observer(Message("info", f"dataset {label} of {ref} stays at {inner.remote_path}"))
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What was fetched.
-
-    Args:
-        files: those made, each as a raw layer would have brought it, with its stamp, for ``kit status``.
-        kept: number of files that were left as they were.
-        kept_size: bytes of those.
-    """
-
-    files: tuple[tuple[LayerContent, Tracked], ...]
-    kept: int
-    kept_size: int
-
-    @property
-    def size(self) -> int:
-        """Bytes of the files made."""
-        return sum(content.desc.size for content, _ in self.files)
+def _join(above: str, path: str) -> str:
+    return f"{above}/{path}" if above and path else above or path
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +209,7 @@ class RemoteFiles:
             if (found := self._rename(part)) is not None:
                 desc = Descriptor(FETCHED, digest, part.size)
                 content = LayerContent(desc, Format.RAW, Codec.NONE, part.path, "", part.one.label)
-                made.append((content, Tracked(part.path, found.st_mode & 0o777, stamp_of(found))))
+                made.append((content, _track(part.path, found)))
         return Fetched(tuple(made), len(self._kept), sum(self._kept))
 
     def _open_partial(self, one: RemoteDataset, found: RemoteObject, path: str) -> _Partial:
@@ -279,6 +264,11 @@ class RemoteFiles:
                 return os.fstat(part.descriptor)
             except OSError as error:
                 raise FileSystemError.wrap(error, "writing", self._target / part.path) from error
+
+
+def _track(path: str, found: os.stat_result) -> Tracked:
+    mode = stat.S_IMODE(found.st_mode)
+    return Tracked(path, mode & 0o777, stamp_of(found), mode)
 
 
 def _fetch(part: _Partial, run: Run) -> Digest:

@@ -13,7 +13,7 @@ from kitops.layers.extract import Existing, Extraction
 from kitops.layers.stamps import Tracked as TrackedFile
 from kitops.layers.stamps import read_tree
 from kitops.ops.tracked import open_layer, open_tracked
-from kitops.ops.unpack_record import Record, write_record
+from kitops.ops.unpack_record import Record, note_kitfile, write_record
 from kitops.ops.verify import check_content
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _renew_record(place: Place, tracked: Tracked, checks: Collection[LayerCheck]
                 members.append(TrackedFile(path, mode, None if is_dir else tree.files[path]))
         layers.append(layer.recorded.with_members(members))
     is_partial = tracked.record is not None and tracked.record.is_partial
-    kitfile = tree.files.get("Kitfile") if tracked.kitfile is not None else None
+    kitfile = note_kitfile(directory / "Kitfile") if tracked.kitfile is not None else None
     record = Record(tracked.ref, tracked.desc, tuple(layers), is_partial, kitfile)
     try:
         write_record(directory, record)

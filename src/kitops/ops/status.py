@@ -69,7 +69,7 @@ def _compare_with_record(record: Record, tree: Tree) -> Compared:
         else:
             look.at_stamps((member.path, member.stamp) for member in layer.members)
     if record.kitfile is not None:
-        look.at_stamps([("Kitfile", record.kitfile)])
+        look.at_stamps([("Kitfile", record.kitfile.stamp)])
     return look.result(record.ref, record.desc, blind=blind, unknown=[])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -15,12 +14,11 @@ from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.formats.shape import Shape
 from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction
-from kitops.layers.stamps import stamp_of
 from kitops.layers.write import Format
 from kitops.ops.locate import Located, complete, locate
 from kitops.ops.parents import open_parents
 from kitops.ops.reading import layer_content, read_kit
-from kitops.ops.unpack_record import Record, RecordedLayer, read_record, write_record
+from kitops.ops.unpack_record import Record, RecordedLayer, note_kitfile, read_record, write_record
 from kitops.ops.unpack_streams import LayerStreams, want
 from kitops.store.filesystem import check_room
 
@@ -37,7 +35,8 @@ if TYPE_CHECKING:
     from kitops.ops.locate import Where
     from kitops.ops.place import Place
     from kitops.ops.remote_data import RemoteDataset
-    from kitops.ops.remote_fetch import Fetched, RemoteFiles
+    from kitops.ops.remote_fetch import RemoteFiles
+    from kitops.ops.unpack_record import Fetched
     from kitops.ops.unpack_streams import Wanted
 
 _EXISTING: Final = {"refuse": Existing.REFUSE, "overwrite": Existing.OVERWRITE, "keep": Existing.KEEP}
@@ -172,9 +171,7 @@ def _leave_record(
     )
     if fetched is not None:
         layers += tuple(RecordedLayer(located.ref, content, (member,)) for content, member in fetched.files)
-    kitfile = None
-    if is_kitfile_selected(options.filters):
-        kitfile = stamp_of(os.stat(target / "Kitfile"))
+    kitfile = note_kitfile(target / "Kitfile") if is_kitfile_selected(options.filters) else None
     record = Record(located.ref, located.desc, layers, bool(options.filters), kitfile)
     try:
         if (before := read_record(target)) is not None:
@@ -242,14 +239,7 @@ def _list_remote_jobs(place: Place, remote: Sequence[RemoteDataset], stack: Exit
         return []
     from kitops.ops.remote_fetch import list_remote_layers  # noqa: PLC0415 - as above
 
-    return [
-        _Job(replace(layer, path=_join(below, layer.path), base=_join(below, layer.base)), located)
-        for layer, located, below in list_remote_layers(place, remote, stack)
-    ]
-
-
-def _join(above: str, path: str) -> str:
-    return f"{above}/{path}" if above and path else above or path
+    return [_Job(layer, located) for layer, located in list_remote_layers(place, remote, stack)]
 
 
 def _open_remote_files(

@@ -10,19 +10,20 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kitops.errors import FileSystemError, InvalidValueError
+from kitops.errors import FileSystemError, InvalidValueError, TrustError
 from kitops.layers.codec import Codec
 from kitops.layers.extract import LayerContent
-from kitops.layers.stamps import Stamp, Tracked
+from kitops.layers.stamps import Stamp, Tracked, stamp_of
+from kitops.layers.untar import parse_path
 from kitops.layers.write import Format
-from kitops.oci.descriptor import Descriptor
+from kitops.oci.descriptor import MAX_SIZE, Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from kitops.layers.stamps import Tree
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 NAME: Final = ".kitops-unpacked.json"
 FETCHED: Final = "application/x-kitops-fetched"
 """The media type, in records only, of a file that came from a remote dataset: no store or registry has it as a blob."""
-_VERSION: Final = 1
+_VERSION: Final = 2
+_MODES: Final = 0o7777
+_TIMES: Final = (1 << 63) - 1
+_INODES: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,33 @@ class RecordedLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was fetched of remote datasets.
+
+    Args:
+        files: those made, each as a raw layer would have brought it, with its stamp, for ``kit status``.
+        kept: number of files that were left as they were.
+        kept_size: bytes of those.
+    """
+
+    files: tuple[tuple[LayerContent, Tracked], ...] = ()
+    kept: int = 0
+    kept_size: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files made."""
+        return sum(content.desc.size for content, _ in self.files)
+
+
+class WrittenKitfile(NamedTuple):
+    """The Kitfile that is there since the unpack: its content, and its stamp."""
+
+    digest: Digest
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What was unpacked.
 
@@ -71,14 +102,14 @@ class Record:
         desc: the manifest that it was then.
         layers: those that were unpacked.
         is_partial: whether a filter left some out.
-        kitfile: of the Kitfile that was written; None where none was.
+        kitfile: the one that was written; None where none was.
     """
 
     ref: Reference
     desc: Descriptor
     layers: tuple[RecordedLayer, ...]
     is_partial: bool
-    kitfile: Stamp | None
+    kitfile: WrittenKitfile | None
 
     def merge(self, later: Record) -> Record:
         """What holds after ``later`` was unpacked into the same directory: both, where it is the same ModelKit."""
@@ -98,29 +129,31 @@ class Record:
             else layer
             for layer in self.layers
         )
-        kitfile = None if self.kitfile is None else tree.files.get("Kitfile", self.kitfile)
+        kitfile = self.kitfile
+        if kitfile is not None:
+            kitfile = kitfile._replace(stamp=tree.files.get("Kitfile", kitfile.stamp))
         return replace(self, layers=layers, kitfile=kitfile)
 
 
 def read_record(target: Path) -> Record | None:
-    """The record in ``target``; None where there is none, or none that can be understood."""
+    """The record in ``target``; None where there is none, or none that is one in every field."""
+    path = target / NAME
     try:
-        found = (target / NAME).read_bytes()
+        found = path.read_bytes() if path.is_file() else b""
     except OSError:
         return None
     try:
-        table = json.loads(found)
-        if table["version"] != _VERSION:
-            return None
-        kitfile = table["kitfile"]
-        return Record(
-            Reference.parse(table["reference"]),
-            Descriptor(table["mediaType"], Digest.parse(table["digest"]), int(table["size"])),
-            tuple(_read_layer(layer) for layer in table["layers"]),
-            bool(table["partial"]),
-            None if kitfile is None else Stamp(*kitfile),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, InvalidValueError):
+        return _read(json.loads(found))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidValueError, TrustError):
+        return None
+
+
+def note_kitfile(path: Path) -> WrittenKitfile | None:
+    """The Kitfile that is at ``path``; None where there is none, or it cannot be read."""
+    try:
+        stamp = stamp_of(os.stat(path))
+        return WrittenKitfile(Digest.of(path.read_bytes()), stamp)
+    except OSError:
         return None
 
 
@@ -138,7 +171,7 @@ def write_record(target: Path, record: Record) -> None:
         "mediaType": record.desc.media_type,
         "size": record.desc.size,
         "partial": record.is_partial,
-        "kitfile": record.kitfile,
+        "kitfile": None if record.kitfile is None else (str(record.kitfile.digest), *record.kitfile.stamp),
         "layers": [_layer_to_json(layer) for layer in record.layers],
     }
     temporary = f"{path}-{os.getpid()}"
@@ -171,22 +204,92 @@ def _layer_to_json(layer: RecordedLayer) -> dict[str, object]:
         "path": content.path,
         "base": content.base,
         "within": content.within,
-        "members": None
-        if members is None
-        else [(path, mode) if stamp is None else (path, mode, *stamp) for path, mode, stamp in members if path != NAME],
+        "members": None if members is None else [_row(member) for member in members if member.path != NAME],
     }
 
 
-def _read_layer(table: dict[str, object]) -> RecordedLayer:
-    desc = Descriptor(str(table["mediaType"]), Digest.parse(str(table["digest"])), int(str(table["size"])))
-    ref = Reference.parse(str(table["reference"]))
-    path, base, within = str(table["path"]), str(table["base"]), str(table["within"])
+def _row(member: Tracked) -> tuple[object, ...]:
+    return (member.path, member.mode, member.made, *(member.stamp or ()))
+
+
+def _read(table: dict[str, object]) -> Record:
+    """A record from JSON, of which nothing is believed: every field has its type and bounds."""
+    if table["version"] != _VERSION:
+        raise ValueError
+    kitfile = table["kitfile"]
+    return Record(
+        Reference.parse(_text(table["reference"])),
+        _descriptor(table),
+        tuple(_read_layer(layer) for layer in _rows(table["layers"])),
+        _boolean(table["partial"]),
+        None if kitfile is None else _read_kitfile(kitfile),
+    )
+
+
+def _read_kitfile(value: object) -> WrittenKitfile:
+    digest, *numbers = _rows(value)
+    return WrittenKitfile(Digest.parse(_text(digest)), _stamp(numbers))
+
+
+def _read_layer(table: Any) -> RecordedLayer:
+    ref, desc = Reference.parse(_text(table["reference"])), _descriptor(table)
+    path, base, within = (_text(table[key]) for key in ("path", "base", "within"))
+    form, codec = Format(table["format"]), Codec(table["codec"])
     what = f"layer {desc.digest} ({path}) of {ref}"
-    content = LayerContent(desc, Format(table["format"]), Codec(table["codec"]), path, base, what, within)
+    content = LayerContent(desc, form, codec, path, base, what, within)
+    if form is Format.RAW and not parse_path(path.encode(), NAME):
+        raise ValueError
     rows = table["members"]
-    if rows is None:
-        return RecordedLayer(ref, content, None)
-    if not isinstance(rows, list):
-        raise TypeError
-    members = tuple(Tracked(row[0], row[1], Stamp(*row[2:]) if len(row) > 2 else None) for row in rows)
+    members = None if rows is None else tuple([_read_member(*_rows(row)) for row in _rows(rows)])
     return RecordedLayer(ref, content, members)
+
+
+def _read_member(path: object, mode: object, made: object, *numbers: object) -> Tracked:
+    name = _text(path)
+    if not name or parse_path(name.encode(), NAME) != name:
+        raise ValueError
+    bits = None if made is None else _number(made, _MODES)
+    return Tracked(name, _number(mode, _MODES), _stamp(numbers) if numbers else None, bits)
+
+
+def _descriptor(table: dict[str, object]) -> Descriptor:
+    return Descriptor(_text(table["mediaType"]), Digest.parse(_text(table["digest"])), _number(table["size"], MAX_SIZE))
+
+
+def _stamp(numbers: Sequence[object]) -> Stamp:
+    size, mtime_ns, inode, ctime_ns = numbers
+    stamp = Stamp(_number(size, MAX_SIZE), _integer(mtime_ns), _number(inode, _INODES), _integer(ctime_ns))
+    if max(abs(stamp.mtime_ns), abs(stamp.ctime_ns)) > _TIMES:  # files may be older than 1970
+        raise ValueError
+    return stamp
+
+
+def _number(value: object, last: int) -> int:
+    if type(value) is not int or not 0 <= value <= last:
+        raise TypeError
+    return value
+
+
+def _integer(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError
+    return value
+
+
+def _boolean(value: object) -> bool:
+    if type(value) is not bool:
+        raise TypeError
+    return value
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise TypeError
+    value.encode()  # no halves of characters
+    return value
+
+
+def _rows(value: object) -> list[object]:
+    if type(value) is not list:
+        raise TypeError
+    return value
