@@ -271,11 +271,20 @@ def unpack(
     return work(make_place(settings), Reference.parse(ref), Path(path), options)
 
 
-def repair(ref: str, path: PathLike = ".", *, settings: Settings | None = None) -> Repaired:
-    """Unpack again what is missing or changed in the directory ``path``, and touch nothing else there."""
+def repair(
+    ref: str, path: PathLike = ".", *, include_remote: bool = False, settings: Settings | None = None
+) -> Repaired:
+    """Unpack again what is missing or changed in the directory ``path``, and touch nothing else there.
+
+    Args:
+        ref: what was unpacked.
+        path: where.
+        include_remote: fetch remote datasets that are missing or changed, too.
+        settings: where and how.
+    """
     from kitops.ops.repair import repair as work  # noqa: PLC0415 - as above
 
-    return work(make_place(settings), Reference.parse(ref), Path(path))
+    return work(make_place(settings), Reference.parse(ref), Path(path), include_remote=include_remote)
 
 
 def status(path: PathLike = ".", ref: str | None = None, *, settings: Settings | None = None) -> Compared:

@@ -114,9 +114,49 @@ def test_the_whole_way_by_etag(kit: Kit, project: Path, web: Scripted, files: Fi
         file.write(b"other")
     assert kit("status", str(target), "--exit-code").code == 1
     assert kit("verify", str(target)).code == 5
-    repaired = kit("unpack", "x:1", "-d", str(target), "--repair")
-    assert (repaired.code, "--include-remote --overwrite" in repaired.err) == (4, True)
+    (target / "model.bin").write_bytes(b"other")
+    refused = kit("unpack", "x:1", "-d", str(target), "--repair")
+    assert (refused.code, f"kit unpack x:1 -d {target} --repair --include-remote" in refused.err) == (4, True)
+    assert "Mended model.bin" in refused.err
+    assert (target / "model.bin").read_bytes() == b"model"
+    assert kit("status", str(target)).out.splitlines()[1:] == ["  ? sets/train.csv"]
+    repaired = kit("unpack", "x:1", "-d", str(target), "--repair", "--include-remote", "--format", "json")
+    assert (repaired.code, repaired.json["mended"]) == (0, ["sets/train.csv"])
+    assert (target / "sets/train.csv").read_bytes() == DATA
+    assert kit("status", str(target), "--exit-code").code == 0
+    assert kit("verify", str(target)).code == 0
     assert web.sent("Authorization") == [None] * len(web.seen)
+
+
+def test_a_repair_fetches_what_never_was_there(
+    kit: Kit, project: Path, web: Scripted, lake: str, tmp_path: Path
+) -> None:
+    url = f"http://{web.address}/data.csv"
+    write_kitfile(
+        project,
+        f"{{path: a.csv, remotePath: '{url}', remoteHash: '{SHA}'}}",
+        f"{{path: sub/b.csv, remotePath: '{url}', remoteHash: '{SHA}'}}",
+        f"{{path: below, remotePath: 'lake:v1', remoteHash: '{lake}'}}",
+    )
+    assert kit("pack", str(project), "-t", "x:1", "--skip-remote-check").code == 0
+    target = tmp_path / "out"
+    assert kit("unpack", "x:1", "-d", str(target)).code == 0
+    (target / "a.csv").write_bytes(DATA)  # by hand, and right
+    (target / "sub").write_text("in the way")
+    asked = len(web.seen)
+    mended = kit("unpack", "x:1", "-d", str(target), "--repair", "--include-remote", "--format", "json")
+    assert mended.code == 0, mended.err
+    assert mended.json["mended"] == ["below/b.csv", "below/sets", "below/sets/a.csv", "sub/b.csv"]
+    assert [seen.method for seen in web.seen[asked:]].count("GET") == 1
+    assert (target / "sub/b.csv").read_bytes() == DATA
+    assert (target / "sub.before-repair").read_text() == "in the way"
+    assert kit("status", str(target)).out.splitlines()[1:] == ["  + sub.before-repair"]
+    assert kit("verify", str(target), "--ignore-extra").code == 0
+    (target / "a.csv").write_bytes(b"other")
+    (target / "below/b.csv").write_bytes(b"other")
+    assert kit("verify", str(target), "--ignore-extra").code == 5
+    again = kit("unpack", "x:1", "-d", str(target), "--repair", "--include-remote", "--format", "json")
+    assert (again.code, again.json["mended"]) == (0, ["a.csv", "below/b.csv"])
 
 
 def test_content_hash_is_read_and_checked(kit: Kit, project: Path, web: Scripted, files: Files, tmp_path: Path) -> None:

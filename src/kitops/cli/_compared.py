@@ -1,4 +1,4 @@
-"""How ``kit status`` and ``kit verify`` show what differs: ``~`` changed, ``-`` missing, ``+`` extra, ``?`` touched."""
+"""How ``kit status`` and ``kit verify`` show what differs: a sign and a path on each line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def show_compared(session: Session, found: Compared, same: str) -> None:
     for text in found.unknown:
         session.say(f"not known: {text}", "warning")
     rows = [(sign, path) for sign, paths in (("~", found.changed), ("-", found.missing), ("+", found.extra),
-                                            ("?", found.touched)) for path in paths]  # fmt: skip
+                                            ("?", found.touched), ("m", found.modes)) for path in paths]  # fmt: skip
     lines = [f"  {sign} {printable(path)}\n" for sign, path in rows]
     lines += [
         f"  ! {printable(label)}: a file of it changed, and it cannot be told which\n" for label in found.uncertain

@@ -24,18 +24,16 @@ def tell(session: Session, done: Unpacked, directory: str) -> None:
     session.result("", value)
 
 
-def mend(session: Session, ref: str, directory: str, network: NetworkFlags) -> None:
+def mend(session: Session, ref: str, directory: str, network: NetworkFlags, *, include_remote: bool) -> None:
     """Unpack again what is missing or changed, and print what that was."""
     from kitops.oci.reference import Reference
     from kitops.ops.repair import repair
 
     with session.place(network) as place:
-        done = repair(place, Reference.parse(ref), Path(directory))
-    for path in done.mended:
-        session.say(f"Mended {path}")
+        done = repair(place, Reference.parse(ref), Path(directory), include_remote=include_remote)
     if done.extra:
         session.say(f"{len(done.extra)} files beside the ModelKit's were left")
     session.say(f"Mended {len(done.mended)} files ({format_size(done.size)}) in {directory}, {done.kept} were right")
-    value = {"digest": str(done.desc.digest), "directory": directory, "mended": list(done.mended), "kept": done.kept,
-             "extra": list(done.extra), "size": done.size}  # fmt: skip
+    value = {"digest": str(done.desc.digest), "directory": directory, "mended": list(done.mended),
+             "modes": list(done.modes), "kept": done.kept, "extra": list(done.extra), "size": done.size}  # fmt: skip
     session.result("", value)

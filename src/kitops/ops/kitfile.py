@@ -1,4 +1,4 @@
-"""``kit kitfile``: check a Kitfile, and print its JSON Schema."""
+"""``kit kitfile``: check a Kitfile, and print its JSON Schema; and whether a file says what a Kitfile says."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitops.errors import FileSystemError, KitfileError, NotFoundError, printable
+from kitops.kitfile.dump import dump, to_json
 from kitops.kitfile.parse import find, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kitops.errors import Problem
+    from kitops.kitfile.schema import Kitfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +53,21 @@ def _find(directory: Path) -> Path:
     except NotFoundError as error:
         where = printable(directory)
         raise NotFoundError(error.message, hint=f"write one with `kit init {where}`, or name the file itself") from None
+
+
+def says_the_same(path: Path, kitfile: Kitfile) -> bool:
+    """Whether the file ``path`` is ``kitfile``, in whatever spelling and with whatever comments.
+
+    Raises:
+        FileSystemError: it cannot be read.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", path) from error
+    if text == dump(kitfile).encode():
+        return True
+    try:
+        return to_json(parse(text, str(path))) == to_json(kitfile)
+    except KitfileError:
+        return False

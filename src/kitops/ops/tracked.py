@@ -11,20 +11,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kitops.content.events import Message
-from kitops.errors import InvalidValueError, NetworkError, NotFoundError
+from kitops.errors import IntegrityError, InvalidValueError, NetworkError, NotFoundError
 from kitops.formats.parts import Kind
-from kitops.kitfile.dump import dump
 from kitops.layers.ignore import OWN
+from kitops.ops.layer_copies import Copies
 from kitops.ops.locate import complete, locate
 from kitops.ops.parents import open_parents
 from kitops.ops.reading import layer_content, read_kit
-from kitops.ops.unpack_record import FETCHED, Record, RecordedLayer, read_record
+from kitops.ops.unpack_record import Record, RecordedLayer, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from kitops.content.protocols import Reader
+    from kitops.formats.modelkit import KitLayer, ModelKit
+    from kitops.kitfile.schema import Kitfile
     from kitops.layers.extract import LayerContent
     from kitops.layers.stamps import Tree
     from kitops.oci.descriptor import Descriptor
@@ -46,6 +47,7 @@ class Compared:
         missing: files and directories that are not there.
         extra: files that are there and belong to no layer.
         touched: files of the right size whose stamps differ: only reading them tells whether they changed.
+        modes: files and directories with other permission bits.
         uncertain: layers of which some file changed, and it cannot be told which.
         unknown: what could not be found out, in sentences.
     """
@@ -57,17 +59,27 @@ class Compared:
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     touched: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     @property
     def is_equal(self) -> bool:
         """Whether nothing differs, as far as that is known."""
-        return not (self.changed or self.missing or self.extra or self.touched or self.uncertain)
+        return self.is_content_equal and not (self.extra or self.modes)
+
+    @property
+    def is_content_equal(self) -> bool:
+        """Whether every file of the ModelKit has its content, whatever else there is, as far as that is known."""
+        return not (self.changed or self.missing or self.touched or self.uncertain)
 
     def without_extra(self) -> Compared:
         """The same, files beside the ModelKit's not counted."""
         return replace(self, extra=())
+
+    def without_modes(self) -> Compared:
+        """The same, permission bits not counted."""
+        return replace(self, modes=())
 
     def to_json(self) -> dict[str, Json]:
         """As ``--format json`` prints it."""
@@ -80,6 +92,7 @@ class Compared:
             "missing": list(self.missing),
             "extra": list(self.extra),
             "touched": list(self.touched),
+            "modes": list(self.modes),
             "uncertain": list(self.uncertain),
             "unknown": list(self.unknown),
         }
@@ -111,7 +124,9 @@ class Tracked:
         desc: its manifest.
         layers: that should be there.
         record: of the unpack of this very ModelKit; None without one.
-        kitfile: the bytes of the Kitfile; None where none was written, or only the record is known.
+        kit: the ModelKit; None where only the record is known.
+        kitfile: the Kitfile; None where none was written, or only the record is known.
+        copies: where the layers can be read.
         unknown: what could not be found out.
     """
 
@@ -119,19 +134,30 @@ class Tracked:
     desc: Descriptor
     layers: list[TrackedLayer]
     record: Record | None
-    kitfile: bytes | None
+    kit: ModelKit | None
+    kitfile: Kitfile | None
+    copies: Copies
     unknown: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def open_tracked(place: Place, directory: Path, ref: Reference | None) -> Iterator[Tracked]:
+def open_tracked(
+    place: Place, directory: Path, ref: Reference | None, *, include_remote: bool = False
+) -> Iterator[Tracked]:
     """Find out what ``directory`` should hold; sources stay open while the block runs.
 
     Without ``ref`` that is what its record says was unpacked, by digest. Where that ModelKit is out of reach, the
     record alone must do.
 
+    Args:
+        place: where.
+        directory: the directory.
+        ref: the ModelKit.
+        include_remote: the datasets of other ModelKits should be there too, whether they were fetched or not.
+
     Raises:
         NotFoundError: there is no record and no ``ref``, or no such ModelKit.
+        IntegrityError: its manifest is damaged, in the store and where it came from.
     """
     record = read_record(directory)
     if ref is None:
@@ -144,25 +170,24 @@ def open_tracked(place: Place, directory: Path, ref: Reference | None) -> Iterat
         wanted = complete(ref, place.run)
     with ExitStack() as stack:
         try:
-            yield _track(place, wanted, record, stack)
+            yield _track(place, wanted, record, stack, include_remote=include_remote)
         except _OutOfReachError as error:
             if ref is not None or record is None:
                 raise error.reason from error
             place.run.observer(Message("warning", f"{error.reason.message}: compared with the record of the unpack"))
             layers = [TrackedLayer(layer, None) for layer in record.layers]
-            yield Tracked(record.ref, record.desc, layers, record, None)
+            yield Tracked(record.ref, record.desc, layers, record, None, None, Copies(place))
 
 
 class _OutOfReachError(Exception):
-    def __init__(self, reason: NotFoundError | NetworkError | InvalidValueError) -> None:
+    def __init__(self, reason: NotFoundError | NetworkError | InvalidValueError | IntegrityError) -> None:
         super().__init__(reason.message)
         self.reason = reason
 
 
-def _track(place: Place, ref: Reference, record: Record | None, stack: ExitStack) -> Tracked:
+def _track(place: Place, ref: Reference, record: Record | None, stack: ExitStack, *, include_remote: bool) -> Tracked:
     try:
-        located = stack.enter_context(locate(place, ref))
-        kit = read_kit(located, place.run)
+        located, kit = _find_kit(place, ref, stack)
         pairs = [(layer, located) for layer in kit.layers]
         taken = {layer.path for layer in kit.layers}
         for parent in open_parents(place, kit.kitfile, stack):
@@ -170,51 +195,48 @@ def _track(place: Place, ref: Reference, record: Record | None, stack: ExitStack
                 if layer.kind in (Kind.MODEL, Kind.MODEL_PART) and layer.path not in taken:
                     pairs.append((layer, parent.located))
                     taken.add(layer.path)
-    except (NotFoundError, NetworkError, InvalidValueError) as error:
+    except (NotFoundError, NetworkError, InvalidValueError, IntegrityError) as error:
         raise _OutOfReachError(error) from error
     own = record if record is not None and record.desc.digest == located.desc.digest else None
     known = {layer.key: layer for layer in own.layers} if own is not None else {}
-    tracked = Tracked(record.ref if own and record else ref, located.desc, [], own, None)
-    for layer, where in pairs:
+    kitfile = kit.kitfile if own is None or own.kitfile is not None else None
+    tracked = Tracked(record.ref if own and record else ref, located.desc, [], own, kit, kitfile, Copies(place))
+    chosen = [
+        pair
+        for pair in pairs
+        if own is None or not own.is_partial or (pair[0].desc.digest, pair[0].path) in known  # not left out by a filter
+    ]
+    if include_remote:
+        chosen += _list_remote(place, kit, stack)
+    for layer, where in chosen:
         found = known.get((layer.desc.digest, layer.path))
-        if found is None and own is not None and own.is_partial:
-            continue  # a filter left it out
         members = found.members if found is not None else None
         tracked.layers.append(TrackedLayer(RecordedLayer(where.ref, layer_content(layer, where.ref), members), where))
-    paths = {layer.path for layer, _ in pairs}
+    paths = {layer.path for layer, _ in (*pairs, *chosen)}
     for recorded in own.layers if own is not None else ():
         if recorded.content.path not in paths:  # a remote dataset that was fetched
             tracked.layers.append(TrackedLayer(recorded, None))
-    if own is None or own.kitfile is not None:
-        tracked.kitfile = dump(kit.kitfile).encode()
     return tracked
 
 
-@contextmanager
-def open_layer(place: Place, layer: TrackedLayer) -> Iterator[Reader]:
-    """The bytes of a layer, unverified: from the store, else from its registry.
+def _find_kit(place: Place, ref: Reference, stack: ExitStack) -> tuple[Located, ModelKit]:
+    """The ModelKit in the store; in its registry where the store's is damaged."""
+    located = stack.enter_context(locate(place, ref))
+    try:
+        return located, read_kit(located, place.run)
+    except IntegrityError as error:
+        if not located.is_local or ref.is_local:
+            raise
+        place.run.observer(Message("warning", f"{error.message}: asking {ref.registry} instead"))
+    located = stack.enter_context(locate(place, ref, "remote"))
+    return located, read_kit(located, place.run)
 
-    Raises:
-        NotFoundError: it is nowhere.
-        NetworkError: its registry cannot be reached.
-    """
-    desc, ref = layer.content.desc, layer.recorded.ref
-    if place.store.blobs.exists(desc.digest):
-        with place.store.blobs.stream(desc) as reader:
-            yield reader
-        return
-    if layer.located is not None and not layer.located.is_local:
-        with layer.located.source.stream(desc) as reader:
-            yield reader
-        return
-    if desc.media_type == FETCHED:
-        path = layer.content.path
-        hint = f"kit unpack {ref} --include-remote --overwrite --filter datasets:{path}"
-        raise NotFoundError(f"{path} was fetched from a remote dataset, not from a layer", hint=hint)
-    if ref.is_local:
-        raise NotFoundError(f"{layer.content.what} is not in the store", hint=f"kit pull {ref}")
-    with place.registry(ref, mirrored=True) as repository, repository.stream(desc) as reader:
-        yield reader
+
+def _list_remote(place: Place, kit: ModelKit, stack: ExitStack) -> list[tuple[KitLayer, Located]]:
+    """The layers that datasets of other ModelKits bring."""
+    from kitops.ops.remote_fetch import list_remote_layers, select_remote  # noqa: PLC0415 - only repairs may want them
+
+    return list(list_remote_layers(place, select_remote(kit.kitfile, ()), stack))
 
 
 def find_extra(tree: Tree, known: Iterable[str], *, blind: Iterable[str] = ()) -> list[str]:

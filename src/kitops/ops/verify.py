@@ -9,20 +9,30 @@ from typing import TYPE_CHECKING
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
-from kitops.errors import AuthenticationError, FileSystemError, NetworkError, NotFoundError, RegistryError
+from kitops.errors import (
+    AuthenticationError,
+    FileSystemError,
+    IntegrityError,
+    NetworkError,
+    NotFoundError,
+    RegistryError,
+    TrustError,
+)
 from kitops.layers.check import Checker, LayerCheck, can_remake
-from kitops.layers.codec import Codec
 from kitops.layers.stamps import read_tree
-from kitops.layers.write import Format
-from kitops.ops.tracked import Compared, find_extra, open_layer, open_tracked
+from kitops.ops.kitfile import says_the_same
+from kitops.ops.modes import find_other_modes
+from kitops.ops.tracked import Compared, find_extra, open_tracked
 from kitops.ops.unpack_record import write_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kitops.content.protocols import Run
+    from kitops.kitfile.schema import Kitfile
     from kitops.layers.stamps import Tree
     from kitops.oci.reference import Reference
+    from kitops.ops.layer_copies import Copies
     from kitops.ops.place import Place
     from kitops.ops.tracked import Tracked, TrackedLayer
 
@@ -31,18 +41,19 @@ def verify(place: Place, directory: Path, ref: Reference | None = None) -> Compa
     """Read every file of ``directory`` and compare it with ``ref``, or with what its record says was unpacked.
 
     A layer need not be in the store: a raw one is the digest of its file, an archive is made again from its files. Only
-    to tell which file of an archive changed, its bytes are wanted. When all is well, the record's stamps are renewed.
+    to tell which file of an archive changed, its bytes are wanted: from the store, or where its copy is damaged, which
+    is told, from the registry. When all is well, the record's stamps are renewed.
 
     Raises:
         NotFoundError: there is no record and no ``ref``, or no such ModelKit.
-        IntegrityError: the store's own copy of a layer is damaged.
+        IntegrityError: what the registry sends is damaged.
         FileSystemError: a file cannot be read.
     """
     with open_tracked(place, directory, ref) as tracked:
         tree = read_tree(directory, place.run)
         checked = check_content(place, tracked, directory, tree)
         found = checked.compared
-        if found.without_extra().is_equal and tracked.record is not None:
+        if found.is_content_equal and tracked.record is not None:
             renewed = tracked.record.stamped(tree)
             if renewed != tracked.record:
                 try:
@@ -65,6 +76,7 @@ class _Findings:
     changed: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
     touched: set[str] = field(default_factory=set)
+    modes: set[str] = field(default_factory=set)
     uncertain: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -79,12 +91,13 @@ def check_content(place: Place, tracked: Tracked, directory: Path, tree: Tree) -
     workers = min(os.cpu_count() or 1, max(1, run.concurrency))
     found = _Findings()
     run.observer(Planned("verify", len(tracked.layers), sum(layer.content.desc.size for layer in tracked.layers)))
-    work = _Work(place, directory, tree, found, beside=len(tracked.layers) < workers)
+    work = _Work(directory, tree, tracked.copies, found, beside=len(tracked.layers) < workers)
     jobs = [partial(work.check, layer) for layer in tracked.layers]
     checks = run_all(jobs, run, workers=workers)
     for layer, check in zip(tracked.layers, checks, strict=True):
         found.changed.update(check.changed)
         found.missing.update(check.missing)
+        found.modes.update(other.path for other in find_other_modes(layer.recorded, check.members, tree))
         if not check.is_certain:
             found.uncertain.append(layer.recorded.label)
             found.touched.update(_find_touched(layer, tree))
@@ -100,6 +113,7 @@ def check_content(place: Place, tracked: Tracked, directory: Path, tree: Tree) -
         tuple(sorted(found.missing)),
         tuple(find_extra(tree, names, blind=[])),
         tuple(sorted(found.touched - found.changed)),
+        tuple(sorted(found.modes - found.changed)),
         tuple(found.uncertain),
         (*tracked.unknown, *found.unknown),
     )
@@ -110,9 +124,9 @@ def check_content(place: Place, tracked: Tracked, directory: Path, tree: Tree) -
 class _Work:
     """Checks layers, several at a time."""
 
-    place: Place
     directory: Path
     tree: Tree
+    copies: Copies
     found: _Findings
     beside: bool
 
@@ -122,31 +136,36 @@ class _Work:
         item = f"{content.path} {content.desc.digest}"
         run.observer(Started(item, layer.recorded.label, content.desc.size))
         checker = Checker(self.directory, self.tree, run, self.beside, lambda size: run.observer(Advanced(item, size)))
-        check = _remake(self.place, checker, layer)
-        if check is None or not check.is_certain:
-            try:
-                with open_layer(self.place, layer) as reader:
-                    check = checker.check_stream(content, reader)
-            except (NotFoundError, NetworkError, RegistryError, AuthenticationError) as error:
-                self.found.unknown.append(f"{layer.recorded.label}: {error.message}")
-                check = check or LayerCheck(is_certain=False)
+        try:
+            check = self._check_once(checker, layer)
+        except (IntegrityError, TrustError, FileSystemError):
+            if self.copies.path(layer) is None or not self.copies.is_damaged(layer):
+                raise
+            check = self._check_once(checker, layer)
         run.observer(Finished(item, "done"))
         return check
 
+    def _check_once(self, checker: Checker, layer: TrackedLayer) -> LayerCheck:
+        """From the files alone where that is certain, else beside a copy of the layer."""
+        check = self._remake(checker, layer)
+        if check is not None and check.is_certain:
+            return check
+        try:
+            with self.copies.open(layer) as reader:
+                check = checker.check_stream(layer.content, reader)
+            self.copies.vouch(layer)
+        except (NotFoundError, NetworkError, RegistryError, AuthenticationError) as error:
+            self.found.unknown.append(f"{layer.recorded.label}: {error.message}")
+            return check or LayerCheck(is_certain=False)
+        return check
 
-def _remake(place: Place, checker: Checker, layer: TrackedLayer) -> LayerCheck | None:
-    """What the files alone tell; None where that is nothing."""
-    content = layer.content
-    if content.form is Format.RAW and content.codec is Codec.NONE:
-        return checker.check_raw(content)
-    if not can_remake(content):
-        return None
-    if place.store.blobs.exists(content.desc.digest):
-        with place.store.blobs.path(content.desc.digest).open("rb") as blob:
-            return checker.check_blob(content, blob.fileno())
-    if layer.recorded.members is not None:
-        return checker.check_members(content, layer.recorded.members)
-    return None
+    def _remake(self, checker: Checker, layer: TrackedLayer) -> LayerCheck | None:
+        """What the files tell, with the headers of the store's copy or those that the record knows."""
+        blob = self.copies.path(layer) if can_remake(layer.content) else None
+        if blob is None:
+            return checker.check_alone(layer.content, layer.recorded.members)
+        with blob.open("rb") as file:
+            return checker.check_blob(layer.content, file.fileno())
 
 
 def _find_touched(layer: TrackedLayer, tree: Tree) -> list[str]:
@@ -158,14 +177,8 @@ def _find_touched(layer: TrackedLayer, tree: Tree) -> list[str]:
     ]
 
 
-def _check_kitfile(directory: Path, expected: bytes, tree: Tree, found: _Findings) -> None:
+def _check_kitfile(directory: Path, expected: Kitfile, tree: Tree, found: _Findings) -> None:
     if "Kitfile" not in tree.files:
         (found.changed if tree.has("Kitfile") else found.missing).add("Kitfile")
-        return
-    path = directory / "Kitfile"
-    try:
-        is_same = path.read_bytes() == expected
-    except OSError as error:
-        raise FileSystemError.wrap(error, "reading", path) from error
-    if not is_same:
+    elif not says_the_same(directory / "Kitfile", expected):
         found.changed.add("Kitfile")

@@ -52,6 +52,29 @@ def test_exit_codes_and_signs(kit: Kit, out: Path) -> None:
     assert kit("status", str(out), "--exit-code", "--ignore-extra").code == 0
 
 
+def test_permission_bits_have_a_sign_of_their_own(kit: Kit, out: Path) -> None:
+    (out / "model.bin").chmod(0o700)
+    for verb in ("status", "verify"):
+        assert kit(verb, str(out)).out.splitlines()[1:] == ["  m model.bin"]
+        assert kit(verb, str(out), "--format", "json").json["modes"] == ["model.bin"]
+        assert kit(verb, str(out), "--ignore-modes").out.splitlines()[1:] != ["  m model.bin"]
+    assert kit("status", str(out), "--exit-code").code == 1
+    assert kit("status", str(out), "--exit-code", "--ignore-modes").code == 0
+    assert kit("verify", str(out)).code == 5
+    assert kit("verify", str(out), "--ignore-modes").code == 0
+    done = kit("unpack", "x:v1", "-d", str(out), "--repair", "--format", "json")
+    assert (done.code, done.json["mended"], done.json["modes"]) == (0, [], ["model.bin"])
+    assert "Mended the permission bits of model.bin" in done.err
+    assert kit("verify", str(out)).code == 0
+
+
+def test_what_is_left_is_told(kit: Kit, out: Path) -> None:
+    (out / "model.bin").unlink()
+    done = kit("unpack", "x:v1", "-d", str(out), "-i")
+    assert "Unpacked 1 files (7 B) into" in done.err
+    assert "1 left as they were (8 B)" in done.err
+
+
 def test_what_is_typed_wrong(kit: Kit, out: Path, tmp_path: Path) -> None:
     assert kit("unpack", "x:v1", "-d", str(out), "--repair", "--overwrite").code == 2
     assert kit("status", str(tmp_path / "nowhere")).code == 2

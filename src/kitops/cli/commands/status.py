@@ -26,18 +26,19 @@ if TYPE_CHECKING:
 @reference("ref", "[REF]", required=False)
 @switch("--exit-code", help="Exit with 1 when it differs.")
 @switch("--ignore-extra", help="Files beside the ModelKit's do not matter.")
+@switch("--ignore-modes", help="Permission bits do not matter.")
 @network_options
 @result_format
 @click.pass_obj
 @click.pass_context
 def command(
     ctx: click.Context, session: Session, /, *, directory: str, ref: str | None, exit_code: bool, ignore_extra: bool,
-    network: NetworkFlags
+    ignore_modes: bool, network: NetworkFlags
 ) -> None:  # fmt: skip
     """Tell which files of DIR differ from what was unpacked there, are missing, or are extra.
 
-    Sizes and time stamps are compared, nothing is read: `kit verify` reads. Signs: ~ changed, - missing, + extra,
-    ? written to since, of the same size.
+    Sizes and time stamps are compared, and hardly a file is read: `kit verify` reads all. Signs: ~ changed, - missing,
+    + extra, ? written to since, of the same size, m other permission bits.
     """
     from kitops.cli._compared import show_compared
     from kitops.oci.reference import Reference
@@ -47,5 +48,7 @@ def command(
         found = status(place, Path(directory), Reference.parse(ref) if ref else None)
     if ignore_extra:
         found = found.without_extra()
+    if ignore_modes:
+        found = found.without_modes()
     show_compared(session, found, f"no difference seen in {found.files} files")
     ctx.exit(1 if exit_code and not found.is_equal else 0)

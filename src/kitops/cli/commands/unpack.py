@@ -29,6 +29,7 @@ def _old_flags(function: Any) -> Any:
         ("kit unpack registry.example.com/team/model:v1 -d model", "everything, from the store or the registry"),
         ("kit unpack team/model:v1 --filter model --filter 'datasets:train*'", "only some parts"),
         ("kit unpack team/model:v1 -d model --repair", "only what is missing or changed there"),
+        ("kit unpack team/model:v1 -d model --repair --include-remote", "remote datasets too"),
     ],
 )
 @reference("ref", "REF")
@@ -54,7 +55,7 @@ def command(session: Session, /, *, ref: str, directory: str, network: NetworkFl
     if given["repair"]:
         if any(given[name] for name in ("overwrite", "ignore_existing", "filters", "no_record", *_OLD)):
             raise click.UsageError("--repair takes neither filters nor --overwrite, --ignore-existing, --no-record")
-        mend(session, ref, directory, network)
+        mend(session, ref, directory, network, include_remote=given["include_remote"])
         return
     texts = [*given["filters"], *(kind for name, kind in _OLD.items() if given[name])]
     options = UnpackOptions(

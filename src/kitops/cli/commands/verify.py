@@ -27,18 +27,19 @@ _DIFFERS = 5
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
 @reference("ref", "[REF]", required=False)
 @switch("--ignore-extra", help="Files beside the ModelKit's do not matter.")
+@switch("--ignore-modes", help="Permission bits do not matter.")
 @network_options
 @result_format
 @click.pass_obj
 @click.pass_context
 def command(
     ctx: click.Context, session: Session, /, *, directory: str, ref: str | None, ignore_extra: bool,
-    network: NetworkFlags
+    ignore_modes: bool, network: NetworkFlags
 ) -> None:  # fmt: skip
     """Read every file of DIR and compare it with the ModelKit REF; exit with 5 when anything differs.
 
     Without REF, with what was unpacked there, by digest. The layers need not be in the local store. Signs: ~ changed,
-    - missing, + extra. Permission bits are not compared.
+    - missing, + extra, m other permission bits.
     """
     from kitops.cli._compared import show_compared
     from kitops.oci.reference import Reference
@@ -48,5 +49,7 @@ def command(
         found = verify(place, Path(directory), Reference.parse(ref) if ref else None)
     if ignore_extra:
         found = found.without_extra()
+    if ignore_modes:
+        found = found.without_modes()
     show_compared(session, found, f"verified: {found.files} files")
     ctx.exit(0 if found.is_equal else _DIFFERS)
