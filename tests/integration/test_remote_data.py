@@ -159,6 +159,22 @@ def test_a_repair_fetches_what_never_was_there(
     assert (again.code, again.json["mended"]) == (0, ["a.csv", "below/b.csv"])
 
 
+def test_a_repair_whose_fetch_fails_has_mended_the_layers(
+    kit: Kit, project: Path, web: Scripted, files: Files, tmp_path: Path
+) -> None:
+    write_kitfile(project, f"{{path: d, remotePath: 'http://{web.address}/data.csv', remoteHash: '{SHA}'}}")
+    assert kit("pack", str(project), "-t", "x:1", "--skip-remote-check").code == 0
+    target = tmp_path / "out"
+    assert kit("unpack", "x:1", "-d", str(target), "--include-remote").code == 0
+    for name in ("model.bin", "d"):
+        (target / name).write_bytes(b"changed")
+    del files.content["/data.csv"]
+    failed = kit("unpack", "x:1", "-d", str(target), "--repair", "--include-remote")
+    assert (failed.code, "Mended model.bin" in failed.err) == (11, True)
+    assert (target / "model.bin").read_bytes() == b"model"
+    assert kit("status", str(target)).out.splitlines()[1:] == ["  ~ d"]
+
+
 def test_content_hash_is_read_and_checked(kit: Kit, project: Path, web: Scripted, files: Files, tmp_path: Path) -> None:
     files.has_etag = False
     url = f"http://{web.address}/data.csv?sig=very-secret"

@@ -80,9 +80,8 @@ class Copies:
     def _tell(self, layer: TrackedLayer) -> str:
         ref, path = layer.recorded.ref, self._place.store.blobs.path(layer.content.desc.digest)
         again = "pack the ModelKit again" if ref.is_local else f"`kit pull {ref}`"
-        return (
-            f"the store's own copy of {layer.content.what} is damaged, not the directory's: remove {path}, then {again}"
-        )
+        what = f"the store's own copy of {layer.content.what} is damaged (the directory is judged without it)"
+        return f"{what}: remove {path}, then {again}"
 
     def _is_whole(self, layer: TrackedLayer) -> bool:
         buffer = memoryview(bytearray(PIECE))

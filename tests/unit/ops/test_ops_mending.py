@@ -102,7 +102,7 @@ def test_the_registry_helps_where_the_store_is_damaged(form: str, codec: str, tm
         assert repair(place, ref, out).mended == ("data/a.csv", "model.bin")
         assert contents(out) == FILES
         (told, *_) = warnings(events)
-        assert "is damaged, not the directory's: remove " in told
+        assert "is damaged (the directory is judged without it): remove " in told
         assert f", then `kit pull {ref}" in told
         for digest in digests:  # what is said to mend it does
             place.store.blobs.path(digest).unlink()
