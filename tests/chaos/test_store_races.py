@@ -1,4 +1,4 @@
-"""Eight processes pack, tag, untag, remove and collect garbage in one store: nothing is lost, nothing dangles.
+"""Eight processes pack, tag, read, untag, remove and collect garbage in one store: nothing is lost, nothing dangles.
 
 Each process has tags of its own, on manifests of its own that share layers with everybody's: those must always
 resolve to what it set, with every blob. Beside them all fight over a few common tags and manifests.
@@ -51,13 +51,13 @@ class Worker:
 
     def step(self):
         verbs = [self.pack_mine, self.check_mine, self.remove_mine, self.pack, self.pack, self.tag, self.untag]
-        verbs += [self.remove, self.force, self.collect]
+        verbs += [self.remove, self.force, self.collect, self.read]
         verb = self.random.choice(verbs)
         try:
             verb()
             self.counts[verb.__name__] = self.counts.get(verb.__name__, 0) + 1
         except NotFoundError:  # somebody else removed it: the one thing that may happen to common content
-            assert verb in (self.tag, self.untag, self.remove, self.force)
+            assert verb in (self.tag, self.untag, self.remove, self.force, self.read)
 
     def some_ref(self):
         return self.random.choice(REPOSITORIES).with_tag(self.random.choice(TAGS))
@@ -114,6 +114,18 @@ class Worker:
         self.store.refs.remove_root(ref.with_digest(desc.digest))
         free(self.store, [desc.digest])
 
+    def read(self):
+        """Whoever removes it meanwhile, all of it can be read to the end."""
+        ref = self.some_ref()
+        with self.store.lease("read", optional=True) as lease:
+            desc = self.store.refs.hold(ref, lease)
+            try:
+                for item in [*walk(self.store.blobs, desc)] * 10:
+                    time.sleep(0.005)
+                    self.store.blobs.fetch(item)
+            except NotFoundError as error:
+                raise AssertionError(f"{ref} was taken from its reader") from error
+
     def collect(self):
         collect(self.store, grace_seconds=self.random.choice([0, 3600]), run=Run())
 
@@ -147,7 +159,7 @@ def test_eight_processes_in_one_store(tmp_path):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * PROCESSES, f"seed {seed}"
-    assert set(counts) >= {"pack_mine", "pack", "tag", "untag", "remove", "force", "collect"}
+    assert set(counts) >= {"pack_mine", "pack", "tag", "untag", "remove", "force", "collect", "read"}
     check_store(root, mine)
 
 

@@ -17,7 +17,7 @@ from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.index import Index
 from kitops.store import RefDetails, open_store
-from kitops.store.gc import Collected, collect, free
+from kitops.store.gc import Collected, Freed, collect, free
 from kitops.store.layout import SPARE
 from kitops.store.lease import LIFE, Lease, LeaseRecord, live_leases, now, read_leases
 from kitops.store.trash import rescue_blob
@@ -52,7 +52,7 @@ def move_to_trash(store, digest, sweep="1" * 16):
 
 def test_a_store_that_is_not_there_has_no_garbage(store, tmp_path):
     assert collect(store) == Collected((), ())
-    assert free(store, []) == 0
+    assert free(store, []) == Freed()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,7 +94,7 @@ def test_an_index_holds_what_is_below_its_manifests(store):
         store.refs.tag(ref("x:v1"), desc, RefDetails(), lease)
     assert collect(store, grace_seconds=0).blobs == ()
     store.refs.remove_root(ref("x:v1"))
-    assert free(store, [desc.digest]) > 0
+    assert free(store, [desc.digest]).size > 0
     assert files_below(Path(store.layout.blobs)) == []
 
 
@@ -140,7 +140,7 @@ def test_a_lease_holds_what_it_names(store):
         held = put_loose(store, b"held")
         lease.add(held.digest)
         assert collect(store, grace_seconds=0).blobs == ()
-        assert free(store, [held.digest]) == 0
+        assert free(store, [held.digest]).size == 0
     assert collect(store, grace_seconds=0).blobs == ((held.digest, 4),)
 
 
@@ -266,13 +266,53 @@ def test_uploads_that_nobody_continued_for_a_day_are_freed(store, tmp_path):
 def test_remove_frees_at_once_what_only_it_held(store):
     doomed, kept = tag_kit(store, "x:v1", b"mine", b"shared"), tag_kit(store, "y:v1", b"shared", name="other")
     assert store.refs.untag(ref("x:v1"), doomed)
-    assert free(store, [doomed.digest]) == 0  # the root still holds it
+    assert free(store, [doomed.digest]).size == 0  # the root still holds it
     assert store.refs.release(ref("x"), doomed.digest)
     config = len('{"package":{"name":"kit"}}')
-    assert free(store, [doomed.digest]) == 4 + config + doomed.size
+    assert free(store, [doomed.digest]).size == 4 + config + doomed.size
     assert not store.blobs.exists(Digest.of(b"mine"))
     assert store.blobs.fetch(Descriptor.of(b"shared", OCTETS)) == b"shared"
     assert store.repository(ref("y"), Lease(store.layout, "t", optional=True)).exists(kept)
+
+
+def test_what_is_read_outlives_its_removal(store):
+    doomed = tag_kit(store, "x:v1", b"layer")
+    size = doomed.size + len(b"layer") + len('{"package":{"name":"kit"}}')
+    with store.lease("read") as lease:
+        assert store.refs.hold(ref("x:v1"), lease) == doomed
+        store.refs.remove_root(ref("x:v1"))
+        assert free(store, [doomed.digest]) == Freed(0, size)
+        assert collect(store, grace_seconds=0).blobs == ()
+        assert store.blobs.fetch(Descriptor.of(b"layer", OCTETS)) == b"layer"
+        with pytest.raises(NotFoundError):
+            store.refs.hold(ref("x:v1"), lease)
+    assert collect(store, grace_seconds=0).size == size
+
+
+def test_holding_a_damaged_kit_is_left_to_its_reader(store):
+    desc = tag_kit(store, "x:v1", b"layer")
+    store.blobs.path(desc.digest).write_bytes(b"x" * desc.size)
+    with store.lease("read") as lease:
+        assert store.refs.hold(ref("x:v1"), lease) == desc
+        assert read_leases(store.layout)[0].digests == (str(desc.digest),)
+
+
+def test_a_tag_that_moves_while_it_is_taken_hold_of(store):
+    old, new = tag_kit(store, "x:v1", b"old"), tag_kit(store, "y:v1", b"new", name="other")
+
+    class MovingLease(Lease):
+        def add(self, *digests):
+            super().add(*digests)
+            if old.digest in digests:
+                with store.lease("test") as other:
+                    store.refs.tag(ref("x:v1"), new, RefDetails(), other)
+
+    lease = MovingLease(store.layout, "read")
+    try:
+        assert store.refs.hold(ref("x:v1"), lease) == new
+        assert str(Digest.of(b"new")) in read_leases(store.layout)[0].digests
+    finally:
+        lease.end()
 
 
 def test_freeing_leaves_alone_what_is_unfinished_elsewhere(store):
@@ -286,8 +326,8 @@ def test_freeing_leaves_alone_what_is_unfinished_elsewhere(store):
 def test_freeing_looks_below_nothing_but_manifests(store):
     for content in (b"not json", b"{}", b'{"schemaVersion":2}'):
         loose = put_loose(store, content)
-        assert free(store, [loose.digest]) == len(content)
-    assert free(store, [Digest.of(b"never put")]) == 0
+        assert free(store, [loose.digest]).size == len(content)
+    assert free(store, [Digest.of(b"never put")]).size == 0
 
 
 def test_a_reader_finds_a_blob_in_the_trash(store, tmp_path):

@@ -15,6 +15,7 @@ from kitops.layout.directory import open_directory
 from kitops.layout.index import name_of
 from kitops.oci.reference import DEFAULT_TAG, UNNAMED, Reference, check_tag
 from kitops.oci.subject import is_fallback_tag
+from kitops.store.graph import lease_tree
 from kitops.store.referrers import find_referrers
 
 if TYPE_CHECKING:
@@ -148,8 +149,7 @@ def _open_store_origin(place: Place, location: Location) -> Iterator[Origin]:
 
         def resolve(location: Location) -> Root:
             wanted = location.reference.with_default_tag()
-            desc = store.refs.resolve(wanted)
-            lease.add(desc.digest)
+            desc = store.refs.hold(wanted, lease)
             if store.refs.details(wanted).absent:
                 raise NotFoundError(f"{wanted} is not whole in the store", hint=f"kit pull {wanted}")
             return Root(desc, _name(wanted))
@@ -158,7 +158,10 @@ def _open_store_origin(place: Place, location: Location) -> Iterator[Origin]:
             return [row.reference.tag for row in store.refs.list(ref) if row.reference.tag is not None]
 
         def find(subject: Digest) -> list[Descriptor]:
-            return find_referrers(store, subject)
+            found = find_referrers(store, subject)
+            for desc in found:
+                lease_tree(store.blobs, desc, lease)
+            return found
 
         yield Origin(store.repository(ref, lease), find, resolve, list_tags)
 

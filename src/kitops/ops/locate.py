@@ -39,23 +39,22 @@ class Located:
 
 @contextmanager
 def locate(place: Place, ref: Reference, where: Where = "local-first") -> Iterator[Located]:
-    """Find ``ref``.
+    """Find ``ref``. What is read from the local store stays there while the block runs, whoever removes it.
 
     Raises:
         NotFoundError: it is not there.
         InvalidValueError: it names no registry and ``where`` is ``"remote"``.
     """
     if where != "remote":
-        try:
-            desc = place.store.refs.resolve(ref)
-        except NotFoundError:
-            if where == "local" or ref.is_local:
-                raise
-        else:
-            with place.store.lease("read", optional=True) as lease:
-                lease.add(desc.digest)
+        with place.store.lease("read", optional=True) as lease:
+            try:
+                desc = place.store.refs.hold(ref, lease)
+            except NotFoundError:
+                if where == "local" or ref.is_local:
+                    raise
+            else:
                 yield Located(ref, desc, place.store.repository(ref, lease), is_local=True)
-            return
+                return
     check_remote(ref)
     with place.registry(ref, mirrored=True) as repository:
         yield Located(ref, repository.resolve(ref.pointer), repository, is_local=False)

@@ -26,11 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was removed: references that were untagged, manifests that were deleted, bytes that came free."""
+    """What was removed.
+
+    Args:
+        untagged: references that were untagged.
+        deleted: manifests that were deleted.
+        freed: bytes that came free.
+        in_use: bytes that something running still reads: :func:`kitops.ops.prune.prune` frees them afterwards.
+    """
 
     untagged: tuple[Reference, ...]
     deleted: tuple[Reference, ...]
     freed: int
+    in_use: int = 0
 
 
 def remove(place: Place, references: Sequence[Reference], *, force: bool = False) -> Removed:
@@ -82,7 +90,8 @@ def _remove(place: Place, doomed: Sequence[tuple[Reference, Descriptor]], *, for
                     deleted.append(by_digest)
         deleted += _release_referrers(refs, deleted)
     gone = [ref.digest for ref in deleted if ref.digest is not None]
-    return Removed(tuple(untagged), tuple(deleted), free(place.store, gone, place.run))
+    freed = free(place.store, gone, place.run)
+    return Removed(tuple(untagged), tuple(deleted), freed.size, freed.in_use)
 
 
 def _release_referrers(refs: Refs, deleted: Sequence[Reference]) -> list[Reference]:

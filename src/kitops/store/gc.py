@@ -72,6 +72,19 @@ class Collected:
         return sum(size for _, size in self.blobs) + sum(size for _, size in self.partials)
 
 
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What a removal brought.
+
+    Args:
+        size: bytes that came free.
+        in_use: bytes that nothing but a lease holds: somebody reads them, and a later sweep frees them.
+    """
+
+    size: int = 0
+    in_use: int = 0
+
+
 def collect(store: Store, *, dry_run: bool = False, grace_seconds: float = GRACE, run: Run | None = None) -> Collected:
     """Free what nothing holds: blobs, unfinished transfers, files of killed processes, entries of the digest cache.
 
@@ -109,11 +122,8 @@ def collect(store: Store, *, dry_run: bool = False, grace_seconds: float = GRACE
     return Collected(tuple(freed), tuple(leftovers))
 
 
-def free(store: Store, manifests: Collection[Digest], run: Run | None = None) -> int:
+def free(store: Store, manifests: Collection[Digest], run: Run | None = None) -> Freed:
     """Free at once what these manifests, just removed from the refs, held and nothing else holds.
-
-    Returns:
-        How many bytes came free.
 
     Raises:
         StoreError: a manifest that is kept is missing or damaged.
@@ -122,9 +132,19 @@ def free(store: Store, manifests: Collection[Digest], run: Run | None = None) ->
     run = run or store.run
     doomed = dict.fromkeys(digest for manifest in manifests for digest in graph.tree_of(store.blobs, manifest))
     if not doomed:
+        return Freed()
+    leased = _leased(store, now(store.layout))
+    kept = _referred(store, run)
+    unkept = [digest for digest in doomed if str(digest) not in kept]
+    freed = sweep(store, [digest for digest in unkept if str(digest) not in leased], run)
+    return Freed(sum(size for _, size in freed), sum(_size(store, digest) for digest in unkept))
+
+
+def _size(store: Store, digest: Digest) -> int:
+    try:
+        return store.blobs.size(digest)
+    except NotFoundError:
         return 0
-    marked = mark(store, now(store.layout), run)
-    return sum(size for _, size in sweep(store, [digest for digest in doomed if str(digest) not in marked], run))
 
 
 def mark(store: Store, now_ns: int, run: Run) -> set[str]:
@@ -133,7 +153,16 @@ def mark(store: Store, now_ns: int, run: Run) -> set[str]:
     Raises:
         StoreError: a manifest that is kept is missing or damaged.
     """
-    held = {text for lease in live_leases(store.layout, now_ns) for text in lease.digests}
+    leased = _leased(store, now_ns)  # in this order, as above
+    return leased | _referred(store, run)
+
+
+def _leased(store: Store, now_ns: int) -> set[str]:
+    return {text for lease in live_leases(store.layout, now_ns) for text in lease.digests}
+
+
+def _referred(store: Store, run: Run) -> set[str]:
+    held: set[str] = set()
     done: set[Digest] = set()
     for record, path in store.refs.held():
         run.cancel.check()

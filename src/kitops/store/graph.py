@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kitops.errors import KitError, NotFoundError
@@ -75,6 +76,18 @@ def hold_tree(
     lease.add(*(item.digest for item in tree))
     check_whole(blobs, tree)
     return tree
+
+
+def lease_tree(blobs: Blobs, desc: Descriptor, lease: Lease) -> None:
+    """Lease ``desc`` and everything below it that can be told; nothing is checked.
+
+    Raises:
+        FileSystemError: the lease cannot be written (and is not optional).
+    """
+    found = [desc.digest]
+    with suppress(KitError):
+        found += [item.digest for item in walk(blobs, desc)]
+    lease.add(*found)
 
 
 def check_whole(blobs: Blobs, tree: Collection[Descriptor]) -> None:

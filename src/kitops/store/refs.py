@@ -82,6 +82,24 @@ class Refs:
         """
         return self._locate(ref)[1].desc
 
+    def hold(self, ref: Reference, lease: Lease) -> Descriptor:
+        """As :meth:`resolve`, for who is going to read: it stays, and everything below it, while ``lease`` lives.
+
+        The ref is still there when the lease can be seen: whoever removes it after that leaves the blobs alone.
+        Something missing or damaged below it is for the reader to meet.
+
+        Raises:
+            NotFoundError: there is no such ref.
+            FileSystemError: the lease cannot be written (and is not optional).
+        """
+        desc = self.resolve(ref)
+        while True:
+            graph.lease_tree(self.blobs, desc, lease)
+            found = self.resolve(ref)
+            if found.digest == desc.digest:
+                return desc
+            desc = found
+
     def details(self, ref: Reference) -> RefDetails:
         """What ``list`` shows of it; ``absent`` as the manifest's root says, less what is there by now.
 

@@ -14,6 +14,7 @@ from ops_places import open_test_place
 from kitops.content.events import Event, Finished, Message
 from kitops.content.protocols import Run
 from kitops.errors import Cancelled, InvalidValueError, KitfileError, NotFoundError, PackError
+from kitops.formats.modelkit import read_modelkit
 from kitops.kitfile.dump import to_json
 from kitops.oci.annotations import FILE_METADATA, FILE_PATH, TITLE
 from kitops.oci.manifest import Manifest
@@ -21,10 +22,12 @@ from kitops.oci.reference import Reference
 from kitops.ops.info import info, select_field
 from kitops.ops.inspect import inspect
 from kitops.ops.list import list_
+from kitops.ops.locate import locate
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.remove import remove, remove_all
 from kitops.ops.tag import tag
 from kitops.store import refs as store_refs
+from kitops.store.gc import collect
 
 
 def make_project(context: Path, kitfile: str = "manifestVersion: 1.0.0\nmodel: {path: model.bin}\n") -> Path:
@@ -252,6 +255,21 @@ def test_remove_all_takes_the_untagged_and_with_force_everything(tmp_path: Path)
     assert [row.repo for row in list_(place)] == ["x"]
     assert len(remove_all(place, force=True).deleted) == 1
     assert list_(place) == []
+
+
+def test_removing_what_is_read_frees_it_afterwards(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    context = make_project(tmp_path / "p")
+    pack(place, context, PackOptions(references=refs("x:v1")))
+    with locate(place, *refs("x:v1")) as located:
+        kit = read_modelkit(located.source, located.desc)
+        removed = remove(place, refs("x:v1"))
+        assert (removed.freed, removed.in_use) == (0, place.store.usage().blobs_size)
+        assert list_(place) == []
+        with located.source.open(kit.layers[0].desc) as reader:
+            assert reader.readinto(memoryview(bytearray(4096))) == kit.layers[0].desc.size
+    assert remove_all(place).in_use == 0
+    assert collect(place.store, grace_seconds=0).size == removed.in_use
 
 
 def test_what_is_seldom_meant_is_packed_and_said(tmp_path: Path) -> None:

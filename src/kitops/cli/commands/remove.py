@@ -57,8 +57,10 @@ def command(
         else:
             done = remove(place, references, force=force)
     value = {"untagged": [str(one) for one in done.untagged], "deleted": [str(one) for one in done.deleted],
-             "freed": done.freed}  # fmt: skip
+             "freed": done.freed, "inUse": done.in_use}  # fmt: skip
     if done.freed:
         session.say(f"Freed {format_size(done.freed)}")
+    if done.in_use:
+        session.say(f"{format_size(done.in_use)} are still read by another command: `kit prune` frees them afterwards")
     lines = [f"Removed {one}" for one in (*done.untagged, *done.deleted)]
     session.result("\n".join(lines), value)
