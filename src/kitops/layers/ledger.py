@@ -66,15 +66,13 @@ class Ledger:
             self._taken[path] = self._layer
 
     def _take_parents(self, path: str, layer: str) -> None:
-        parent = path.rpartition("/")[0]
-        if not parent:
-            return
-        known = self._taken.get(parent)
-        if known is None:
-            self._take_parents(parent, layer)
+        above: list[str] = []
+        while (path := path.rpartition("/")[0]) and (known := self._taken.get(path)) is None:
+            above.append(path)
+        if path and known != _DIRECTORY:
+            raise TrustError(f"{layer}: {path} is a file and a directory")
+        for parent in reversed(above):
             self._take(parent, layer, _DIRECTORY)
-        elif known != _DIRECTORY:
-            raise TrustError(f"{layer}: {parent} is a file and a directory")
 
     def _take(self, path: str, layer: str, owner: int) -> None:
         self._taken[path] = owner

@@ -47,7 +47,7 @@ class Staging:
     """
 
     def __init__(self, target: Path) -> None:
-        self.target = Path(os.path.abspath(target))
+        self.target = absolute(target)
         self.root = self.target / f"{PREFIX}{_owner()}-{os.urandom(4).hex()}"
         self.path = self.root / "files"
         self.abandoned: list[Path] = []
@@ -203,6 +203,18 @@ def _opened(name: str, above: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def absolute(target: Path) -> Path:
+    """A target from the root of the file system.
+
+    Raises:
+        FileSystemError: it is relative to a current directory that was deleted.
+    """
+    try:
+        return Path(os.path.abspath(target))
+    except OSError as error:
+        raise FileSystemError.wrap(error, "unpacking into", target) from error
 
 
 def _make_directories(target: Path) -> list[Path]:

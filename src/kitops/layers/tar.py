@@ -13,6 +13,10 @@ from typing import Final
 
 BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)
+PATH_LIMIT: Final = 4096
+"""Bytes of the longest path in a layer: what Linux takes at most."""
+DEPTH_LIMIT: Final = 255
+"""Directories inside each other, with the file in the last one."""
 _NAME_SIZE: Final = 100
 _PREFIX_SIZE: Final = 155
 _OCTAL_LIMIT: Final = 1 << 33

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from zlib import adler32
 
 from kitops.errors import IntegrityError, TrustError, printable
-from kitops.layers.tar import BLOCK, padding
+from kitops.layers.tar import BLOCK, DEPTH_LIMIT, PATH_LIMIT, padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,8 @@ _MAX_EXTENDED: Final = 1 << 20
 """Bytes of one extended header that we read into memory."""
 _FILES: Final = frozenset((b"0", b"\0", b"7"))
 _HEADER_ONLY: Final = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
+_SHOWN: Final = 80
+"""Bytes of a name that is far too long, in the error about it."""
 _WHITEOUT: Final = b".wh."
 """What stands before the name of a file that an image's layer deletes (image-spec, "Whiteouts")."""
 _OPAQUE: Final = b".wh..wh..opq"
@@ -156,7 +158,7 @@ def read_members(reader: PieceReader, base: str = "", within: str = "") -> Itera
             reader.skip(size + padding(size))
             continue
         if base:
-            member.path = f"{base}/{member.path}"
+            member.path = _below(base, member.path, reader.what)
         yield member
         reader.skip((size if member.is_dir else 0) + padding(size))
 
@@ -181,14 +183,24 @@ def _inside(name: bytes, within: bytes, what: str) -> bytes | None:
     return path[len(within) + 1 :] if path.startswith(within + b"/") and path != within + b"/" else None
 
 
+def _below(base: str, path: str, what: str) -> str:
+    """``path`` relative to ``base``, of which nothing is known: it comes from the Kitfile of a stranger."""
+    whole = f"{base}/{path}"
+    parse_path(whole.encode(), what)
+    return whole
+
+
 def parse_path(name: bytes, what: str) -> str:
     """The path of a member, cleaned: ``.`` and doubled slashes are gone; empty for the root itself.
 
     Raises:
-        TrustError: it is absolute, leads out with ``..``, or is no text.
+        TrustError: it is absolute, leads out with ``..``, is no text, or no file system has room for it.
     """
-    if b"\0" in name or name.startswith(b"/"):
+    _check_length(name, what)
+    if name.startswith(b"/"):
         raise TrustError(f"{what}: {printable(name)} is an absolute path", hint="do not trust this ModelKit")
+    if b"\0" in name:
+        raise TrustError(f"{what}: the name {printable(name)} holds a NUL", hint="do not trust this ModelKit")
     path = name
     if b"/." in name or b"//" in name or name.startswith(b".") or name.endswith(b"/"):  # else it is clean already
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
@@ -199,6 +211,12 @@ def parse_path(name: bytes, what: str) -> str:
         return path.decode()
     except UnicodeDecodeError as error:
         raise TrustError(f"{what}: the name {printable(name)} is not UTF-8") from error
+
+
+def _check_length(name: bytes, what: str) -> None:
+    if len(name) > PATH_LIMIT or name.count(b"/") > DEPTH_LIMIT:
+        shown = f"{printable(name[:_SHOWN])}…"
+        raise TrustError(f"{what}: {shown} is a path of {len(name)} bytes and {name.count(b'/')} directories")
 
 
 def _understand(name: bytes, kind: bytes, mode: int, size: int, what: str) -> Member | None:

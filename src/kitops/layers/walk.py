@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, PackError, printable
 from kitops.layers.ignore import ROOT_NAMES, is_junk
+from kitops.layers.tar import DEPTH_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -165,6 +166,8 @@ class _Walk:
             self._stat_context()
             return b"", verdicts
         parts = self.path.encode().split(b"/")
+        if len(parts) > DEPTH_LIMIT:
+            raise self._too_deep()
         for depth in range(1, len(parts) + 1):
             name = b"/".join(parts[:depth])
             here = self._stat_on_the_way(name)
@@ -221,10 +224,15 @@ class _Walk:
                 if any(identity == other for _, other in stack):
                     self.broken.append(f"{printable(name)} (a loop of symbolic links)")
                     continue
+                if name.count(b"/") >= DEPTH_LIMIT:
+                    raise self._too_deep()
                 stack.append((self._list(name, verdicts), identity))
                 break
             else:
                 stack.pop()
+
+    def _too_deep(self) -> PackError:
+        return PackError(f"path {self.path[:80]} has more than {DEPTH_LIMIT} directories inside each other")
 
     def _list(self, name: bytes, above: Verdicts) -> Iterator[tuple[bytes, Verdicts, os.stat_result]]:
         """Take the files of a directory; yield its directories to go into, in order, at the right moment."""

@@ -14,6 +14,7 @@ from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.formats.shape import Shape
 from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction
+from kitops.layers.staging import absolute
 from kitops.layers.write import Format
 from kitops.ops.locate import Located, complete, locate
 from kitops.ops.parents import open_parents
@@ -138,7 +139,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         files = _open_remote_files(place, remote, target, options, stack)
         if not options.include_remote:
             _tell_remote_datasets(place, kit)
-        made = [path for path in (target, *target.absolute().parents) if not path.exists()]
+        made = [path for path in (target, *absolute(target).parents) if not path.exists()]
         try:
             done = _extract(place, kit, jobs, target, options, files=files, may_come_again=True)
         except _DamagedError as error:

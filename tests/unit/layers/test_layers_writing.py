@@ -184,6 +184,19 @@ def test_names_that_are_no_text_are_refused(context: Path) -> None:
         scan_all(context)
 
 
+def test_directories_are_packed_as_deep_as_they_can_be_unpacked(context: Path) -> None:
+    deep = "m/" + "d/" * 254
+    (context / deep).mkdir(parents=True)
+    (context / deep / "f").write_text("x")
+    names = [entry.name.decode() for entry in scan_all(context).entries]
+    assert f"{deep}f" in names
+    (context / deep / "d").mkdir()
+    with pytest.raises(PackError, match="path m has more than 255 directories inside each other"):
+        scan_all(context)
+    with pytest.raises(PackError, match="255 directories"):
+        scan_all(context, "d/" * 255 + "f")
+
+
 def test_dots_inside_a_name_are_names(context: Path) -> None:
     (context / "m/a..b").write_text("")
     assert b"m/a..b" in [entry.name for entry in scan_all(context).entries]
@@ -290,6 +303,15 @@ def test_gnu_long_names_and_sizes_are_read() -> None:
         member.size = 5
         archive.addfile(member, io.BytesIO(b"hello"))
     assert read_hostile(buffer.getvalue()) == ["d/" + "n" * 300]
+
+
+def test_a_name_with_a_nul_is_called_that() -> None:
+    records = b"20 path=m/a\0b/cdefg\n"
+    extended = bytearray(member_header(b"m/a", 0o644, len(records), is_dir=False))
+    extended[156:157] = b"x"
+    file = member_header(b"m/a", 0o644, 0, is_dir=False)
+    with pytest.raises(TrustError, match=r"the name m/a\\x00b/cdefg holds a NUL"):
+        read_hostile(with_checksum(extended) + records.ljust(512, b"\0") + file + END)
 
 
 def test_names_that_are_no_text_are_not_unpacked() -> None:

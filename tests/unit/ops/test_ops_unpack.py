@@ -353,6 +353,10 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int =
         [member("m"), member("m/a")],
         [member("m/a"), member("m")],
         [member("m/a", tarfile.DIRTYPE), member("m/a")],
+        [member("m/a"), member("m/a/b/c")],
+        [member("a/" * 3000 + "f")],
+        [member("a/" * 256 + "f")],
+        [member("m/" + "f" * 5000)],
     ],
 )
 def test_hostile_archives_write_nothing(members: list[tarfile.TarInfo], tmp_path: Path) -> None:
@@ -363,6 +367,51 @@ def test_hostile_archives_write_nothing(members: list[tarfile.TarInfo], tmp_path
         unpack(place, REF, inside / "out")
     assert os.listdir(inside) == []
     assert not (tmp_path / "escape").exists()
+
+
+def test_a_path_as_deep_as_may_be(tmp_path: Path) -> None:
+    deep = "a/" * 255 + "f"
+    place = hostile_place(tmp_path, member(deep))
+    unpack(place, REF, tmp_path / "out")
+    assert (tmp_path / "out" / deep).is_file()
+    unpack(place, REF, tmp_path / "out", UnpackOptions(existing="overwrite"))
+
+
+def test_a_path_too_deep_is_told_in_short(tmp_path: Path) -> None:
+    place = hostile_place(tmp_path, member("a/" * 3000 + "f"))
+    with pytest.raises(TrustError, match="is a path of 6001 bytes and 3000 directories") as failure:
+        unpack(place, REF, tmp_path / "out")
+    assert len(failure.value.message) < 400
+
+
+@pytest.mark.parametrize("path", ["../../../escape/m", "/tmp/escape/m", "a/" * 300 + "m"])
+def test_a_hostile_path_of_a_layer_whose_names_are_relative_to_it(path: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(member("f"), io.BytesIO(b""))
+    with place.store.lease("test") as lease:  # a config without digests, as in kits of 2024
+        config = place.store.blobs.put_bytes(
+            b'{"manifestVersion":"1.0.0","package":{},"model":{"path":"%b"}}' % path.encode(), KITOPS_CONFIG, lease
+        )
+        layer = place.store.blobs.put_bytes(buffer.getvalue(), "application/vnd.kitops.modelkit.model.v1.tar", lease)
+        manifest = Manifest.build(config=config, layers=[layer])
+        desc = place.store.blobs.put_bytes(manifest.raw, manifest.media_type, lease)
+        place.store.repository(REF, lease).tag(desc, "v1")
+    (tmp_path / "inside").mkdir()
+    with pytest.raises(TrustError):
+        unpack(place, REF, tmp_path / "inside" / "out")
+    assert os.listdir(tmp_path / "inside") == []
+
+
+def test_unpacking_where_the_current_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = hostile_place(tmp_path, member("m/a"))
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileSystemError, match=r"unpacking into \.: no such file or directory"):
+        unpack(place, REF, Path())
 
 
 def test_long_names_of_any_tar_dialect_are_read(tmp_path: Path) -> None:
