@@ -23,6 +23,10 @@ DEPTH_LIMIT: Final = 100
 """Maps and lists inside each other."""
 WEIGHT_LIMIT: Final = 4 << 20
 """Characters and nodes of a Kitfile with every alias expanded."""
+ALIAS_FACTOR: Final = 10
+"""How many times heavier than its characters a Kitfile may be with every alias expanded."""
+ALWAYS_LIGHT: Final = 64 << 10
+"""Up to this weight nobody asks how long it is without its aliases."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE: Final = "tag:yaml.org,2002:"
@@ -90,7 +94,7 @@ def compose(text: str | bytes, path: str) -> Node | None:
         KitfileError: it is not UTF-8, not YAML, more than one document, or out of bounds.
     """
     decoded = _decode(text, path)
-    composer = _Composer(path)
+    composer = _Composer(path, min(WEIGHT_LIMIT, max(ALWAYS_LIGHT, ALIAS_FACTOR * len(decoded))))
     try:
         for event in yaml.parse(decoded, Loader=_LOADER):
             composer.take(event)
@@ -102,10 +106,11 @@ def compose(text: str | bytes, path: str) -> Node | None:
 
 
 class _Composer:
-    """Builds the tree event by event."""
+    """Builds the tree event by event; no node may weigh more than ``weight_limit``."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, weight_limit: int) -> None:
         self.path = path
+        self.weight_limit = weight_limit
         self.root: Node | None = None
         self.open: list[Sequence | Mapping] = []
         self.anchors: dict[str, Node] = {}
@@ -162,8 +167,8 @@ class _Composer:
         parent.items.append(node)
         parent.weight += node.weight
         parent.depth = max(parent.depth, node.depth + 1)
-        if parent.weight > WEIGHT_LIMIT:
-            self._refuse(line, column, f"is larger than {WEIGHT_LIMIT} characters with its aliases expanded")
+        if parent.weight > self.weight_limit:
+            self._refuse(line, column, f"is larger than {self.weight_limit} characters with its aliases expanded")
         if parent.depth > DEPTH_LIMIT:
             self._refuse(line, column, f"is nested more than {DEPTH_LIMIT} levels deep with its aliases expanded")
 

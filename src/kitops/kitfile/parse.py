@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, KitfileError, NotFoundError, Problem, printable
 from kitops.kitfile.check import find_problems, find_warnings
-from kitops.kitfile.nodes import Mapping, compose, is_null
+from kitops.kitfile.nodes import SIZE_LIMIT, Mapping, compose, is_null
 from kitops.kitfile.schema import MANIFEST_VERSION, Kitfile
 from kitops.kitfile.values import PROBLEM_LIMIT, Reader, TooManyProblems
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("Kitfile", "kitfile", ".kitfile")
 """The names that a Kitfile is looked for under, in this order."""
+
+_LINE: Final = 16
+"""Bytes that the longest escape, or what stands around an item, takes at most."""
 
 
 def _ignore(_warning: Problem) -> None:
@@ -35,7 +38,7 @@ def parse(
     """Read a Kitfile.
 
     Scalars resolve as in Go's yaml.v3; fields that are text keep the spelling of what has no quotes (``1.10``).
-    Anchors, aliases and merge keys work within bounds (``nodes.SIZE_LIMIT``, ``DEPTH_LIMIT``, ``WEIGHT_LIMIT``).
+    Anchors, aliases and merge keys work within bounds (``nodes.SIZE_LIMIT``, ``DEPTH_LIMIT``, ``ALIAS_FACTOR``).
 
     Args:
         text: the YAML; bytes are UTF-8, or UTF-16 with a byte order mark.
@@ -63,7 +66,20 @@ def parse(
         raise KitfileError(path, shown, hint=f"only the first {PROBLEM_LIMIT} problems are shown")
     if problems:
         raise KitfileError(path, problems)
+    _check_written(kitfile, root, path)
     return kitfile
+
+
+def _check_written(kitfile: Kitfile, root: Node, path: str) -> None:
+    """Refuse what cannot be read again once it is unpacked: ``dump`` writes a line and an indent for each item."""
+    if root.weight * (2 * root.depth + _LINE) <= SIZE_LIMIT:  # more it cannot become
+        return
+    from kitops.kitfile.dump import dump  # noqa: PLC0415 - few Kitfiles are so large
+
+    size = len(dump(kitfile).encode())
+    if size > SIZE_LIMIT:
+        message = f"is {size} bytes long as `kit unpack` writes it, with an item a line: {SIZE_LIMIT} are allowed"
+        raise KitfileError(path, [Problem(0, 0, "", message, "a Kitfile names files, it does not hold them")])
 
 
 def _list_warnings(kitfile: Kitfile, reader: Reader, root: Node, broken: Collection[str]) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ import yaml
 from kitops.errors import KitfileError, NotFoundError, Problem
 from kitops.kitfile import nodes, values
 from kitops.kitfile.check import check
-from kitops.kitfile.dump import to_json
+from kitops.kitfile.dump import dump, to_json
 from kitops.kitfile.parse import find, parse
 from kitops.kitfile.schema import Code, Kitfile, Model
 from kitops.oci import gojson
@@ -93,20 +93,24 @@ def test_escapes_of_no_character(text, loader, monkeypatch):
 BOMB = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"b{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 30)
 )
+SMALL_BOMB = "model:\n  path: m\n  parameters:\n    a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"    {name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcd", "bcde", strict=True)
+)
 CHAIN = "model:\n  parameters:\n    - &a0 [x]\n" + "".join(f"    - &a{n} [*a{n - 1}]\n" for n in range(1, 200))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (BOMB, "is larger than 4194304 characters with its aliases expanded"),
+        (BOMB, "is larger than 65536 characters with its aliases expanded"),
+        (SMALL_BOMB, "is larger than 65536 characters with its aliases expanded"),
         (CHAIN, "is nested more than 100 levels deep with its aliases expanded"),
         ("[" * 100_000, "is nested more than 100 levels deep"),
         ("{a: " * 100_000, "is nested more than 100 levels deep"),
         ("- " * 100_000, "is nested more than 100 levels deep"),
         ("x" * (nodes.SIZE_LIMIT + 1), "is larger than 1048576 bytes"),
     ],
-    ids=["aliases", "chain of aliases", "flow lists", "flow maps", "block lists", "size"],
+    ids=["aliases", "few aliases", "chain of aliases", "flow lists", "flow maps", "block lists", "size"],
 )
 def test_bombs(text, message):
     with pytest.raises(KitfileError) as caught:
@@ -117,6 +121,24 @@ def test_bombs(text, message):
 def test_aliases_within_bounds():
     text = "manifestVersion: 1.0.0\nmodel:\n  parameters: {a: &a [1, 2], b: [*a, *a]}\n"
     assert parse(text).model == Model(parameters={"a": [1, 2], "b": [[1, 2], [1, 2]]})
+
+
+def test_aliases_may_make_a_long_kitfile_ten_times_longer():
+    text = f"manifestVersion: 1.0.0\nmodel:\n  parameters: [&a {'x' * 10_000}{{}}]\n"
+    assert len(parse(text.format(", *a" * 9)).model.parameters) == 10
+    with pytest.raises(KitfileError, match=r"is larger than 10\d\d\d\d characters with its aliases expanded"):
+        parse(text.format(", *a" * 10))
+
+
+def test_what_cannot_be_read_again_when_it_is_written_out():
+    for items, deeper in ((50_000, 1), (5_000, 95)):
+        text = f"model: {{parameters: {'[' * deeper}{'x,' * items}{']' * deeper}}}"
+        written = parse(text)
+        assert parse(dump(written)) == written
+        with pytest.raises(
+            KitfileError, match=r"is \d{7} bytes long as `kit unpack` writes it, .* 1048576 are allowed"
+        ):
+            parse(text.replace("x,", "x,x,x,x,"))
 
 
 def test_nested_as_deep_as_allowed():
