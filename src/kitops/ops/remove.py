@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kitops.content.events import Message
-from kitops.errors import InvalidValueError, NotFoundError, RegistryError
+from kitops.errors import FileSystemError, InvalidValueError, NotFoundError, RegistryError, StoreError
 from kitops.ops.ends import repository_origin
 from kitops.ops.locate import check_pointer, check_remote
 from kitops.ops.referrers import collect_referrers
-from kitops.store.gc import free
+from kitops.store.gc import Freed, free
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,20 +41,56 @@ class Removed:
     in_use: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Doomed:
+    """What is to be removed from one repository of the store.
+
+    Args:
+        ref: as it was found.
+        desc: what that points to.
+        how: take the tag away, and the ModelKit with its last one; release it unless it has a tag; or delete it with
+            all its tags.
+    """
+
+    ref: Reference
+    desc: Descriptor
+    how: Literal["untag", "release", "delete"]
+
+
 def remove(place: Place, references: Sequence[Reference], *, force: bool = False) -> Removed:
     """Remove ModelKits from the local store.
 
-    A tag is taken away, and the ModelKit with its last one; a digest, or ``force``, deletes the ModelKit with all its
-    tags in that repository. What refers to a ModelKit there, and has no tag, goes with it.
+    A tag is taken away, and the ModelKit with its last one; a digest in a repository, or ``force``, deletes the
+    ModelKit with all its tags there. A bare digest names a ModelKit without tags; with ``force`` whatever has it. What
+    refers to a ModelKit in its repository, and has no tag, goes with it.
 
     Raises:
-        InvalidValueError: a reference has neither tag nor digest.
+        InvalidValueError: a reference has neither tag nor digest, or is the bare digest of a ModelKit that has tags.
         NotFoundError: there is no such ModelKit.
     """
     for ref in references:
         check_pointer(ref)
     refs = place.store.refs
-    return _remove(place, [(ref, refs.resolve(ref)) for ref in references], force=force)  # all are there, or none goes
+    return _remove(place, [doomed for ref in references for doomed in _find(refs, ref, force=force)])
+
+
+def _find(refs: Refs, ref: Reference, *, force: bool) -> list[_Doomed]:
+    """What a reference means; all of several are looked up before any goes."""
+    desc = refs.resolve(ref)
+    if not ref.is_unnamed:
+        return [_Doomed(ref, desc, "delete" if force or ref.digest is not None else "untag")]
+    homes = refs.homes(desc.digest)
+    if force:
+        return [_Doomed(home, desc, "delete") for home in homes]
+    tags = {home: refs.tags_of(home, desc.digest) for home in homes}
+    untagged = [_Doomed(home, desc, "release") for home in homes if not tags[home]]
+    if not untagged:
+        names = [str(home.with_tag(tag)) for home in homes for tag in tags[home]]
+        raise InvalidValueError(
+            f"{ref} is the digest of {', '.join(names)}",
+            hint=f"`kit remove {names[0]}` takes a name away, `kit remove --force {ref}` all of them",
+        )
+    return untagged
 
 
 def remove_all(place: Place, *, force: bool = False) -> Removed:
@@ -63,35 +99,47 @@ def remove_all(place: Place, *, force: bool = False) -> Removed:
     subjects = {row.desc.digest: row.row.subject for row in rows}
     staying = {row.desc.digest for row in rows if row.reference.tag is not None}
     doomed = dict.fromkeys(
-        (row.reference.with_digest(row.desc.digest), row.desc)
+        _Doomed(row.reference.with_digest(row.desc.digest), row.desc, "delete" if force else "release")
         for row in rows
         if force or (row.reference.tag is None and _last_subject(row.desc.digest, subjects) not in staying)
     )
-    return _remove(place, list(doomed), force=True)
+    return _remove(place, list(doomed))
 
 
-def _remove(place: Place, doomed: Sequence[tuple[Reference, Descriptor]], *, force: bool) -> Removed:
-    """Remove what was found under these references; what another process removes first is not counted."""
+def _remove(place: Place, doomed: Sequence[_Doomed]) -> Removed:
+    """Remove what was found; what another process removes first is not counted."""
     untagged: list[Reference] = []
     deleted: list[Reference] = []
     with place.store.refs.batch() as refs:
-        for ref, desc in doomed:
+        for one in doomed:
             place.run.cancel.check()
-            by_digest = ref.with_digest(desc.digest)
+            by_digest = one.ref.with_digest(one.desc.digest)
             if by_digest in deleted:  # another of its tags was named before
                 continue
-            if force or ref.digest is not None:
+            if one.how == "delete":
                 with suppress(NotFoundError):
-                    untagged += [ref.with_tag(tag) for tag in refs.remove_root(by_digest)]
+                    untagged += [one.ref.with_tag(tag) for tag in refs.remove_root(by_digest)]
                     deleted.append(by_digest)
-            elif refs.untag(ref, desc):
-                untagged.append(ref)
-                if refs.release(by_digest, desc.digest):
-                    deleted.append(by_digest)
+                continue
+            if one.how == "untag":
+                if not refs.untag(one.ref, one.desc):
+                    continue
+                untagged.append(one.ref)
+            if refs.release(by_digest, one.desc.digest):
+                deleted.append(by_digest)
         deleted += _release_referrers(refs, deleted)
-    gone = [ref.digest for ref in deleted if ref.digest is not None]
-    freed = free(place.store, gone, place.run)
+    freed = _free(place, [ref.digest for ref in deleted if ref.digest is not None])
     return Removed(tuple(untagged), tuple(deleted), freed.size, freed.in_use)
+
+
+def _free(place: Place, gone: Sequence[Digest]) -> Freed:
+    """Free what was removed; it is gone from the store's names whether that works or not."""
+    try:
+        return free(place.store, gone, place.run)
+    except (StoreError, FileSystemError) as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        place.run.observer(Message("warning", f"the space of what was removed is not free yet: {error.message}{hint}"))
+        return Freed()
 
 
 def _release_referrers(refs: Refs, deleted: Sequence[Reference]) -> list[Reference]:

@@ -184,7 +184,7 @@ def _mark_below(store: Store, record: Record, path: str) -> set[str]:
             if attempt == _ATTEMPTS - 1:
                 raise StoreError(
                     f"the ModelKit {record.desc.digest} is damaged, so nobody can tell which blobs it holds: {error}",
-                    hint=f"pull it again, or `kit remove {record.desc.digest}`",
+                    hint=f"pull it again, or `kit remove --force {record.desc.digest}`",
                 ) from error
     return {str(record.desc.digest)}
 

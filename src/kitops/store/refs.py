@@ -135,6 +135,11 @@ class Refs:
         """The tags of the repository of ``ref`` that point to ``digest``."""
         return sorted(tag for tag, record in shelf_of(self.layout, ref).tags() if record.desc.digest == digest)
 
+    def homes(self, digest: Digest) -> tuple[Reference, ...]:
+        """The repositories that keep the manifest ``digest``: its reference in each."""
+        kept = (shelf.ref for shelf in shelves(self.layout) if shelf.root(digest) is not None)
+        return tuple(sorted((ref.with_digest(digest) for ref in kept), key=str))
+
     # writing
 
     def tag(self, ref: Reference, desc: Descriptor, details: RefDetails, lease: Lease) -> None:
@@ -199,7 +204,7 @@ class Refs:
         return done
 
     def remove_root(self, ref: Reference) -> Tags:
-        """Give up the manifest that ``ref`` (tag or digest) points to, with all its tags in that repository.
+        """Give up the manifest that ``ref`` (tag or digest) points to in its repository, with all its tags there.
 
         A tag that another process sets meanwhile stays, and so does the manifest then.
 
@@ -209,7 +214,10 @@ class Refs:
         Raises:
             NotFoundError: there is no such ref.
         """
-        shelf, record = self._locate(ref)
+        shelf = shelf_of(self.layout, ref)
+        record = shelf.find(ref)
+        if record is None:
+            raise self._not_found(ref)
         digest = record.desc.digest
         removed = [tag for tag in self.tags_of(shelf.ref, digest) if shelf.untag(tag, digest)]
         shelf.drop_root(digest)
@@ -259,7 +267,7 @@ class Refs:
     def _locate(self, ref: Reference) -> tuple[Shelf, Record]:
         """The record of ``ref`` and where it was found (a bare digest may be in any repository)."""
         for shelf in self._places(ref):
-            record = shelf.root(ref.digest) if ref.digest is not None else shelf.tag(ref.tag or DEFAULT_TAG)
+            record = shelf.find(ref)
             if record is not None:
                 return shelf, record
         raise self._not_found(ref)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import StoreError
-from kitops.oci.reference import Reference
+from kitops.oci.reference import DEFAULT_TAG, Reference
 from kitops.store import names
 from kitops.store.atomic import (
     entries,
@@ -64,6 +64,10 @@ class Shelf:
         if found is None and entries(f"{self.path}/aside"):
             found = next((record for known, record in self.tags() if known == tag), None)
         return found
+
+    def find(self, ref: Reference) -> Record | None:
+        """What ``ref`` points to here: by its digest if it has one, else by its tag."""
+        return self.root(ref.digest) if ref.digest is not None else self.tag(ref.tag or DEFAULT_TAG)
 
     def tags(self) -> Iterator[tuple[str, Record]]:
         """Every tag and what it points to."""

@@ -257,6 +257,51 @@ def test_remove_all_takes_the_untagged_and_with_force_everything(tmp_path: Path)
     assert list_(place) == []
 
 
+def test_a_bare_digest_removes_a_kit_without_tags(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    context = make_project(tmp_path / "p")
+    digest = pack(place, context).desc.digest
+    pack(place, context, PackOptions(references=refs("team/x:v1")))
+    bare = refs(str(digest))
+    assert remove(place, bare).deleted == bare  # the one without a name; the named one stays
+    assert [row.tags for row in list_(place)] == [("v1",)]
+    place.store.refs.untag(*refs("team/x:v1"), place.store.refs.resolve(*bare))
+    assert [str(ref) for ref in remove(place, bare).deleted] == [f"team/x@{digest}"]
+    assert list_(place) == []
+    with pytest.raises(NotFoundError):
+        remove(place, bare)
+
+
+def test_a_bare_digest_takes_no_names_away_unless_forced(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    context = make_project(tmp_path / "p")
+    digest = pack(place, context, PackOptions(references=refs("x:v1", "x:v2", "team/y:v1"))).desc.digest
+    with pytest.raises(InvalidValueError, match="is the digest of team/y:v1, x:v1, x:v2") as failure:
+        remove(place, refs(str(digest)))
+    assert failure.value.hint == (
+        f"`kit remove team/y:v1` takes a name away, `kit remove --force {digest}` all of them"
+    )
+    assert len(list_(place)) == 2
+    removed = remove(place, refs(str(digest)), force=True)
+    assert [str(ref) for ref in removed.untagged] == ["team/y:v1", "x:v1", "x:v2"]
+    assert [str(ref) for ref in removed.deleted] == [f"team/y@{digest}", f"x@{digest}"]
+    assert list_(place) == []
+
+
+def test_what_was_removed_is_told_though_nothing_can_be_freed(tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_test_place(tmp_path / "home", Run(observer=events.append))
+    context = make_project(tmp_path / "p")
+    pack(place, context, PackOptions(references=refs("good:1")))
+    other = pack(place, context, PackOptions(references=refs("bad:1"), modelpack=True)).desc
+    place.store.blobs.path(other.digest).write_bytes(b"x" * other.size)
+    removed = remove(place, refs("good:1"))
+    assert removed.untagged == refs("good:1")
+    assert [row.repo for row in list_(place)] == ["bad"]
+    (warning,) = [event.text for event in events if isinstance(event, Message) and event.level == "warning"]
+    assert warning.startswith(f"the space of what was removed is not free yet: the ModelKit {other.digest} is damaged")
+
+
 def test_removing_what_is_read_frees_it_afterwards(tmp_path: Path) -> None:
     place = open_test_place(tmp_path / "home")
     context = make_project(tmp_path / "p")

@@ -42,7 +42,10 @@ def command(
     referrers: bool,
     network: NetworkFlags,
 ) -> None:
-    """Remove the ModelKit REF, or tags of it (REF may name several: repository:a,b)."""
+    """Remove the ModelKit REF, or tags of it (REF may name several: repository:a,b).
+
+    A digest alone names a ModelKit without tags.
+    """
     from kitops.oci.reference import Reference
     from kitops.ops.remove import remove, remove_all, remove_remote
 
