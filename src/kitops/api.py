@@ -318,12 +318,13 @@ def push(source: str, destination: str | Sequence[str] | None = None, *, setting
     return work(make_place(settings), Reference.parse(source), _parse_all(destination))
 
 
-def pull(ref: str, *, filters: Sequence[str] = (), settings: Settings | None = None) -> Pulled:
+def pull(ref: str, *, filters: Sequence[str] = (), verify: bool = False, settings: Settings | None = None) -> Pulled:
     """Pull ``ref``, and the ModelKits that its model comes from, into the local store; the first of several tags.
 
     Args:
         ref: what to pull.
         filters: ``"model"``, ``"datasets:train"``: only these parts; a later pull without filters completes it.
+        verify: read what is in the store already, and fetch again what is damaged.
         settings: where and how.
 
     Raises:
@@ -332,7 +333,8 @@ def pull(ref: str, *, filters: Sequence[str] = (), settings: Settings | None = N
     from kitops.formats.select import Filter  # noqa: PLC0415 - as above
     from kitops.ops.pull import pull as work  # noqa: PLC0415 - as above
 
-    return work(make_place(settings), Reference.parse_tags(ref), [Filter.parse(text) for text in filters])[0]
+    chosen = [Filter.parse(text) for text in filters]
+    return work(make_place(settings), Reference.parse_tags(ref), chosen, verify=verify)[0]
 
 
 def plan_pull(ref: str, *, filters: Sequence[str] = (), settings: Settings | None = None) -> Plan:

@@ -217,6 +217,55 @@ def test_committing_what_is_there_drops_the_new_file_and_touches_the_old(store, 
     assert path.stat().st_mtime > 1_000_000_000
 
 
+def test_committing_may_replace_what_is_there(store, lease):
+    desc = store.blobs.put_bytes(b"layer", OCTETS, lease)
+    store.blobs.path(desc.digest).write_bytes(b"lexer")
+    with store.blobs.create(lease) as new:
+        os.write(new.fd, b"layer")
+        new.commit(desc.digest, 5, replace=True)
+    assert store.blobs.fetch(desc) == b"layer"
+
+
+def test_what_is_damaged_is_dropped_and_put_again(store, lease):
+    desc = store.blobs.put_bytes(BIG, OCTETS, lease)
+    moved = []
+    assert not store.blobs.drop_damaged(desc, moved.append)
+    assert sum(moved) == len(BIG)
+    assert not store.blobs.drop_damaged(Descriptor.of(b"never put", OCTETS))
+    path = store.blobs.path(desc.digest)
+    path.write_bytes(BIG[:-1] + b"x")
+    assert store.blobs.drop_damaged(desc)
+    assert not path.exists()
+    store.blobs.put(desc, Pieces(*split(BIG)), lambda size: None, lease)
+    assert not store.blobs.drop_damaged(desc)
+    path.write_bytes(BIG + b"longer")
+    assert store.blobs.drop_damaged(desc)
+
+
+def test_what_was_put_again_while_it_was_read_stays(store, lease):
+    desc = store.blobs.put_bytes(BIG, OCTETS, lease)
+    path = store.blobs.path(desc.digest)
+    path.write_bytes(BIG[:-1] + b"x")
+
+    def put_again(size):
+        with store.blobs.create(lease) as new:
+            os.write(new.fd, BIG)
+            new.commit(desc.digest, len(BIG), replace=True)
+
+    assert not store.blobs.drop_damaged(desc, put_again)
+    assert store.blobs.fetch(desc) == BIG
+
+
+def test_a_damaged_manifest_is_put_again(store, lease):
+    desc = put_kit(store, lease, b"layer")
+    raw = store.blobs.fetch(desc)
+    store.blobs.path(desc.digest).write_bytes(b"x" * desc.size)
+    sink = store.repository(ref("x"), lease)
+    assert not sink.exists(desc)
+    sink.put(desc, Pieces(raw), lambda size: None)
+    assert sink.exists(desc)
+
+
 def test_many_writers_of_one_blob(tmp_path):
     desc = Descriptor.of(BIG, OCTETS)
     failures = []

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from kitops.oci.descriptor import Descriptor
 
 
-def check_bytes(data: bytes, desc: Descriptor, what: str) -> None:
-    """Raise IntegrityError unless ``data`` is what ``desc`` says; ``what`` names it."""
+def check_bytes(data: bytes, desc: Descriptor, what: str, *, hint: str | None = None) -> None:
+    """Raise IntegrityError, with ``hint``, unless ``data`` is what ``desc`` says; ``what`` names it."""
     if len(data) != desc.size:
-        raise IntegrityError(what, f"{desc.size} bytes", f"{len(data)} bytes")
+        raise IntegrityError(what, f"{desc.size} bytes", f"{len(data)} bytes", hint=hint)
     hasher = desc.digest.new_hasher()
     hasher.update(data)
     if hasher.hexdigest() != desc.digest.encoded:
-        raise IntegrityError(what, desc.digest, f"{desc.digest.algorithm}:{hasher.hexdigest()}")
+        raise IntegrityError(what, desc.digest, f"{desc.digest.algorithm}:{hasher.hexdigest()}", hint=hint)
 
 
 class VerifyingReader:
@@ -26,12 +26,19 @@ class VerifyingReader:
 
     More bytes than ``desc.size`` raise at once. The last bytes are held to the same rule: whoever reads to the end
     (a ``readinto`` that returns 0) has verified bytes.
+
+    Args:
+        reader: gives them.
+        desc: what they should be.
+        what: names them in errors.
+        hint: what the person can do about an error.
     """
 
-    def __init__(self, reader: Reader, desc: Descriptor, what: str) -> None:
+    def __init__(self, reader: Reader, desc: Descriptor, what: str, *, hint: str | None = None) -> None:
         self._reader = reader
         self._desc = desc
         self._what = what
+        self._hint = hint
         self._hasher = desc.digest.new_hasher()
         self._size = 0
 
@@ -40,13 +47,14 @@ class VerifyingReader:
         if count:
             self._size += count
             if self._size > self._desc.size:
-                raise IntegrityError(self._what, f"{self._desc.size} bytes", "more")
+                raise self._damaged(f"{self._desc.size} bytes", "more")
             self._hasher.update(buffer[:count])
             return count
         if self._size != self._desc.size:
-            raise IntegrityError(self._what, f"{self._desc.size} bytes", f"{self._size} bytes")
+            raise self._damaged(f"{self._desc.size} bytes", f"{self._size} bytes")
         if self._hasher.hexdigest() != self._desc.digest.encoded:
-            raise IntegrityError(
-                self._what, self._desc.digest, f"{self._desc.digest.algorithm}:{self._hasher.hexdigest()}"
-            )
+            raise self._damaged(self._desc.digest, f"{self._desc.digest.algorithm}:{self._hasher.hexdigest()}")
         return 0
+
+    def _damaged(self, expected: object, actual: str) -> IntegrityError:
+        return IntegrityError(self._what, expected, actual, hint=self._hint)

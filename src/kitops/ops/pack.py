@@ -161,7 +161,7 @@ class _Work:
                 moved=moved,
             )
             is_new = not self.store.blobs.exists(record.digest)
-            blob.commit(record.digest, record.size)
+            blob.commit(record.digest, record.size, replace=not self.use_cache)
         return record, is_new
 
 

@@ -47,7 +47,8 @@ class PackOptions:
         layer_format: ``tar``, or ``raw``: every path is one file; ModelPack spreads directories over a layer a file.
         modelpack: write a ModelPack artifact instead of a ModelKit.
         symlinks: refuse symbolic links, follow them, or leave them out.
-        cache: believe the digest cache about files that did not change.
+        cache: believe the digest cache about files that did not change; without, every layer is written again, and
+            takes the place of what the store has.
         annotations: of the manifest, beyond what the format wants.
         remote_data: check that remote datasets are there and are what the Kitfile says; ``skip`` that; or ``pin`` those
             that have no ``remoteHash`` first: by ETag, or ``pin-content`` by the SHA-256 of what is there. The Kitfile

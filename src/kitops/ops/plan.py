@@ -141,7 +141,7 @@ def plan_wanted(place: Place, wanted: Sequence[Wanted]) -> Plan:
     """The plan of a pull of ``wanted``. Reads the store, changes nothing."""
     items: dict[Digest, Item] = {}
     for one in wanted:
-        for desc, label in _list_items(one.source, one.desc, one.kit, place.run):
+        for desc, label in list_items(one.source, one.desc, one.kit, place.run):
             item = _plan_here(place.store, desc, label, one.absent)
             if desc.digest not in items or items[desc.digest].state == "left-out":
                 items[desc.digest] = item
@@ -173,7 +173,7 @@ def plan_push(place: Place, source: Reference, destinations: Sequence[Reference]
     targets = tuple(complete(target, place.run) for target in destinations) or (source,)
     items: list[Item] = []
     with locate(place, source, "local") as located:
-        wanted = _list_items(located.source, located.desc, read_if_kit(located.source, located.desc), place.run)
+        wanted = list_items(located.source, located.desc, read_if_kit(located.source, located.desc), place.run)
         for target in {target.locator: target for target in targets}.values():
             check_remote(target)
             with place.registry(target) as sink:
@@ -181,7 +181,7 @@ def plan_push(place: Place, source: Reference, destinations: Sequence[Reference]
     return Plan("push", targets, tuple(items))
 
 
-def _list_items(source: Source, desc: Descriptor, kit: ModelKit | None, run: Run) -> list[tuple[Descriptor, str]]:
+def list_items(source: Source, desc: Descriptor, kit: ModelKit | None, run: Run) -> list[tuple[Descriptor, str]]:
     """Everything that is moved, and what to call it."""
     if kit is None:
         manifests: dict[Descriptor, bytes] = {}

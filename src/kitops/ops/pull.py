@@ -5,24 +5,28 @@ So does any other artifact, an index with everything below it, as it is.
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kitops.content.copy import copy
-from kitops.content.events import Message
+from kitops.content.events import Advanced, Finished, Message, Planned, Started
+from kitops.content.parallel import run_all
 from kitops.errors import InvalidValueError, NotFoundError
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.ops.locate import check_remote, complete
 from kitops.ops.parents import MAX_CHAIN, parent_reference
-from kitops.ops.plan import Wanted, check_space, plan_wanted
+from kitops.ops.plan import Wanted, check_space, list_items, plan_wanted
 from kitops.ops.reading import read_if_kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kitops.content.copy import Copied
+    from kitops.content.protocols import Run
     from kitops.formats.modelkit import KitLayer
     from kitops.formats.select import Filter
     from kitops.oci.descriptor import Descriptor
@@ -50,7 +54,9 @@ class Pulled:
     left_out: tuple[Digest, ...] = ()
 
 
-def pull(place: Place, references: Sequence[Reference], filters: Sequence[Filter] = ()) -> tuple[Pulled, ...]:
+def pull(
+    place: Place, references: Sequence[Reference], filters: Sequence[Filter] = (), *, verify: bool = False
+) -> tuple[Pulled, ...]:
     """Pull each of ``references``, and the chain of parents that their models come from.
 
     Manifests and configs are read first; nothing is written before it is known that everything fits.
@@ -59,6 +65,7 @@ def pull(place: Place, references: Sequence[Reference], filters: Sequence[Filter
         place: where to.
         references: what.
         filters: leave out the layers that none of them asks for; what is here of those stays.
+        verify: read what is here already, and fetch again what is damaged; else it is known by its length.
 
     Raises:
         InvalidValueError: a reference names no registry, or parents refer to one another in a circle.
@@ -68,6 +75,8 @@ def pull(place: Place, references: Sequence[Reference], filters: Sequence[Filter
     """
     with ExitStack() as stack:
         wanted = _list_wanted(place, references, filters, stack)
+        if verify:
+            _drop_damaged(place, wanted)
         plan = plan_wanted(place, wanted)
         check_space(plan, place)
         lease = stack.enter_context(place.store.lease("pull"))
@@ -136,6 +145,23 @@ def _select(one: Wanted, filters: Sequence[Filter]) -> list[KitLayer]:
         return []
     layers = select_layers(one.kit, filters)
     return [layer for layer in layers if one.child is None or layer.kind in (Kind.MODEL, Kind.MODEL_PART)]
+
+
+def _drop_damaged(place: Place, wanted: Sequence[Wanted]) -> None:
+    """Remove what is here of ``wanted`` and is not what it should be."""
+    store, run = place.store, place.run
+    found = [item for one in wanted for item in list_items(one.source, one.desc, one.kit, run)]
+    here = {desc.digest: (desc, label) for desc, label in found if store.blobs.exists(desc.digest)}
+    run.observer(Planned("verify", len(here), sum(desc.size for desc, _ in here.values())))
+
+    def check(desc: Descriptor, label: str, run: Run) -> None:
+        item = str(desc.digest)
+        run.observer(Started(item, label, desc.size))
+        if store.blobs.drop_damaged(desc, lambda size: run.observer(Advanced(item, size))):
+            run.observer(Message("warning", f"{label} is damaged in the store: {desc.digest} is fetched again"))
+        run.observer(Finished(item, "done"))
+
+    run_all([partial(check, *one) for one in here.values()], run, workers=os.cpu_count() or 1)
 
 
 def _pull_one(place: Place, one: Wanted, lease: Lease) -> Pulled:

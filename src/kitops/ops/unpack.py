@@ -269,7 +269,8 @@ def _extract(
     with Extraction(target, existing=_EXISTING[options.existing], run=run, size=size) as extraction:
         for job in jobs:
             if job.located.is_local:
-                extraction.judge(place.store.blobs.path(job.layer.desc.digest), job.content)
+                with _explained(job):
+                    extraction.judge(place.store.blobs.path(job.layer.desc.digest), job.content)
         wanted = [
             want(job.located.source, job.content, job.layer.label, extraction)
             for job in jobs
@@ -278,7 +279,8 @@ def _extract(
         _check_room(target, jobs, wanted)
         with LayerStreams(wanted, run) as streams:
             for job in jobs:
-                _extract_one(place, job, extraction, streams, may_come_again=may_come_again)
+                with _explained(job):
+                    _extract_one(place, job, extraction, streams, may_come_again=may_come_again)
         if is_kitfile_selected(options.filters):
             _add_kitfile(extraction, kit, options)
         if files is not None:  # before anything has its name: the same command goes on after a kill
@@ -305,6 +307,19 @@ def _add_kitfile(extraction: Extraction, kit: ModelKit, options: UnpackOptions) 
             path=error.path,
             hint="use --overwrite to replace it, --filter to take parts without it, or --dir for another place",
         ) from error
+
+
+@contextmanager
+def _explained(job: _Job) -> Iterator[None]:
+    """An error about a damaged blob of the store says how to mend it."""
+    try:
+        yield
+    except IntegrityError as error:
+        if job.located.is_local and error.hint is None:
+            ref = job.located.ref
+            pull = "" if ref.is_local else f"`kit pull --verify {ref}` fetches it again, "
+            error.hint = f"{pull}`kit pack --no-cache` makes it again"
+        raise
 
 
 def _extract_one(

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from kitops.store.lease import Lease
 
 WORTH_RESERVING: Final = 1024 * 1024
+_BUFFER: Final = 1024 * 1024
+_MENDED_BY: Final = "`kit pull --verify` fetches what is damaged again, `kit pack --no-cache` makes it again"
 
 
 @dataclass(slots=True)
@@ -64,10 +66,16 @@ class NewBlob:
             with writing_to(self._blobs.layout.root, size):
                 claim(self.fd, size)
 
-    def commit(self, digest: Digest, size: int) -> None:
+    def commit(self, digest: Digest, size: int, *, replace: bool = False) -> None:
         """Make it the blob ``digest``. The caller has hashed it; the length is checked here.
 
-        If the store has that blob already, this file is dropped and the old one is touched.
+        If the store has that blob already, this file is dropped and the old one is touched: a file that another
+        machine reads over NFS must not be replaced, and one may share its space with files elsewhere.
+
+        Args:
+            digest: of its content.
+            size: bytes.
+            replace: it takes the place of the old one all the same, which may be damaged.
 
         Raises:
             IntegrityError: the file has another length.
@@ -77,7 +85,7 @@ class NewBlob:
         actual = os.fstat(self.fd).st_size
         if actual != size:
             raise IntegrityError(f"new blob {digest}", f"{size} bytes", f"{actual} bytes")
-        if self._blobs.hold(digest, size, self._lease):
+        if self._blobs.hold(digest, size, self._lease) and not replace:
             return
         with writing_to(self._blobs.layout.root, size):
             flush_file(self.fd)
@@ -127,7 +135,7 @@ class Blobs:
             NotFoundError: it is not there.
         """
         with self._opened(desc.digest) as descriptor, open(descriptor, "rb", buffering=0, closefd=False) as file:
-            yield VerifyingReader(file, desc, f"blob {desc.digest} of the store")
+            yield VerifyingReader(file, desc, f"blob {desc.digest} of the store", hint=_MENDED_BY)
 
     @contextmanager
     def stream(self, desc: Descriptor) -> Iterator[Reader]:
@@ -150,10 +158,12 @@ class Blobs:
         with told("reading", path), self._opened(desc.digest) as descriptor:
             actual = os.fstat(descriptor).st_size
             if actual != desc.size:
-                raise IntegrityError(f"blob {desc.digest} of the store", f"{desc.size} bytes", f"{actual} bytes")
+                raise IntegrityError(
+                    f"blob {desc.digest} of the store", f"{desc.size} bytes", f"{actual} bytes", hint=_MENDED_BY
+                )
             with open(descriptor, "rb", buffering=0, closefd=False) as file:
                 content = file.read()
-        check_bytes(content, desc, f"blob {desc.digest} of the store")
+        check_bytes(content, desc, f"blob {desc.digest} of the store", hint=_MENDED_BY)
         return content
 
     def hold(self, digest: Digest, size: int, lease: Lease) -> bool:
@@ -179,6 +189,41 @@ class Blobs:
             with suppress(OSError):  # somebody else's file in a shared store
                 os.utime(path)
         return True
+
+    def drop_damaged(self, desc: Descriptor, moved: Callable[[int], None] = lambda _: None) -> bool:
+        """Read the blob, and remove it unless it is what ``desc`` says: then it counts as missing, and is put again.
+
+        Args:
+            desc: what it should be.
+            moved: told the number of bytes of each step.
+
+        Returns:
+            Whether it was removed; False where it is whole, or not there.
+
+        Raises:
+            FileSystemError: it cannot be read or removed.
+        """
+        path = self.layout.blob(desc.digest)
+        try:
+            with told("reading", path), self._opened(desc.digest) as descriptor:
+                found = os.fstat(descriptor)
+                try:
+                    self._drain(descriptor, desc, moved)
+                except IntegrityError:
+                    if not os.path.samestat(found, os.stat(path)):  # it was put again meanwhile
+                        return False
+                    return remove_file(path)
+        except NotFoundError:
+            pass
+        return False
+
+    def _drain(self, descriptor: int, desc: Descriptor, moved: Callable[[int], None]) -> None:
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            reader = VerifyingReader(file, desc, f"blob {desc.digest} of the store")
+            buffer = memoryview(bytearray(_BUFFER))
+            while count := reader.readinto(buffer):
+                self.run.cancel.check()
+                moved(count)
 
     @contextmanager
     def create(self, lease: Lease) -> Iterator[NewBlob]:

@@ -74,6 +74,7 @@ class StoreRepository:
                 for item in graph.walk(self.blobs, desc, absent=self.absent)
             )
         except KitError:  # something below is missing or damaged: then it is to be put again, children first
+            self.blobs.drop_damaged(desc)
             return False
 
     def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:

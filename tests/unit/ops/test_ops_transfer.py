@@ -11,7 +11,8 @@ from test_ops_pack import make_project, refs
 
 from kitops.content.events import Event, Finished, Message
 from kitops.content.protocols import Run
-from kitops.errors import InvalidValueError, NotFoundError
+from kitops.errors import IntegrityError, InvalidValueError, NotFoundError
+from kitops.formats.modelkit import read_modelkit
 from kitops.oci.reference import Reference
 from kitops.ops.info import info
 from kitops.ops.inspect import inspect
@@ -20,6 +21,7 @@ from kitops.ops.pack import PackOptions, pack
 from kitops.ops.pull import pull
 from kitops.ops.push import push
 from kitops.ops.remove import remove_remote
+from kitops.ops.unpack import unpack
 from kitops.server import RegistryServer
 
 
@@ -40,6 +42,56 @@ def test_a_kit_goes_there_and_back(registry: str, tmp_path: Path) -> None:
     assert pulled.desc.digest == packed.desc.digest
     assert list_(there) == list_(here)
     assert there.store.blobs.fetch(packed.desc) == here.store.blobs.fetch(packed.desc)
+
+
+def damage(path: Path) -> None:
+    """Change a byte; the length stays."""
+    content = bytearray(path.read_bytes())
+    content[600 % len(content)] ^= 1
+    path.write_bytes(content)
+
+
+def test_what_is_damaged_in_the_store_is_fetched_again_when_asked(registry: str, tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_network_place(tmp_path / "here", Run(events.append))
+    ref = Reference.parse(f"{registry}/team/x:v1")
+    packed = pack(place, make_project(tmp_path / "p"), PackOptions(references=(ref,)))
+    push(place, ref)
+    kit = read_modelkit(place.store.blobs, packed.desc)
+    damage(place.store.blobs.path(kit.layers[0].desc.digest))
+    (pulled,) = pull(place, [ref])
+    assert pulled.copied.moved == 0
+    with pytest.raises(IntegrityError) as failure:
+        unpack(place, ref, tmp_path / "out")
+    assert failure.value.hint == f"`kit pull --verify {ref}` fetches it again, `kit pack --no-cache` makes it again"
+    for digest in (packed.desc.digest, kit.manifest.config.digest):
+        damage(place.store.blobs.path(digest))
+    events.clear()
+    pull(place, [ref], verify=True)
+    warnings = [event.text for event in events if isinstance(event, Message) and event.level == "warning"]
+    assert sorted(text.partition(":")[0] for text in warnings) == [
+        "config is damaged in the store", "manifest is damaged in the store", "model.bin is damaged in the store"
+    ]  # fmt: skip
+    unpack(place, ref, tmp_path / "out")
+    assert (tmp_path / "out/model.bin").read_bytes() == b"weights"
+    events.clear()
+    (pulled,) = pull(place, [ref], verify=True)
+    assert pulled.copied.moved == 0
+    assert not [event for event in events if isinstance(event, Message) and event.level == "warning"]
+
+
+def test_a_damaged_layer_is_made_again_without_the_cache(tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    context = make_project(tmp_path / "p")
+    ref = Reference.parse("team/x:v1")
+    packed = pack(place, context, PackOptions(references=(ref,)))
+    damage(place.store.blobs.path(read_modelkit(place.store.blobs, packed.desc).layers[0].desc.digest))
+    with pytest.raises(IntegrityError) as failure:
+        unpack(place, ref, tmp_path / "out")
+    assert failure.value.hint == "`kit pack --no-cache` makes it again"
+    again = pack(place, context, PackOptions(references=(ref,), cache=False))
+    assert (again.desc, again.new_size) == (packed.desc, 0)
+    unpack(place, ref, tmp_path / "out")
 
 
 def test_what_is_there_is_not_sent_again(registry: str, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
 @switch("--keep", help="Of --push REF and --push-to: keep it in the local store too.")
 @option("--symlinks", type=click.Choice(["refuse", "follow", "skip"]), default="refuse", show_default=True,
         help="What to do with symbolic links.")  # fmt: skip
-@switch("--no-cache", help="Read every file, also those that look unchanged.")
+@switch("--no-cache", help="Read every file, also those that look unchanged, and write every layer again.")
 @option("--annotation", "annotations", multiple=True, metavar="KEY=VALUE", help="Annotation of the manifest.")
 @option("--created", metavar="now|TIME", help="Note a time of creation (RFC 3339); the digest depends on it.")
 @switch("--pin-remote", help="Fill in missing remoteHash of remote datasets: ETag and version, else SHA-256.")

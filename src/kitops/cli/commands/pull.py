@@ -26,15 +26,20 @@ if TYPE_CHECKING:
 @reference("ref", "REF")
 @part_filter
 @switch("--dry-run", help="Tell what would be moved; move nothing.")
+@switch("--verify", help="Read what is in the store already, and fetch again what is damaged.")
 @network_options
 @result_format
 @click.pass_obj
-def command(session: Session, /, *, ref: str, filters: Sequence[str], dry_run: bool, network: NetworkFlags) -> None:
+def command(
+    session: Session, /, *, ref: str, filters: Sequence[str], dry_run: bool, verify: bool, network: NetworkFlags
+) -> None:
     """Download the ModelKit REF, or parts of it, and those that its model comes from, into the local store."""
     from kitops.formats.select import Filter
     from kitops.oci.reference import Reference
     from kitops.ops.pull import plan_pull, pull
 
+    if dry_run and verify:
+        raise click.UsageError("--verify and --dry-run exclude each other", click.get_current_context())
     references = Reference.parse_tags(ref)
     chosen = [Filter.parse(text) for text in filters]
     with session.place(network) as place:
@@ -45,7 +50,7 @@ def command(session: Session, /, *, ref: str, filters: Sequence[str], dry_run: b
             session.result(format_plan(plan), plan.to_json())
             return
         session.say(f"Pulling {ref}")
-        pulled = pull(place, references, chosen)
+        pulled = pull(place, references, chosen, verify=verify)
     names = [str(name) for one in pulled for name in one.references]
     digests = dict.fromkeys(str(one.desc.digest) for one in pulled)
     value = {"digest": next(iter(digests)), "references": names}
