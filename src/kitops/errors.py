@@ -48,15 +48,24 @@ class Cancelled(Exception):  # noqa: N818 - it is not an error: somebody asked f
 
 
 class KitError(Exception):
-    """The root: one line that says what was being done to what, and what to do next."""
+    """The root: one line that says what was being done to what, and what to do next.
+
+    Args:
+        headline: that line.
+        hint: what to do next.
+        rows: what it is about, where that is several things: one each. ``message`` has a line for each of them below
+            the headline. Whoever shows the error breaks lines at these places and nowhere else: the names in an error
+            may be a stranger's, and hold line breaks of their own.
+    """
 
     exit_code: ClassVar[int] = 1
     kind: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, headline: str, *, hint: str | None = None, rows: Sequence[str] = ()) -> None:
+        self.lines = (headline, *(f"  {row}" for row in rows))
+        self.message = "\n".join(self.lines)
         self.hint = hint
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message
@@ -108,13 +117,11 @@ class KitfileError(InvalidValueError):
     def __init__(self, path: str, problems: Sequence[Problem], *, hint: str | None = None) -> None:
         self.path = path
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-        count = len(self.problems)
-        if count == 1:
-            message = f"{path}: {self.problems[0]}"
+        if len(self.problems) == 1:
+            super().__init__(f"{path}: {self.problems[0]}", hint=hint)
         else:
-            rows = "".join(f"\n  {problem}" for problem in self.problems)
-            message = f"{path}: {count} problems{rows}"
-        super().__init__(message, hint=hint)
+            rows = [str(problem) for problem in self.problems]
+            super().__init__(f"{path}: {len(rows)} problems", hint=hint, rows=rows)
 
     @property
     def line(self) -> int:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from kitops.cli._output import is_terminal, lines_printable, to_stderr
+from kitops.cli._output import is_terminal, to_stderr
 from kitops.cli._tally import Tally
 from kitops.content.events import Advanced, Event, Finished, Level, Message, Planned, Started, Waiting
+from kitops.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ class Display:
         """Take an event of the library; called from any thread."""
         if isinstance(event, Message):
             if event.level in self._shown:
-                self._write(f"{_PREFIX[event.level]}{lines_printable(event.text)}")
+                self._write(f"{_PREFIX[event.level]}{printable(event.text)}")
         else:
             if self._traces and not isinstance(event, Advanced):
                 self._write(f"Trace: {event}")

@@ -9,8 +9,8 @@ import click
 from click.exceptions import Exit, NoSuchOption
 
 from kitops.cli._main import BUG, INTERRUPTED
-from kitops.cli._output import lines_printable, to_stderr
-from kitops.errors import FileSystemError, InvalidValueError, KitError
+from kitops.cli._output import to_stderr
+from kitops.errors import FileSystemError, InvalidValueError, KitError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,9 +46,10 @@ def report(error: Exception, arguments: Sequence[str]) -> int | None:
 
         to_stderr(json.dumps(known.to_json(), ensure_ascii=False) + "\n")
     else:
-        to_stderr(f"Error: {lines_printable(known.message)}\n")
+        first, *rest = map(printable, known.lines)
+        to_stderr("".join(f"{line}\n" for line in (f"Error: {first}", *rest)))
         if known.hint:
-            to_stderr(f"Hint: {lines_printable(known.hint)}\n")
+            to_stderr(f"Hint: {printable(known.hint)}\n")
     return known.exit_code
 
 

@@ -109,11 +109,6 @@ def print_json(value: object) -> None:
     to_stdout(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def lines_printable(text: str) -> str:
-    """``text`` without control characters other than its line breaks: it may come from a registry."""
-    return "\n".join(printable(line) for line in text.split("\n"))
-
-
 def format_size(size: int) -> str:
     """A number of bytes as people read it: ``0 B``, ``2.5 KiB``, ``105.0 KiB``, ``1.0 PiB``."""
     if abs(size) < 1024:

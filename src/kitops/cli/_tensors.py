@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from kitops.cli._output import format_size, format_table, lines_printable, print_json, to_stdout
+from kitops.cli._output import format_size, format_table, print_json, to_stdout
+from kitops.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def draw_tensors(found: Tensors) -> str:
         lines.append(f"{len(found.files)} files: {_totals(found.totals)}")
     if found.is_remote:
         lines.append("read from the registry in parts: nothing was verified")
-    return format_table(_HEADER, rows) + "\n" + lines_printable("".join(f"{line}\n" for line in lines))
+    return format_table(_HEADER, rows) + "\n" + "".join(f"{printable(line)}\n" for line in lines)
 
 
 def template_rows(found: Tensors) -> Iterator[dict[str, object]]:
@@ -91,7 +92,7 @@ def template_rows(found: Tensors) -> Iterator[dict[str, object]]:
 
 def draw_tensor_difference(found: TensorDifference, a: str, b: str) -> str:
     """The difference as lines; ``a`` and ``b`` are the references as typed."""
-    return lines_printable("".join(f"{line}\n" for line in _difference_lines(found, a, b)))
+    return "".join(f"{printable(line)}\n" for line in _difference_lines(found, a, b))
 
 
 def format_shape(tensor: Tensor) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from kitops.content.memory import has_room_in_cache
 from kitops.content.reflink import share
-from kitops.errors import Cancelled, FileSystemError, IntegrityError, NetworkError, TrustError
+from kitops.errors import Cancelled, FileSystemError, IntegrityError, NetworkError, TrustError, printable
 from kitops.layers.codec import PIECE, Codec, decompress
 from kitops.layers.compose import raw_mode
 from kitops.layers.index import Index
@@ -352,7 +352,7 @@ class Extraction:
         is_same = filecmp.cmp(staged / path, staged / again, shallow=False)
         self._files.remove(again)
         if not is_same:
-            raise TrustError(f"{what}: {path} is in another layer too, with other content")
+            raise TrustError(f"{what}: {printable(path)} is in another layer too, with other content")
 
     def _make_directory(self, path: str, mode: int) -> None:
         is_new = self._files.make_directory(path, mode & 0o777 | 0o700)

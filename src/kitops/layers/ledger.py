@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import TrustError
+from kitops.errors import TrustError, printable
 from kitops.layers.staging import check_absent
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class Ledger:
             if self._fold(path.partition("/")[0]) in self._there:
                 check_absent(self._target, path.split("/"), self._existing, path, is_dir=is_dir)
         elif (known == _DIRECTORY) is not is_dir:
-            raise TrustError(f"{layer}: {path} is a file and a directory")
+            raise TrustError(f"{layer}: {printable(path)} is a file and a directory")
         elif not is_dir:
             if known == self._layer:
-                raise TrustError(f"{layer}: {path} stands twice in it")
+                raise TrustError(f"{layer}: {printable(path)} stands twice in it")
             self._taken[path] = self._layer
 
     def _take_parents(self, path: str, layer: str) -> None:
@@ -70,7 +70,7 @@ class Ledger:
         while (path := path.rpartition("/")[0]) and (known := self._taken.get(path)) is None:
             above.append(path)
         if path and known != _DIRECTORY:
-            raise TrustError(f"{layer}: {path} is a file and a directory")
+            raise TrustError(f"{layer}: {printable(path)} is a file and a directory")
         for parent in reversed(above):
             self._take(parent, layer, _DIRECTORY)
 
@@ -80,7 +80,8 @@ class Ledger:
             return
         other = self._spelling.setdefault(self._fold(path), path)
         if other != path:
-            raise TrustError(f"{layer}: {path} and {other} are one name on this file system")
+            names = f"{printable(path)} and {printable(other)}"
+            raise TrustError(f"{layer}: {names} are one name on this file system")
 
 
 def probe(staging: Path) -> tuple[Callable[[str], str], int]:

@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import FileSystemError
+from kitops.errors import FileSystemError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,9 +153,9 @@ def check_absent(target: int, parts: list[str], existing: Existing, shown: str, 
 
 def in_the_way(shown: str, part: str) -> FileSystemError:
     """The error about something of another type at the place of a path."""
-    return FileSystemError(
-        f"unpacking {shown}: {part} is there already and is of another type", path=shown, hint="move it away"
-    )
+    text = printable(shown)
+    message = f"unpacking {text}: {printable(part)} is there already and is of another type"
+    return FileSystemError(message, path=text, hint="move it away")
 
 
 def _check_file(found: os.stat_result, existing: Existing, shown: str) -> None:
@@ -163,8 +163,8 @@ def _check_file(found: os.stat_result, existing: Existing, shown: str) -> None:
         raise in_the_way(shown, shown)
     if existing is Existing.REFUSE:
         raise FileSystemError(
-            f"unpacking {shown}: it is there already",
-            path=shown,
+            f"unpacking {printable(shown)}: it is there already",
+            path=printable(shown),
             hint="use --overwrite to replace files, --ignore-existing to keep them, or --dir for another place",
         )
 

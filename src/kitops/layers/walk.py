@@ -334,22 +334,26 @@ class _Walk:
         of = f"of path {self.path}"
         if self.unreadable_names:
             raise PackError(
-                f"names {of} are not UTF-8:{_rows(self.unreadable_names)}",
+                f"names {of} are not UTF-8:",
+                rows=self.unreadable_names,
                 hint="rename them, or list them in .kitignore",
             )
         if self.broken:
             raise PackError(
-                f"symbolic links {of} cannot be followed:{_rows(self.broken)}",
+                f"symbolic links {of} cannot be followed:",
+                rows=self.broken,
                 hint="mend them, list them in .kitignore, or pack with `--symlinks skip`",
             )
         if self.links:
             raise PackError(
-                f"symbolic links {of} are not packed:{_rows([*self.links, *self.specials])}",
+                f"symbolic links {of} are not packed:",
+                rows=[*self.links, *self.specials],
                 hint="pack with `--symlinks follow` to pack what they point to, or `--symlinks skip` to leave them out",
             )
         if self.specials:
             raise PackError(
-                f"pipes, sockets and devices {of} cannot be packed:{_rows(self.specials)}",
+                f"pipes, sockets and devices {of} cannot be packed:",
+                rows=self.specials,
                 hint="list them in .kitignore, or pack with `--symlinks skip` to leave them out",
             )
 
@@ -360,7 +364,3 @@ def _name_of(child: os.DirEntry[bytes]) -> bytes:
 
 def _is_builtin(text: str) -> bool:
     return text in ROOT_NAMES or is_junk(text[text.rfind("/") + 1 :])
-
-
-def _rows(rows: list[str]) -> str:
-    return "".join(f"\n  {row}" for row in rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from kitops.content.events import Advanced, Finished, Planned, Started
+from kitops.errors import printable
 from kitops.kitfile.dump import to_json
 from kitops.layers.codec import Codec
 from kitops.layers.members import list_files
@@ -241,7 +242,7 @@ def _read_files(side: _Side, layer: KitLayer, run: Run) -> dict[str, _File]:
                 layer_path=layer.path,
                 base=layer.base,
                 within=layer.within,
-                what=f"layer {layer.label} of {side.located.ref}",
+                what=f"layer {printable(layer.label)} of {side.located.ref}",
                 run=run,
             )
         }

@@ -180,9 +180,9 @@ def _scan_all(context: Path, planned: Sequence[PlannedLayer], options: PackOptio
     if len(failures) == 1:
         raise failures[0]
     if failures:
-        rows = "".join(f"\n  {failure.message}" for failure in failures)
+        rows = [line for failure in failures for line in failure.lines]
         hint = next((failure.hint for failure in failures if failure.hint), None)
-        raise PackError(f"{len(failures)} parts cannot be packed{rows}", hint=hint)
+        raise PackError(f"{len(failures)} parts cannot be packed", hint=hint, rows=rows)
     return jobs
 
 

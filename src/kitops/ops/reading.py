@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kitops.content.events import Message
-from kitops.errors import InvalidValueError
+from kitops.errors import InvalidValueError, printable
 from kitops.formats.modelkit import read_modelkit
 from kitops.layers.extract import LayerContent
 from kitops.oci import mediatype
@@ -46,5 +46,5 @@ def read_if_kit(source: Source, desc: Descriptor) -> ModelKit | None:
 
 def layer_content(layer: KitLayer, ref: Reference) -> LayerContent:
     """What a layer of ``ref`` is, for whoever reads it."""
-    what = f"layer {layer.desc.digest} ({layer.label}) of {ref}"
+    what = f"layer {layer.desc.digest} ({printable(layer.label)}) of {ref}"
     return LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what, layer.within)

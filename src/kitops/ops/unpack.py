@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.protocols import Gapped
-from kitops.errors import FileSystemError, IntegrityError, KitError, NotFoundError, TrustError
+from kitops.errors import FileSystemError, IntegrityError, KitError, NotFoundError, TrustError, printable
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.formats.shape import Shape
@@ -222,8 +222,8 @@ def _fill_gaps(place: Place, jobs: Sequence[_Job], options: UnpackOptions, stack
 def _tell_remote_datasets(place: Place, kit: ModelKit) -> None:
     for dataset in kit.kitfile.datasets:
         if dataset.remote_path:
-            label = dataset.name or dataset.path
-            place.run.observer(Message("info", f"dataset {label} stays at {dataset.remote_path}"))
+            label, where = printable(dataset.name or dataset.path), printable(dataset.remote_path)
+            place.run.observer(Message("info", f"dataset {label} stays at {where}"))
 
 
 def _select_remote(kit: ModelKit, options: UnpackOptions) -> list[RemoteDataset]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kitops.content.events import Message
 from kitops.content.protocols import ReadsAhead
+from kitops.errors import printable
 from kitops.layers.journal import ReplayReader
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class LayerStreams:
         if replay is None or not isinstance(source, ReadsAhead):
             return reader
         known = f"{replay.size >> 20} of {desc.size >> 20} MiB were here already"
-        self._run.observer(Message("info", f"{wanted.label}: {known}"))
+        self._run.observer(Message("info", f"{printable(wanted.label)}: {known}"))
 
         def open_at(start: int) -> AbstractContextManager[Reader]:
             if start == wanted.start:

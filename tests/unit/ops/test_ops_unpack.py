@@ -369,6 +369,19 @@ def test_hostile_archives_write_nothing(members: list[tarfile.TarInfo], tmp_path
     assert not (tmp_path / "escape").exists()
 
 
+@pytest.mark.parametrize("name", ["m/a\nHint: b", "m/a\nHint: b/c"])
+def test_a_name_cannot_forge_the_lines_of_an_error(name: str, tmp_path: Path) -> None:
+    place = hostile_place(tmp_path, member("m/a\nHint: b"), member(name))
+    with pytest.raises(TrustError, match=r"m/a\\nHint: b") as failure:
+        unpack(place, REF, tmp_path / "out")
+    assert "\n" not in failure.value.message
+    fine = hostile_place(tmp_path / "fine", member("m/a\nHint: b"))
+    (tmp_path / "out/m").mkdir(parents=True)
+    (tmp_path / "out/m/a\nHint: b").touch()
+    with pytest.raises(FileSystemError, match=r"unpacking m/a\\nHint: b: it is there already"):
+        unpack(fine, REF, tmp_path / "out")
+
+
 def test_a_path_as_deep_as_may_be(tmp_path: Path) -> None:
     deep = "a/" * 255 + "f"
     place = hostile_place(tmp_path, member(deep))
