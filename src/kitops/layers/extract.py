@@ -14,11 +14,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from kitops.content.events import Message
 from kitops.content.memory import has_room_in_cache
 from kitops.content.reflink import share
 from kitops.errors import Cancelled, FileSystemError, IntegrityError, NetworkError, TrustError, printable
 from kitops.layers.codec import PIECE, Codec, decompress
 from kitops.layers.compose import raw_mode
+from kitops.layers.ignore import is_ours
 from kitops.layers.index import Index
 from kitops.layers.journal import Journal, can_resume, find_replay, forget
 from kitops.layers.ledger import Ledger, probe
@@ -111,6 +113,7 @@ class Extraction:
         self._judged: dict[tuple[Digest, str, str, str], Index] = {}
         self._made: list[list[tuple[str, int, bool]]] = []  # a list a layer: path, mode, is a directory
         self._shared: dict[str, int] = {}  # files that share a blob's blocks, and their bytes
+        self._passed_over: set[str] = set()
         self._journals: list[Journal] = []
         self._is_left = False
         try:
@@ -150,13 +153,14 @@ class Extraction:
             return
         index = Index()
         self._ledger.start_layer()
-        if layer.form is Format.RAW:
-            self._ledger.claim(_raw_path(layer), is_dir=False, layer=layer.what)
-        else:
+        if layer.form is not Format.RAW:
             with _open_blob(blob) as descriptor:
                 for member in index.read(descriptor, layer.base, layer.what, layer.within):
                     self._run.cancel.check()
                     self._ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
+            self._passed_over.update(index.passed_over)
+        elif not is_ours(_raw_path(layer)):
+            self._ledger.claim(_raw_path(layer), is_dir=False, layer=layer.what)
         self._judged[_key(layer)] = index
 
     def add_blob(self, blob: Path, layer: LayerContent, moved: Callable[[int], None]) -> None:
@@ -237,6 +241,9 @@ class Extraction:
             FileSystemError: something came in the way meanwhile.
         """
         self._run.cancel.check()
+        for path in sorted(self._passed_over):
+            text = f"left out {printable(path)}: unpacking leaves files of its own under that name"
+            self._run.observer(Message("warning", text))
         kept = self._staging.move(self._existing)
         for path, mode in sorted(self._late_modes.items(), reverse=True):
             try:
@@ -298,6 +305,10 @@ class Extraction:
         if ledger is not None:
             ledger.start_layer()
         if layer.form is Format.RAW:
+            if is_ours(_raw_path(layer)):
+                self._passed_over.add(_raw_path(layer))
+                pieces.drain()
+                return
             if ledger is not None:
                 ledger.claim(_raw_path(layer), is_dir=False, layer=layer.what)
             self._unpack_raw(pieces, layer, made, journal)
@@ -317,6 +328,7 @@ class Extraction:
                 parts = parts if journal is None else journal.follow(parts, member.size)
                 self._put(member.path, member.mode, member.size, parts, layer.what)
         pieces.drain()
+        self._passed_over.update(pieces.passed_over)
 
     def _list_members(self, pieces: PieceReader, layer: LayerContent, journal: Journal | None) -> Iterator[Member]:
         index = self._judged.get(_key(layer))
@@ -362,6 +374,8 @@ class Extraction:
     def _clone(self, blob: int, layer: LayerContent) -> bool:
         """Share the blob's blocks with the file where the file system can; the content is verified all the same."""
         path = _raw_path(layer)
+        if is_ours(path):
+            return False
         full = f"{self._staging.path}/{path}"
         if os.path.lexists(full):
             return False

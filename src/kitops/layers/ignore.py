@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from kitops.errors import FileSystemError, InvalidValueError
+from kitops.errors import FileSystemError, InvalidValueError, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,20 +112,27 @@ def is_junk(name: str) -> bool:
     return name.lower() in JUNK or name.startswith(OWN)
 
 
+def is_ours(path: str) -> bool:
+    """Whether a component of ``path`` is a name that our own unpack uses in its target."""
+    return OWN in path and any(name.startswith(OWN) for name in path.split("/"))
+
+
 def read_ignore(context: Path) -> IgnoreRules:
     """The rules of ``.kitignore`` in ``context``; none when there is no such file.
 
     Raises:
-        FileSystemError: it cannot be read.
+        FileSystemError: it cannot be read, or is a symbolic link that leads nowhere: what it lists must not be packed.
         InvalidValueError: it is not UTF-8 text, is larger than 1 MiB, or has a malformed pattern.
     """
     path = os.path.join(context, IGNORE_FILE)
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would never end
+            raise FileSystemError(f"reading {printable(path)}: it is not a file", path=printable(path))
         with open(path, "rb") as file:
             raw = file.read(_MAX_SIZE + 1)
-    except FileNotFoundError:
-        return IgnoreRules()
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
+            return IgnoreRules()
         raise FileSystemError.wrap(error, "reading", path) from error
     if len(raw) > _MAX_SIZE:
         raise InvalidValueError(f"{path} is larger than {_MAX_SIZE} bytes")

@@ -26,10 +26,12 @@ class Index:
 
     Attributes:
         is_whole: whether everything between the contents was seen; else it cannot be replayed.
+        passed_over: members that are not told, as in :class:`~kitops.layers.untar.PieceReader`.
     """
 
     def __init__(self) -> None:
         self.is_whole = False
+        self.passed_over: list[str] = []
         self._paths: list[str] = []
         self._numbers = array("q")  # for each: bytes before its content, is a directory, mode, bytes of its content
         self._tail = 0
@@ -49,6 +51,7 @@ class Index:
         """
         between = hashlib.sha256()
         reader = HeaderReader(descriptor, what, between)
+        self.passed_over = reader.passed_over
         end = unseen = 0
         for member in read_members(reader, base, within):
             start = reader.position

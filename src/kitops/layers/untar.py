@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from zlib import adler32
 
 from kitops.errors import IntegrityError, TrustError, printable
+from kitops.layers.ignore import is_ours
 from kitops.layers.tar import BLOCK, DEPTH_LIMIT, PATH_LIMIT, padding
 
 if TYPE_CHECKING:
@@ -52,9 +53,13 @@ class PieceReader:
     Args:
         pieces: bytes in order.
         what: names the layer in errors.
+
+    Attributes:
+        passed_over: members that :func:`read_members` did not tell, because their names are for our own files.
     """
 
     def __init__(self, pieces: Iterator[memoryview], what: str) -> None:
+        self.passed_over: list[str] = []
         self._pieces = pieces
         self._piece = memoryview(b"")
         self._at = 0  # what of the piece is used up
@@ -119,6 +124,9 @@ class PieceReader:
 def read_members(reader: PieceReader, base: str = "", within: str = "") -> Iterator[Member]:
     """The members of a tar archive. Whoever asks for the next one has read the content of the last, not its padding.
 
+    The record of an unpack and the like that somebody packed (other tools do) are passed over, at any depth: they
+    would be taken for those of the next unpack.
+
     Args:
         reader: the archive.
         base: the directory that its names are relative to.
@@ -154,11 +162,9 @@ def read_members(reader: PieceReader, base: str = "", within: str = "") -> Itera
                 continue
             name = inside
         member = _understand(name, kind, _number(header[100:108], reader.what) & 0o7777, size, reader.what)
-        if member is None:
+        if member is None or _is_passed_over(member, base, reader):
             reader.skip(size + padding(size))
             continue
-        if base:
-            member.path = _below(base, member.path, reader.what)
         yield member
         reader.skip((size if member.is_dir else 0) + padding(size))
 
@@ -183,11 +189,18 @@ def _inside(name: bytes, within: bytes, what: str) -> bytes | None:
     return path[len(within) + 1 :] if path.startswith(within + b"/") and path != within + b"/" else None
 
 
-def _below(base: str, path: str, what: str) -> str:
-    """``path`` relative to ``base``, of which nothing is known: it comes from the Kitfile of a stranger."""
-    whole = f"{base}/{path}"
-    parse_path(whole.encode(), what)
-    return whole
+def _is_passed_over(member: Member, base: str, reader: PieceReader) -> bool:
+    """Make the member's path relative to the target; whether it is one for our own files.
+
+    Of ``base`` nothing is known: it comes from the Kitfile of a stranger.
+    """
+    if base:
+        member.path = f"{base}/{member.path}"
+        parse_path(member.path.encode(), reader.what)
+    if not is_ours(member.path):
+        return False
+    reader.passed_over.append(member.path)
+    return True
 
 
 def parse_path(name: bytes, what: str) -> str:

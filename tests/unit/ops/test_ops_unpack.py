@@ -15,6 +15,7 @@ from test_ops_pack import make_project, refs
 
 from golden_trees import GOLDEN, LayoutSource, content_of, list_cases, read_case
 from kitops.content.copy import copy
+from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.errors import Cancelled, FileSystemError, IntegrityError, NotFoundError, TrustError
 from kitops.formats.config import Config, PartDigests
@@ -23,8 +24,10 @@ from kitops.formats.modelkit import read_modelkit
 from kitops.formats.parts import list_parts
 from kitops.formats.select import Filter
 from kitops.kitfile.schema import Kitfile, Model
+from kitops.layers.check import Checker
 from kitops.layers.codec import Codec
-from kitops.layers.extract import Existing, Extraction
+from kitops.layers.extract import Existing, Extraction, LayerContent
+from kitops.layers.stamps import read_tree
 from kitops.layers.write import Format
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.manifest import Manifest
@@ -33,8 +36,10 @@ from kitops.ops.diff import diff
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.push import push
+from kitops.ops.status import status
 from kitops.ops.unpack import UnpackOptions, unpack
 from kitops.ops.unpack_record import NAME as RECORD
+from kitops.ops.verify import verify
 from kitops.server import RegistryServer
 
 REF = Reference.parse("vector:v1")
@@ -367,6 +372,42 @@ def test_hostile_archives_write_nothing(members: list[tarfile.TarInfo], tmp_path
         unpack(place, REF, inside / "out")
     assert os.listdir(inside) == []
     assert not (tmp_path / "escape").exists()
+
+
+@pytest.mark.parametrize("size", [0, 700])
+@pytest.mark.parametrize("name", [RECORD, f"m/{RECORD}", ".kitops-unpack-0-0-0-0/journal/x"])
+def test_what_an_unpack_left_and_another_tool_packed_is_left_out(name: str, size: int, tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = hostile_place(tmp_path, member("m/a", size=5), member(name, size=size), member("m/b", size=700))
+    place = open_test_place(place.home, Run(observer=events.append))
+    done = unpack(place, REF, tmp_path / "out")
+    assert done.written == 3
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == [RECORD, "Kitfile", "a", "b", "m"]
+    left_out = f"left out {name}: unpacking leaves files of its own under that name"
+    assert [event.text for event in events if isinstance(event, Message)] == [left_out]
+    assert verify(place, tmp_path / "out").is_equal
+    assert status(place, tmp_path / "out").is_equal
+    assert verify(place, tmp_path / "out", REF).is_equal
+    (tmp_path / "out/m/b").write_bytes(b"x" * 700)
+    assert verify(place, tmp_path / "out").changed == ("m/b",)
+
+
+def test_a_raw_layer_with_a_name_of_ours_is_left_out(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    with Extraction(tmp_path / "out", existing=Existing.REFUSE, run=place.run) as extraction:
+        layers = []
+        for name in (RECORD, "a"):
+            blob = tmp_path / f"blob {name}"
+            blob.write_bytes(name.encode())
+            desc = Descriptor.of(name.encode(), "application/x")
+            layers.append(LayerContent(desc, Format.RAW, Codec.NONE, name, "", f"layer {name}"))
+            extraction.judge(blob, layers[-1])
+            extraction.add_blob(blob, layers[-1], lambda _: None)
+        done = extraction.commit()
+    assert [[member.path for member in members] for members in done.members] == [[], ["a"]]
+    assert os.listdir(tmp_path / "out") == ["a"]
+    checker = Checker(tmp_path / "out", read_tree(tmp_path / "out", place.run), place.run, False, lambda _: None)
+    assert all(checker.check_raw(layer).is_clean for layer in layers)
 
 
 @pytest.mark.parametrize("name", ["m/a\nHint: b", "m/a\nHint: b/c"])
