@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, PackError, printable
-from kitops.layers.ignore import ROOT_NAMES, is_junk
+from kitops.layers.ignore import OWN, ROOT_NAMES, is_junk
 from kitops.layers.tar import DEPTH_LIMIT
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kitops.layers.ignore import IgnoreRules, Verdicts
 
 _MODE_MASK: Final = 0o7777
+_OWN: Final = OWN.encode()
 _SELDOM_MEANT: Final = (
     *(b".git", b".hg", b".svn", b".bzr", b".jj"),
     *(b"__pycache__", b".ipynb_checkpoints", b".venv", b"node_modules"),
@@ -74,12 +75,14 @@ class Scan:
     Args:
         entries: what the layer takes, in its order.
         followed: symbolic links that were followed, with what they point to.
-        skipped: symbolic links and special files that were left out because that was asked for.
+        skipped: symbolic links and special files that were left out because that was asked for, with what they are.
+        ours: files that were left out because `kit unpack` leaves files of such names.
     """
 
     entries: list[Entry] = field(default_factory=list)
     followed: list[tuple[str, str]] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    ours: list[str] = field(default_factory=list)
 
 
 def find_seldom_meant(entries: Sequence[Entry]) -> list[str]:
@@ -147,10 +150,14 @@ class _Walk:
             self._walk(start)
         self._complain()
         if not self._has_content():
-            raise PackError(
-                f"path {self.path} is excluded by .kitignore", hint="take it out of the Kitfile or of .kitignore"
-            )
+            raise self._excluded()
         return self.found
+
+    def _excluded(self) -> PackError:
+        if (reason := _never_packed(self.path)) is not None:
+            return PackError(f"path {self.path} is never packed: {reason}", hint="take it out of the Kitfile")
+        message = f"path {self.path} is excluded by .kitignore"
+        return PackError(message, hint="take it out of the Kitfile or of .kitignore")
 
     def _has_content(self) -> bool:
         """Whether the path itself, or something below it, is taken (an empty context is no mistake)."""
@@ -271,6 +278,8 @@ class _Walk:
             return None if is_left_out else self._link(name, text)
         is_dir = child.is_dir(follow_symlinks=False)
         if is_left_out:
+            if not is_dir and child.name.startswith(_OWN):
+                self.found.ours.append(text)
             go_on = is_dir and self.ignore.takes_back and not _is_builtin(text)
             return child.stat(follow_symlinks=False) if go_on else None
         here = child.stat(follow_symlinks=False)
@@ -284,7 +293,7 @@ class _Walk:
             self.links.append(f"{printable(text)} -> {target}")
             return None
         if self.symlinks is Symlinks.SKIP:
-            self.found.skipped.append(text)
+            self.found.skipped.append((text, "a symbolic link"))
             return None
         try:
             here = os.stat(full)
@@ -298,7 +307,7 @@ class _Walk:
     def _take_or_complain(self, name: bytes, here: os.stat_result) -> None:
         is_dir = stat.S_ISDIR(here.st_mode)
         if not is_dir and not stat.S_ISREG(here.st_mode):
-            self._special(name)
+            self._special(name, here.st_mode)
             return
         self.found.entries.append(
             Entry(
@@ -314,12 +323,16 @@ class _Walk:
             )
         )
 
-    def _special(self, name: bytes) -> None:
-        text = printable(name)
-        if self.symlinks is Symlinks.SKIP and text != self.path:
-            self.found.skipped.append(text)
+    def _special(self, name: bytes, mode: int) -> None:
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        text = name.decode()
+        if text == self.path:
+            message = f"path {printable(text)} of the Kitfile is {kind}, which cannot be packed"
+            raise PackError(message, hint="take it out of the Kitfile")
+        if self.symlinks is Symlinks.SKIP:
+            self.found.skipped.append((text, kind))
         else:
-            self.specials.append(text)
+            self.specials.append(f"{printable(text)}, {kind}")
 
     def _is_left_out(self, text: str, verdicts: Verdicts) -> bool:
         if _is_builtin(text):
@@ -344,10 +357,16 @@ class _Walk:
                 rows=self.broken,
                 hint="mend them, list them in .kitignore, or pack with `--symlinks skip`",
             )
+        if self.links and self.specials:
+            raise PackError(
+                f"symbolic links, pipes, sockets and devices {of} are not packed:",
+                rows=[*self.links, *self.specials],
+                hint="pack with `--symlinks skip` to leave them out, or list them in .kitignore",
+            )
         if self.links:
             raise PackError(
                 f"symbolic links {of} are not packed:",
-                rows=[*self.links, *self.specials],
+                rows=self.links,
                 hint="pack with `--symlinks follow` to pack what they point to, or `--symlinks skip` to leave them out",
             )
         if self.specials:
@@ -364,3 +383,13 @@ def _name_of(child: os.DirEntry[bytes]) -> bytes:
 
 def _is_builtin(text: str) -> bool:
     return text in ROOT_NAMES or is_junk(text[text.rfind("/") + 1 :])
+
+
+def _never_packed(path: str) -> str | None:
+    """Which rule leaves out a path whatever `.kitignore` says; None where none does."""
+    names = path.split("/")
+    if any(name.startswith(OWN) for name in names):
+        return "`kit unpack` leaves files of that name"
+    if any(is_junk(name) for name in names):
+        return "operating systems leave files of that name"
+    return "it says what is packed" if names[0] in ROOT_NAMES else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from kitops.content.events import Message
-from kitops.errors import FileSystemError, PackError
+from kitops.errors import FileSystemError, PackError, printable
 from kitops.formats.build import PackedLayer, build_modelkit, build_modelpack
 from kitops.formats.parts import Kind
 from kitops.formats.plan import plan_layers
@@ -191,8 +191,10 @@ def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, options: 
     found = scan(context, layer.part.path, ignore=ignore, deeper=layer.deeper, symlinks=symlinks)
     for link, target in found.followed:
         run.observer(Message("info", f"{layer.part.field}: followed {link} to {target}"))
-    for link in found.skipped:
-        run.observer(Message("warning", f"{layer.part.field}: left out {link}, a symbolic link"))
+    for name, kind in found.skipped:
+        run.observer(Message("warning", f"{layer.part.field}: left out {printable(name)}, {kind}"))
+    for name in found.ours:
+        _tell_ours(context / name, f"{layer.part.field}: left out {printable(name)}", run)
     if seldom := find_seldom_meant(found.entries):
         lines = ", ".join(f"**/{name.rpartition('/')[2]}" for name in seldom)
         what = f"{layer.part.field}: packs {', '.join(seldom)}, which is seldom meant"
@@ -208,6 +210,14 @@ def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, options: 
     if layer.part.kind is Kind.MCP_SERVER:
         check_bundle(context / layer.part.path)
     return Job(layer, found, layer_size(found.entries, layer.form))
+
+
+def _tell_ours(path: Path, what: str, run: Run) -> None:
+    """Warn of a file that was left out for its name, unless `kit unpack` left it there: nobody misses that."""
+    from kitops.ops.unpack_record import read_record  # noqa: PLC0415 - most projects were not unpacked
+
+    if read_record(path.parent) is None:
+        run.observer(Message("warning", f"{what}: `kit unpack` leaves files of that name, which are not packed"))
 
 
 def _spread(job: Job, run: Run) -> Sequence[Job]:

@@ -145,11 +145,27 @@ def test_links_and_special_files_are_all_named(context: Path) -> None:
     with pytest.raises(PackError) as caught:
         scan_all(context)
     text = f"{caught.value} {caught.value.hint}"
-    assert all(word in text for word in ("m/link", "m/dangling", "--symlinks follow", "skip"))
+    assert all(word in text for word in ("m/link", "m/dangling", "--symlinks skip", ".kitignore"))
+    assert caught.value.message.startswith("symbolic links, pipes, sockets and devices of path m are not packed:\n")
+    assert {"  m/link -> large.bin", "  m/pipe, a pipe", "  m/sock, a socket"} <= set(caught.value.lines)
     skipped = scan_all(context, symlinks=Symlinks.SKIP)
-    assert {"m/link", "m/dangling"} <= {word.split(" ")[0] for word in skipped.skipped}
+    links = {"m/link": "a symbolic link", "m/dangling": "a symbolic link"}
+    assert dict(skipped.skipped) == links | {"m/pipe": "a pipe", "m/sock": "a socket"}
     with pytest.raises(PackError, match="dangling"):
         scan_all(context, symlinks=Symlinks.FOLLOW)
+    os.unlink("m/pipe")
+    os.unlink("m/sock")
+    with pytest.raises(PackError, match="symbolic links of path m are not packed:\n") as caught:
+        scan_all(context)
+    assert "--symlinks follow" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("symlinks", list(Symlinks))
+def test_a_path_that_is_a_pipe(context: Path, symlinks: Symlinks) -> None:
+    os.mkfifo(context / "pipe")
+    with pytest.raises(PackError, match="path pipe of the Kitfile is a pipe, which cannot be packed") as caught:
+        scan_all(context, "pipe", symlinks)
+    assert caught.value.hint == "take it out of the Kitfile"
 
 
 def test_followed_links_may_lead_out_but_not_in_circles(context: Path, tmp_path: Path) -> None:
@@ -206,6 +222,34 @@ def test_a_path_that_is_wholly_ignored_is_told(context: Path) -> None:
     (context / ".kitignore").write_text("m\n")
     with pytest.raises(PackError, match="ignore"):
         scan(context, "m", ignore=read_ignore(context))
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (".DS_Store", "operating systems leave files of that name"),
+        ("m/Thumbs.db", "operating systems leave files of that name"),
+        ("Kitfile", "it says what is packed"),
+        ("m/.kitops-unpacked.json", "`kit unpack` leaves files of that name"),
+    ],
+)
+def test_a_path_that_is_never_packed_is_told_the_rule(path: str, reason: str, context: Path) -> None:
+    (context / path).write_text("x")
+    with pytest.raises(PackError, match=f"path {path} is never packed: {reason}"):
+        scan_all(context, path)
+
+
+def test_an_ignore_file_that_cannot_be_read_is_no_empty_one(context: Path) -> None:
+    assert read_ignore(context).is_ignored("m", is_dir=True) is False
+    (context / ".kitignore").symlink_to("secrets")
+    with pytest.raises(FileSystemError, match=r"reading .*\.kitignore: no such file"):
+        read_ignore(context)
+    (context / "secrets").write_text("m\n")
+    assert read_ignore(context).is_ignored("m", is_dir=True)
+    (context / "secrets").unlink()
+    os.mkfifo(context / "secrets")
+    with pytest.raises(FileSystemError, match=r"\.kitignore: it is not a file"):
+        read_ignore(context)
 
 
 def test_a_disk_that_is_full_is_told(context: Path) -> None:

@@ -26,6 +26,7 @@ from kitops.ops.locate import locate
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.remove import remove, remove_all
 from kitops.ops.tag import tag
+from kitops.ops.unpack import unpack
 from kitops.store import refs as store_refs
 from kitops.store.gc import collect
 
@@ -315,6 +316,36 @@ def test_removing_what_is_read_frees_it_afterwards(tmp_path: Path) -> None:
             assert reader.readinto(memoryview(bytearray(4096))) == kit.layers[0].desc.size
     assert remove_all(place).in_use == 0
     assert collect(place.store, grace_seconds=0).size == removed.in_use
+
+
+def test_what_is_left_out_for_its_name_is_told_unless_an_unpack_left_it(tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_test_place(tmp_path / "home", Run(observer=events.append))
+    context = make_project(tmp_path / "p", "manifestVersion: 1.0.0\ncode: [{path: src}]\n")
+    (context / "src/sub").mkdir(parents=True)
+    (context / "src/a.py").touch()
+    pack(place, context, PackOptions(references=refs("x:v1")))
+    unpack(place, *refs("x:v1"), context / "src/sub")
+    (context / "src/.kitops-unpacked.json").write_text("mine")
+    events.clear()
+    pack(place, context, PackOptions(references=refs("x:v1")))
+    assert [event.text for event in events if isinstance(event, Message)] == [
+        "code[0]: left out src/.kitops-unpacked.json: `kit unpack` leaves files of that name, which are not packed"
+    ]
+
+
+def test_special_files_that_are_left_out_are_called_what_they_are(tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_test_place(tmp_path / "home", Run(observer=events.append))
+    context = make_project(tmp_path / "p", "manifestVersion: 1.0.0\ncode: [{path: src}]\n")
+    (context / "src").mkdir()
+    (context / "src/link").symlink_to("x")
+    os.mkfifo(context / "src/fi\nfo")
+    pack(place, context, PackOptions(symlinks="skip"))
+    assert [event.text for event in events if isinstance(event, Message)] == [
+        "code[0]: left out src/fi\\nfo, a pipe",
+        "code[0]: left out src/link, a symbolic link",
+    ]
 
 
 def test_what_is_seldom_meant_is_packed_and_said(tmp_path: Path) -> None:
