@@ -122,7 +122,10 @@ def _path_problem(path: str) -> tuple[str, str | None] | None:
     if path.startswith(("/", "\\\\")) or DRIVE.match(path):
         return f"{show(path)} is an absolute path", "write it relative to the Kitfile's directory"
     if "\\" in path:
-        return f"{show(path)} holds a backslash", f"write {show(path.replace(chr(92), '/'))}"
+        return (
+            f"{show(path)} holds a backslash",
+            "write / between directories; a file with a backslash in its name must be renamed",
+        )
     if "\0" in path:
         return f"{show(path)} holds a NUL character", None
     cleaned = clean_path(path)

@@ -54,11 +54,13 @@ _CODE_DIRECTORIES: Final = frozenset(("src", "pkg", "lib", "build"))
 class Listed:
     """A file of the project: ``path`` with ``/``, relative; ``size`` in bytes.
 
-    A path that ends in ``/`` is a directory without files (or one that was not looked into).
+    A path that ends in ``/`` is a directory without files (or one that was not looked into); ``is_link``, a symbolic
+    link to one, whose files nobody knows.
     """
 
     path: str
     size: int
+    is_link: bool = False
 
 
 def generate(
@@ -97,6 +99,7 @@ class _Directory:
     name: str = ""
     files: list[Listed] = field(default_factory=list)
     directories: list[_Directory] = field(default_factory=list)
+    is_link: bool = False
     shut_out: bool = False  # something directly in it is left out on purpose
 
     @property
@@ -130,7 +133,7 @@ class _Draft:
         for child in directory.directories:
             if child.skill is not None:
                 self.prompts.append(_skill(child, self.read)[0])
-            elif depth == 0:
+            elif depth == 0 or child.is_link:
                 self._take_whole(child)
             else:
                 self.take_directory(child, depth - 1)
@@ -235,6 +238,8 @@ def _tree(listing: Iterable[Listed]) -> _Directory:
             parent = path
         if name:
             known[parent].files.append(listed)
+        else:
+            known[parent].is_link = listed.is_link
     return root
 
 

@@ -22,7 +22,7 @@ def list_directory(context: Path, *, ignored: Callable[[str, bool], bool] = _not
     """Every file below ``context``; an empty directory is a path that ends in ``/``.
 
     A link to a file counts as that file (model caches are made of them); one to a directory is not followed, and is
-    listed as an empty directory. What a generated Kitfile leaves out anyway (``.git``) is not looked into.
+    listed as a directory that nobody looked into, as is what a generated Kitfile leaves out anyway (``.git``).
 
     Args:
         context: where.
@@ -46,7 +46,7 @@ def list_directory(context: Path, *, ignored: Callable[[str, bool], bool] = _not
             if is_dir and entry.name.lower() not in LEFT_OUT:
                 waiting.append(f"{path}/")
             elif is_dir or entry.is_dir():
-                found.append(Listed(f"{path}/", 0))
+                found.append(Listed(f"{path}/", 0, is_link=not is_dir))
             elif entry.is_file() or entry.is_symlink():
                 found.append(Listed(path, _size(entry)))
         if above and len(found) + len(waiting) == before:

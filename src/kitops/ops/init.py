@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.errors import FileSystemError, InvalidValueError, PackError
+from kitops.errors import FileSystemError, InvalidValueError, KitfileError, PackError
+from kitops.kitfile.check import check
 from kitops.kitfile.dump import dump
 from kitops.kitfile.generate import generate
 from kitops.kitfile.listing import list_directory
@@ -58,6 +59,7 @@ def init(context: Path, options: InitOptions | None = None) -> Initialised:
     Raises:
         PackError: it is no directory.
         InvalidValueError: there is a Kitfile already and ``force`` is not set.
+        KitfileError: the name of a file cannot stand in a Kitfile.
         FileSystemError: the Kitfile cannot be written.
     """
     options = options or InitOptions()
@@ -82,10 +84,20 @@ def init(context: Path, options: InitOptions | None = None) -> Initialised:
             return file.read(size)
 
     kitfile = generate(list_directory(context, ignored=is_ignored), read=read, package=package, depth=options.depth)
+    _check(kitfile)
     text = dump(kitfile)
     if options.write:
         write_kitfile(target, text)
     return Initialised(kitfile, text, target if options.write else None)
+
+
+def _check(kitfile: Kitfile) -> None:
+    """Refuse what `kit pack` would refuse: names that no Kitfile can hold."""
+    try:
+        check(kitfile, "the Kitfile for these files")
+    except KitfileError as error:
+        error.hint = "rename them, or list them in .kitignore"
+        raise
 
 
 def _check_absent(context: Path, target: Path, options: InitOptions) -> None:

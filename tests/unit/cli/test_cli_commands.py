@@ -74,6 +74,19 @@ def test_init_prints(kit: Kit, project: Path, tmp_path: Path) -> None:
     assert other.is_file()
 
 
+def test_init_writes_nothing_that_pack_refuses(kit: Kit, project: Path) -> None:
+    (project / "back\\slash.csv").touch()
+    ended = kit("init", str(project), "--force")
+    assert ended.code == 2
+    assert ended.err == (
+        "Error: the Kitfile for these files: datasets[0].path: back\\slash.csv holds a backslash"
+        " (write / between directories; a file with a backslash in its name must be renamed)\n"
+        "Hint: rename them, or list them in .kitignore\n"
+    )
+    (project / ".kitignore").write_text("back*\n")
+    assert kit("init", str(project), "--force").code == 0
+
+
 def test_init_of_nothing(kit: Kit, tmp_path: Path) -> None:
     assert kit("init", str(tmp_path / "none")).code == 3
 

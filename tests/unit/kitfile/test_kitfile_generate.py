@@ -144,3 +144,10 @@ def test_directories_called_like_drives_are_no_absolute_paths():
     kitfile = generate(listing, read=lambda _path, _size: b"", depth=-1)
     assert parse(dump(kitfile)) == kitfile
     assert {path for _, path in paths(kitfile)} == {"./a:/x.py", "./b:/w.gguf", "./b:/c.json", "d:x.csv"}
+
+
+@pytest.mark.parametrize("depth", [0, 1, -1])
+def test_a_link_to_a_directory_is_an_entry_however_deep_one_looks(depth, tmp_path):
+    write(tmp_path / "real/a.csv", b"x")
+    (tmp_path / "alias").symlink_to("real")
+    assert "code:\n  - path: alias\n" in generate_from(tmp_path, depth=depth)
