@@ -17,6 +17,7 @@ from kitops.content.events import ignore_events
 from kitops.content.protocols import Run
 from kitops.errors import InvalidValueError
 from kitops.oci.reference import Reference
+from kitops.ops.choices import check_choice, list_texts
 from kitops.ops.place import Connection, Place, default_home, open_place
 
 if TYPE_CHECKING:
@@ -178,8 +179,8 @@ def import_(
     *,
     tag: str | Sequence[str] | None = None,
     revision: str = "",
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     prefer: str = "",
     kitfile: PathLike | None = None,
     token: str | None = None,
@@ -215,8 +216,8 @@ def import_(
     options = ImportOptions(
         references=_parse_all(tag),
         kitfile_text=None if kitfile is None else Path(kitfile).read_bytes(),
-        include=tuple(include),
-        exclude=tuple(exclude),
+        include=list_texts(include),
+        exclude=list_texts(exclude),
         prefer=prefer,
         version=__version__,
     )
@@ -242,7 +243,7 @@ def unpack(
     ref: str,
     path: PathLike = ".",
     *,
-    filters: Sequence[str] = (),
+    filters: str | Sequence[str] = (),
     existing: Literal["refuse", "overwrite", "keep"] = "refuse",
     include_remote: bool = False,
     record: bool = True,
@@ -266,7 +267,7 @@ def unpack(
     from kitops.ops.unpack import UnpackOptions  # noqa: PLC0415 - as above
     from kitops.ops.unpack import unpack as work  # noqa: PLC0415 - as above
 
-    wanted = tuple(Filter.parse(text) for text in filters)
+    wanted = tuple(Filter.parse(text) for text in list_texts(filters))
     options = UnpackOptions(existing=existing, filters=wanted, include_remote=include_remote, record=record)
     return work(make_place(settings), Reference.parse(ref), Path(path), options)
 
@@ -318,7 +319,9 @@ def push(source: str, destination: str | Sequence[str] | None = None, *, setting
     return work(make_place(settings), Reference.parse(source), _parse_all(destination))
 
 
-def pull(ref: str, *, filters: Sequence[str] = (), verify: bool = False, settings: Settings | None = None) -> Pulled:
+def pull(
+    ref: str, *, filters: str | Sequence[str] = (), verify: bool = False, settings: Settings | None = None
+) -> Pulled:
     """Pull ``ref``, and the ModelKits that its model comes from, into the local store; the first of several tags.
 
     Args:
@@ -333,16 +336,16 @@ def pull(ref: str, *, filters: Sequence[str] = (), verify: bool = False, setting
     from kitops.formats.select import Filter  # noqa: PLC0415 - as above
     from kitops.ops.pull import pull as work  # noqa: PLC0415 - as above
 
-    chosen = [Filter.parse(text) for text in filters]
+    chosen = [Filter.parse(text) for text in list_texts(filters)]
     return work(make_place(settings), Reference.parse_tags(ref), chosen, verify=verify)[0]
 
 
-def plan_pull(ref: str, *, filters: Sequence[str] = (), settings: Settings | None = None) -> Plan:
+def plan_pull(ref: str, *, filters: str | Sequence[str] = (), settings: Settings | None = None) -> Plan:
     """What :func:`pull` would move, and whether it fits; nothing is changed."""
     from kitops.formats.select import Filter  # noqa: PLC0415 - as above
     from kitops.ops.pull import plan_pull as work  # noqa: PLC0415 - as above
 
-    return work(make_place(settings), Reference.parse_tags(ref), [Filter.parse(text) for text in filters])
+    return work(make_place(settings), Reference.parse_tags(ref), [Filter.parse(text) for text in list_texts(filters)])
 
 
 def plan_push(source: str, destination: str | Sequence[str] | None = None, *, settings: Settings | None = None) -> Plan:
@@ -353,7 +356,7 @@ def plan_push(source: str, destination: str | Sequence[str] | None = None, *, se
 
 
 def list(  # noqa: A001 - kitops.list is its name
-    repository: str | None = None, *, filters: Sequence[str] = (), settings: Settings | None = None
+    repository: str | None = None, *, filters: str | Sequence[str] = (), settings: Settings | None = None
 ) -> Sequence[Listed]:
     """The ModelKits of the store, of a repository in its registry, or of every repository of a registry.
 
@@ -366,7 +369,7 @@ def list(  # noqa: A001 - kitops.list is its name
     from kitops.ops.list import list_catalog, parse_host  # noqa: PLC0415 - as above
     from kitops.ops.list_filter import ListFilter  # noqa: PLC0415 - as above
 
-    place, wanted = make_place(settings), ListFilter.parse(filters)
+    place, wanted = make_place(settings), ListFilter.parse(list_texts(filters))
     if repository is not None and (host := parse_host(repository)) is not None:
         return list_catalog(place, host, wanted=wanted)
     return work(place, None if repository is None else Reference.parse(repository), wanted=wanted)
@@ -446,10 +449,17 @@ def convert(
         headers: read the headers of the weights, so that the config of a ModelPack artifact tells what they say.
         remote: convert in the registry; nothing is pulled.
         settings: where and how.
+
+    Raises:
+        KitError: see :func:`kitops.ops.convert.convert`.
     """
     from kitops.ops.convert import ConvertOptions  # noqa: PLC0415 - as above
     from kitops.ops.convert import convert as work  # noqa: PLC0415 - as above
+    from kitops.ops.pack_jobs import CODECS, FORMATS  # noqa: PLC0415 - as above
 
+    check_choice("to", to, ("modelkit", "modelpack", "image"))
+    check_choice("layer_format", layer_format or "tar", FORMATS)
+    check_choice("compression", compression or "none", CODECS)
     options = ConvertOptions(
         destination=Reference.parse(destination) if destination else None,
         layer_format=layer_format,
@@ -548,4 +558,4 @@ def diff_tensors(a: str, b: str, *, values: bool | None = None, settings: Settin
 def _parse_all(texts: str | Sequence[str] | None) -> tuple[Reference, ...]:
     if texts is None:
         return ()
-    return tuple(ref for text in ([texts] if isinstance(texts, str) else texts) for ref in Reference.parse_tags(text))
+    return tuple(ref for text in list_texts(texts) for ref in Reference.parse_tags(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Message
 from kitops.errors import FileSystemError, PackError, printable
@@ -18,6 +18,7 @@ from kitops.layers.ignore import read_ignore
 from kitops.layers.mcpb import check_bundle
 from kitops.layers.walk import Scan, Symlinks, find_seldom_meant, scan
 from kitops.layers.write import Format, layer_size
+from kitops.ops.choices import check_choice
 from kitops.ops.parents import open_parents
 
 if TYPE_CHECKING:
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
     from kitops.ops.place import Place
     from kitops.weights.facts import Facts
 
+CODECS: Final = tuple(codec.value for codec in Codec)
+FORMATS: Final = tuple(form.value for form in Format)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackOptions:
-    """How to pack.
+    """How to pack; InvalidValueError where a word is none of those that may stand there.
 
     Args:
         references: what the ModelKit is to be called; none leaves it untagged.
@@ -65,6 +69,12 @@ class PackOptions:
     cache: bool = True
     annotations: Mapping[str, str] = field(default_factory=dict)
     remote_data: Literal["check", "skip", "pin", "pin-content"] = "check"
+
+    def __post_init__(self) -> None:
+        check_choice("compression", self.compression, CODECS)
+        check_choice("layer_format", self.layer_format, FORMATS)
+        check_choice("symlinks", self.symlinks, (symlinks.value for symlinks in Symlinks))
+        check_choice("remote_data", self.remote_data, ("check", "skip", "pin", "pin-content"))
 
 
 @dataclass(frozen=True, slots=True)

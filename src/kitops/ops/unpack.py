@@ -16,6 +16,7 @@ from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction
 from kitops.layers.staging import absolute
 from kitops.layers.write import Format
+from kitops.ops.choices import check_choice
 from kitops.ops.locate import Located, complete, locate
 from kitops.ops.parents import open_parents
 from kitops.ops.reading import layer_content, read_kit
@@ -45,7 +46,7 @@ _EXISTING: Final = {"refuse": Existing.REFUSE, "overwrite": Existing.OVERWRITE, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnpackOptions:
-    """How to unpack.
+    """How to unpack; InvalidValueError where ``existing`` is none of the three words.
 
     Args:
         existing: what to do with a file that is there already: refuse everything, overwrite it, keep it.
@@ -60,6 +61,9 @@ class UnpackOptions:
     where: Where = "local-first"
     record: bool = True
     include_remote: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("existing", self.existing, _EXISTING)
 
 
 @dataclass(frozen=True, slots=True)

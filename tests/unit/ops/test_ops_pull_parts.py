@@ -221,4 +221,8 @@ def test_the_library_takes_filters_and_tells_plans(ref: Reference, registry: str
     plan = kitops.plan_pull(str(ref), filters=["model"], settings=settings)
     pulled = kitops.pull(str(ref), filters=["model"], settings=settings)
     assert {item.digest for item in plan.items if item.state == "left-out"} == set(pulled.left_out)
+    assert kitops.plan_pull(str(ref), filters="model", settings=settings).size_of("left-out") == plan.size_of(
+        "left-out"
+    )
+    assert kitops.pull(str(ref), filters="model", settings=settings).left_out == pulled.left_out
     assert kitops.plan_push(str(ref), f"{registry}/new/x:v1", settings=settings).size_of("missing") > 0
