@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from store_kits import OCTETS, files_below, put_kit, ref, tag_kit
@@ -261,6 +262,64 @@ def test_a_damaged_ref_is_told_with_its_path(store):
             store.refs.resolve(ref("x:v1"))
 
 
+def damage_tag(store, text):
+    path = shelf_of(store.layout, ref(text)).tag_path(ref(text).tag)
+    with open(path, "wb") as file:
+        file.write(b"{}")
+    return path
+
+
+def test_a_damaged_ref_hides_no_other(store):
+    kept, hidden = tag_kit(store, "x:v1", b"layer"), tag_kit(store, "x:v2", b"other", name="other")
+    path = damage_tag(store, "x:v2")
+    with pytest.raises(StoreError, match="tags/v2 is damaged"):
+        store.refs.list()
+    told = []
+    rows = [(row.reference.tag, row.desc.digest) for row in store.refs.list(damaged=told.append)]
+    assert rows == [("v1", kept.digest), (None, hidden.digest)]
+    assert [path in error.message for error in told] == [True]
+    assert store.refs.resolve(ref("x:v1")) == kept
+    with pytest.raises(NotFoundError):
+        store.refs.resolve(ref("x:v3"))
+    assert store.refs.tags_of(ref("x"), kept.digest) == ["v1"]
+
+
+def test_a_damaged_tag_is_healed_by_setting_it(store):
+    damage_tag(store, tag_kit(store, "x:v1", b"layer") and "x:v1")
+    tag_kit(store, "x:v2", b"layer")  # another one in its repository
+    desc = tag_kit(store, "x:v1", b"layer")
+    assert store.refs.resolve(ref("x:v1")) == desc
+    assert [row.reference.tag for row in store.refs.list()] == ["v1", "v2"]
+
+
+def test_a_damaged_root_does_not_hide_what_the_tag_says(store):
+    desc = tag_kit(store, "x:v1", b"layer")
+    with open(shelf_of(store.layout, ref("x")).root_path(desc.digest), "wb") as file:
+        file.write(b"{}")
+    assert store.refs.details(ref("x:v1")).name == "kit"
+    assert [row.reference.tag for row in store.refs.list()] == ["v1"]
+
+
+def test_what_a_damaged_tag_may_point_to_is_not_released(store):
+    desc = tag_kit(store, "x:v1", b"layer")
+    tag_kit(store, "x:v2", b"layer")
+    damage_tag(store, "x:v2")
+    assert store.refs.untag(ref("x:v1"), desc)
+    assert not store.refs.release(ref("x"), desc.digest)
+    assert store.refs.resolve(ref(f"x@{desc.digest}")) == desc
+
+
+def test_a_foreign_file_among_the_refs_is_left_out(store):
+    tag_kit(store, "x:v1", b"layer")
+    shelf = shelf_of(store.layout, ref("x"))
+    for path in (shelf.tag_path(".DS_Store"), f"{shelf.path}/roots/.DS_Store"):
+        with open(path, "wb") as file:
+            file.write(b"\0\1Bud1")
+    told = []
+    assert [row.reference.tag for row in store.refs.list(damaged=told.append)] == ["v1"]
+    assert len(told) == 2
+
+
 def test_the_index_names_tags_in_full_and_the_rest_by_digest(store):
     old, new = tag_kit(store, "x:v1", b"old"), tag_kit(store, "x:v1", b"new")
     tag_kit(store, "registry.example.com:5000/team/x:1.0", b"new")
@@ -288,10 +347,10 @@ class Disturbed(Refs):
 
     __slots__ = ()
 
-    def list(self, repository=None):
-        rows = super().list(repository)
+    def list(self, repository=None, **options):
+        rows = super().list(repository, **options)
         if len(rows) < 3:
-            tag_kit(open_store(self.layout.root), f"x:other{len(rows)}", b"layer")
+            tag_kit(open_store(Path(self.layout.root)), f"x:other{len(rows)}", b"layer")
         return rows
 
 

@@ -161,10 +161,11 @@ def list_references(session: Session | None, incomplete: str, *, remote: bool = 
     from kitops.cli._session import Session
     from kitops.content.protocols import Run
     from kitops.store import open_store
+    from kitops.store.shelf import overlook
 
     try:
         home = (session or Session()).home
-        rows = open_store(home / "store", run=Run()).refs.list()
+        rows = open_store(home / "store", run=Run()).refs.list(damaged=overlook)
     except Exception:  # noqa: BLE001 - a completion that fails must not garble the line
         return []
     names: Iterable[str] = (str(row.reference) for row in rows if not (remote and row.reference.is_local))

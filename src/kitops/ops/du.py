@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kitops.content.events import Message
 from kitops.errors import IntegrityError, InvalidValueError, NotFoundError
-from kitops.ops.locate import complete
+from kitops.ops.locate import complete, tell_damaged
 from kitops.store import graph
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def du(place: Place, refs: Sequence[Reference] = ()) -> DiskUsage:
     store = place.store
     names: dict[Digest, list[str]] = {}
     trees: dict[Digest, dict[Digest, int]] = {}
-    for row in store.refs.list():
+    for row in store.refs.list(damaged=partial(tell_damaged, place.run)):
         place.run.cancel.check()
         digest = row.desc.digest
         shown = names.setdefault(digest, [])

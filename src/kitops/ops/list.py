@@ -15,7 +15,7 @@ from kitops.oci.manifest import Manifest
 from kitops.oci.reference import LOCAL_REGISTRY, UNNAMED, Reference
 from kitops.oci.subject import is_fallback_tag
 from kitops.ops.list_filter import EVERYTHING
-from kitops.ops.locate import check_remote
+from kitops.ops.locate import check_remote, tell_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,7 +130,7 @@ def _list_local(place: Place, wanted: ListFilter) -> list[Listed]:
     store = place.store
     rows = [
         row
-        for row in store.refs.list()
+        for row in store.refs.list(damaged=partial(tell_damaged, place.run))
         if (row.row.subject is None or row.reference.tag is not None)
         and wanted.is_match(
             repo=row.reference.locator, tag=row.reference.tag or "", name=row.row.name, author=row.row.author

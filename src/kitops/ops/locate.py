@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kitops.content.protocols import Run, Source
+    from kitops.errors import KitError
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.reference import Reference
     from kitops.ops.place import Place
@@ -81,3 +82,9 @@ def check_pointer(ref: Reference) -> None:
     """Raise InvalidValueError unless ``ref`` has a tag or a digest."""
     if ref.tag is None and ref.digest is None:
         raise InvalidValueError(f"{ref} has neither tag nor digest", hint=f"{ref.with_default_tag()}")
+
+
+def tell_damaged(run: Run, error: KitError) -> None:
+    """Warn of a ref that cannot be read and is left out."""
+    hint = f" ({error.hint})" if error.hint else ""
+    run.observer(Message("warning", f"left out: {error.message}{hint}"))

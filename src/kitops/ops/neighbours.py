@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kitops.content.copy import children_of, is_manifest
 from kitops.errors import KitError
+from kitops.store.shelf import overlook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +54,7 @@ class Neighbours:
 
     def _manifests(self) -> dict[Descriptor, set[str]]:
         found: dict[Descriptor, set[str]] = {}
-        for row in self._store.refs.list():
+        for row in self._store.refs.list(damaged=overlook):
             if self._is_neighbour(row.reference):
                 found.setdefault(row.desc, set()).add(row.reference.locator)
         return found

@@ -12,6 +12,7 @@ from kitops.ops.ends import repository_origin
 from kitops.ops.locate import check_pointer, check_remote
 from kitops.ops.referrers import collect_referrers
 from kitops.store.gc import Freed, free
+from kitops.store.shelf import overlook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,7 +149,7 @@ def _release_referrers(refs: Refs, deleted: Sequence[Reference]) -> list[Referen
     for locator in {ref.locator for ref in deleted}:
         gone = {ref.digest for ref in deleted if ref.locator == locator}
         repository = next(ref for ref in deleted if ref.locator == locator)
-        rows = refs.list(repository)
+        rows = refs.list(repository, damaged=overlook)
         subjects = {row.desc.digest: row.row.subject for row in rows}
         for row in rows:
             is_referrer = row.reference.tag is None and row.row.subject is not None

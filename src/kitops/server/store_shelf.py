@@ -30,7 +30,7 @@ from kitops.store import gc, graph
 from kitops.store.atomic import entries
 from kitops.store.lease import Lease, now
 from kitops.store.leftover import ABANDONED_SECONDS
-from kitops.store.shelf import shelf_of
+from kitops.store.shelf import overlook, shelf_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,16 +165,16 @@ class StoreShelf:
 
     def tags(self, repository: str) -> list[str] | None:
         shelf = shelf_of(self._store.layout, _reference(repository))
-        return sorted(tag for tag, _ in shelf.tags()) if os.path.isdir(shelf.path) else None
+        return sorted(tag for tag, _ in shelf.tags(overlook)) if os.path.isdir(shelf.path) else None
 
     def referrers(self, repository: str, subject: Digest) -> list[Descriptor]:
-        rows = self._store.refs.list(_reference(repository))
+        rows = self._store.refs.list(_reference(repository), damaged=overlook)
         kept = {row.desc.digest: row.desc for row in rows if row.row.subject == subject}
         found = (describe_referrer(desc, self._store.blobs.fetch(desc)) for desc in kept.values())
         return [pair[1] for pair in found if pair is not None]
 
     def repositories(self) -> list[str]:
-        rows = self._store.refs.list()
+        rows = self._store.refs.list(damaged=overlook)
         names = {row.reference.locator for row in rows if not row.reference.is_unnamed}
         return sorted(filter(is_repository, names))
 
@@ -201,7 +201,7 @@ class StoreShelf:
         """A manifest that is no root, because an index of the repository lists it."""
         if isinstance(pointer, str):
             return None
-        for row in self._store.refs.list(_reference(repository)):
+        for row in self._store.refs.list(_reference(repository), damaged=overlook):
             if row.desc.media_type in mediatype.INDEXES:
                 with suppress(NotFoundError, IntegrityError, InvalidValueError):
                     for item in graph.walk(self._store.blobs, row.desc, absent=row.row.absent):

@@ -16,6 +16,7 @@ from kitops.errors import FileSystemError
 from kitops.oci import annotations as keys
 from kitops.oci import gojson, mediatype
 from kitops.store.atomic import read_small, replace_file, told
+from kitops.store.shelf import overlook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +42,7 @@ def refresh_index(refs: Refs, owner: str, *, removal: bool = False) -> None:
     layout = refs.layout
     stamp = refs.stamp()
     for _ in range(_TRIES):
-        content = dump_index(refs.list())
+        content = dump_index(refs.list(damaged=overlook))
         try:
             with told("writing", layout.index_file):
                 if read_small(layout.index_file) == content:

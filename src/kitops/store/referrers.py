@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kitops.oci.subject import describe_referrer
+from kitops.store.shelf import overlook
 
 if TYPE_CHECKING:
     from kitops.oci.descriptor import Descriptor
@@ -23,7 +24,8 @@ def find_referrers(store: Store, subject: Digest, artifact_type: str | None = No
     Raises:
         NotFoundError, IntegrityError: a manifest that refers to it is missing or damaged.
     """
-    kept = {row.desc.digest: row.desc for row in store.refs.list() if row.row.subject == subject}
+    rows = store.refs.list(damaged=overlook)
+    kept = {row.desc.digest: row.desc for row in rows if row.row.subject == subject}
     described = (describe_referrer(desc, store.blobs.fetch(desc)) for _, desc in sorted(kept.items()))
     found = [pair[1] for pair in described if pair is not None]
     return [desc for desc in found if artifact_type in (None, desc.artifact_type)]

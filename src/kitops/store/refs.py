@@ -31,17 +31,17 @@ was just removed, with all its blobs or (after ``remove``) without, which ``kit 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from kitops.errors import InvalidValueError, NotFoundError
+from kitops.errors import InvalidValueError, NotFoundError, StoreError
 from kitops.oci.reference import DEFAULT_TAG, Reference
 from kitops.store import graph
 from kitops.store.atomic import entries, flush_directory, told
 from kitops.store.index import refresh_index
 from kitops.store.records import Listing, Record, RefDetails, merge_absent
-from kitops.store.shelf import Shelf, shelf_of, shelves
+from kitops.store.shelf import Shelf, overlook, refuse, shelf_of, shelves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from kitops.store.blobs import Blobs
     from kitops.store.layout import Layout
     from kitops.store.lease import Lease
+    from kitops.store.shelf import Damaged
 
 Listings: TypeAlias = list[Listing]
 Tags: TypeAlias = list[str]
@@ -107,16 +108,23 @@ class Refs:
             NotFoundError: there is no such ref.
         """
         shelf, record = self._locate(ref)
-        return merge_absent((shelf.root(record.desc.digest) or record).row, self.blobs.exists)
+        with suppress(StoreError):  # a damaged root: the tag says the same, or what was so when it was set
+            record = shelf.root(record.desc.digest) or record
+        return merge_absent(record.row, self.blobs.exists)
 
-    def list(self, repository: Reference | None = None) -> Listings:
+    def list(self, repository: Reference | None = None, *, damaged: Damaged = refuse) -> Listings:
         """One row a tag, and one a manifest without tag; by repository, then tag, those without tag last.
 
         Args:
             repository: only this one (its tag and digest do not matter); all without.
+            damaged: told of a ref that cannot be read, and left out. A manifest whose tags cannot all be read may be
+                listed as one without.
+
+        Raises:
+            StoreError: a ref is damaged, and ``damaged`` was not passed.
         """
         found = shelves(self.layout) if repository is None else [shelf_of(self.layout, repository)]
-        rows = [row for shelf in found for row in shelf.rows()]
+        rows = [row for shelf in found for row in shelf.rows(damaged)]
         rows.sort(key=lambda row: (row.reference.locator, row.reference.tag is None, row.reference.tag or ""))
         return rows
 
@@ -132,12 +140,13 @@ class Refs:
             raise self._not_found(ref) from error
 
     def tags_of(self, ref: Reference, digest: Digest) -> Tags:
-        """The tags of the repository of ``ref`` that point to ``digest``."""
-        return sorted(tag for tag, record in shelf_of(self.layout, ref).tags() if record.desc.digest == digest)
+        """The tags of the repository of ``ref`` that point to ``digest``, as far as they can be read."""
+        tags = shelf_of(self.layout, ref).tags(overlook)
+        return sorted(tag for tag, record in tags if record.desc.digest == digest)
 
     def homes(self, digest: Digest) -> tuple[Reference, ...]:
         """The repositories that keep the manifest ``digest``: its reference in each."""
-        kept = (shelf.ref for shelf in shelves(self.layout) if shelf.root(digest) is not None)
+        kept = (shelf.ref for shelf in shelves(self.layout) if os.path.exists(shelf.root_path(digest)))
         return tuple(sorted((ref.with_digest(digest) for ref in kept), key=str))
 
     # writing
@@ -153,7 +162,9 @@ class Refs:
             raise InvalidValueError(f"{ref} has no tag to set")
         kept = self._keep(ref, desc, details, lease)
         shelf, path = kept.shelf, kept.shelf.tag_path(ref.tag)
-        previous = shelf.tag(ref.tag)
+        previous = None
+        with suppress(StoreError):  # a damaged one is replaced
+            previous = shelf.tag(ref.tag)
         shelf.write(path, kept.record, lease.id)
         try:
             graph.check_whole(self.blobs, kept.tree)
@@ -198,7 +209,7 @@ class Refs:
             Whether it was kept before and is not any more.
         """
         shelf = shelf_of(self.layout, ref)
-        done = not shelf.is_tagged(digest) and shelf.drop_root(digest)
+        done = not shelf.may_be_tagged(digest) and shelf.drop_root(digest)
         if done:
             self._show("release", removal=True)
         return done
@@ -304,7 +315,7 @@ class Refs:
     def _not_found(self, ref: Reference) -> NotFoundError:
         from difflib import get_close_matches  # noqa: PLC0415 - only on the way out: it takes milliseconds to import
 
-        known = {str(row.reference) for row in self.list()}
+        known = {str(row.reference) for row in self.list(damaged=overlook)}
         near = get_close_matches(str(ref), known, n=3, cutoff=0.6)
         hint = f"did you mean {', '.join(near)}?" if near else "see `kit list` for what is there, or `kit pull` it"
         return NotFoundError(f"{ref} is not in the local store", hint=hint)

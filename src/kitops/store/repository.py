@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kitops.errors import KitError, NotFoundError
 from kitops.oci.digest import Digest
 from kitops.store import graph
+from kitops.store.shelf import overlook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -97,7 +98,7 @@ class StoreRepository:
 
     def explain_gap(self, desc: Descriptor) -> NotFoundError:
         """Whether a blob was left out by a filtered pull, or is lost."""
-        for listing in self.refs.list(self.ref):
+        for listing in self.refs.list(self.ref, damaged=overlook):
             if desc.digest in listing.row.absent:
                 return NotFoundError(
                     f"layer {desc.digest} of {listing.reference} is not in the store: a filtered pull left it out",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
-from kitops.errors import StoreError
+from kitops.errors import FileSystemError, StoreError
 from kitops.oci.reference import DEFAULT_TAG, Reference
 from kitops.store import names
 from kitops.store.atomic import (
@@ -28,11 +28,14 @@ from kitops.store.atomic import (
 from kitops.store.records import Listing, Record, dump_record, parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from kitops.errors import KitError
     from kitops.oci.digest import Digest
     from kitops.store.layout import Layout
 
+Damaged: TypeAlias = "Callable[[KitError], None]"
+"""Told of a ref that cannot be read; what it raises ends the work."""
 _SHORT: Final = 32
 _ABANDONED_NS: Final = 60_000_000_000
 """How old a tag set aside must be before somebody else than who set it aside settles it."""
@@ -62,40 +65,42 @@ class Shelf:
         """What ``tag`` points to. One that another process looks at aside, and will put back, counts as there."""
         found = _read(self.tag_path(tag))
         if found is None and entries(f"{self.path}/aside"):
-            found = next((record for known, record in self.tags() if known == tag), None)
+            found = next((record for known, record in self.tags(overlook) if known == tag), None)
         return found
 
     def find(self, ref: Reference) -> Record | None:
         """What ``ref`` points to here: by its digest if it has one, else by its tag."""
         return self.root(ref.digest) if ref.digest is not None else self.tag(ref.tag or DEFAULT_TAG)
 
-    def tags(self) -> Iterator[tuple[str, Record]]:
-        """Every tag and what it points to."""
+    def tags(self, damaged: Damaged) -> Iterator[tuple[str, Record]]:
+        """Every tag and what it points to; ``damaged`` is told of those that cannot be read."""
         seen = set()
         for entry in entries(f"{self.path}/tags"):
-            record = _read(entry.path)
+            record = _read_or_tell(entry.path, damaged)
             if record is not None:
                 seen.add(entry.name)
                 yield names.decode_tag(entry.name), record
         for entry in entries(f"{self.path}/aside"):
             name, expected = _parse_aside(entry.name)
-            record = _read(entry.path)
+            record = _read_or_tell(entry.path, damaged)
             if record is not None and name not in seen and not record.desc.digest.encoded.startswith(expected):
                 yield names.decode_tag(name), record
 
-    def is_tagged(self, digest: Digest) -> bool:
-        return any(record.desc.digest == digest for _, record in self.tags())
+    def may_be_tagged(self, digest: Digest) -> bool:
+        """Whether a tag points to the manifest, or one that cannot be read might."""
+        unread: list[KitError] = []
+        return any(record.desc.digest == digest for _, record in self.tags(unread.append)) or bool(unread)
 
-    def rows(self) -> Iterator[Listing]:
-        """A row a tag, and one for each manifest that no tag points to."""
+    def rows(self, damaged: Damaged) -> Iterator[Listing]:
+        """A row a tag, and one for each manifest that no tag points to; ``damaged`` is told of what cannot be read."""
         tagged = set()
-        for tag, record in self.tags():
-            tagged.add(record.desc.digest)
+        for tag, record in self.tags(damaged):
+            tagged.add(names.encode_digest(record.desc.digest))
             yield Listing(Reference(self.ref.registry, self.ref.repository, tag), record.desc, record.row)
         for entry in entries(f"{self.path}/roots"):
-            if names.decode_digest(entry.name) in tagged:
+            if entry.name in tagged:
                 continue
-            found = _read(entry.path)
+            found = _read_or_tell(entry.path, damaged)
             if found is not None:
                 yield Listing(self.ref.with_digest(found.desc.digest), found.desc, found.row)
 
@@ -196,7 +201,7 @@ class Shelf:
         path = self.root_path(digest)
         with told("removing", path):
             removed = remove_file(path)
-        if self.is_tagged(digest):
+        if any(tagged.desc.digest == digest for _, tagged in self.tags(overlook)):
             self.write(path, record, "release")
             return False
         return removed
@@ -217,6 +222,23 @@ def shelves(layout: Layout) -> list[Shelf]:
         if name is not None:
             found.append(Shelf(layout, names.repository_reference(name.decode("utf-8", "replace").strip()), entry.path))
     return found
+
+
+def refuse(error: KitError) -> NoReturn:
+    """Let a ref that cannot be read end the work."""
+    raise error
+
+
+def overlook(error: KitError) -> None:
+    """Go on without a ref that cannot be read."""
+
+
+def _read_or_tell(path: str, damaged: Damaged) -> Record | None:
+    try:
+        return _read(path)
+    except (StoreError, FileSystemError) as error:
+        damaged(error)
+        return None
 
 
 def _read(path: str) -> Record | None:

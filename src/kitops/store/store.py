@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitops.content.protocols import Run
+from kitops.errors import FileSystemError, printable
 from kitops.store import leftover
 from kitops.store.blobs import Blobs
 from kitops.store.details import Describe, describe_kit
@@ -78,9 +81,10 @@ def open_store(
         run: observer and cancel token of what is done with it.
 
     Raises:
-        FileSystemError: an adoption could not be written.
+        FileSystemError: ``root`` can be no directory, or an adoption could not be written.
     """
     run = run or Run()
+    _check_root(root)
     layout = Layout(str(root))
     blobs = Blobs(layout, run)
     store = Store(layout, blobs, Refs(layout, blobs), StoreDigestCache(layout), describe, run)
@@ -89,3 +93,24 @@ def open_store(
 
         adopt_once(store, go_storage, run)
     return store
+
+
+def _check_root(root: Path) -> None:
+    """Refuse what would look like an empty store: a file, or a link to nothing, where there ought to be a directory."""
+    for path in (root, *root.parents):
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                return  # whoever reads or writes there says why it fails
+            if os.path.islink(path):
+                raise _no_store(root, path, "a symbolic link that leads nowhere") from error
+        else:
+            if not stat.S_ISDIR(found.st_mode):
+                raise _no_store(root, path, "not a directory")
+            return
+
+
+def _no_store(root: Path, path: Path, reason: str) -> FileSystemError:
+    text = f"opening the store {printable(root)}: {printable(path)} is {reason}"
+    return FileSystemError(text, path=printable(path), hint="move it away, or set KITOPS_HOME to another directory")

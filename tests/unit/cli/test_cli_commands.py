@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -374,6 +375,38 @@ def test_list_of_an_empty_store(kit: Kit) -> None:
     assert kit("list").out == "REPOSITORY   TAG   MAINTAINER   NAME   SIZE   DIGEST\n"
     assert kit("list", "--format", "json").json == []
     assert kit("list", "--format", "{{.Repo}}").out == ""
+
+
+def test_list_where_no_store_can_be(kit: Kit, environment: Mapping[str, str]) -> None:
+    home = Path(environment["KITOPS_HOME"])
+    home.mkdir(parents=True)
+    (home / "store").symlink_to("unmounted")
+    ended = kit("list")
+    assert (ended.code, ended.out) == (14, "")
+    assert f"opening the store {home}/store: {home}/store is a symbolic link that leads nowhere" in ended.err
+    (home / "store").unlink()
+    home.rmdir()
+    home.symlink_to("unmounted")
+    assert f"{home} is a symbolic link that leads nowhere" in kit("list").err
+    home.unlink()
+    home.write_text("")
+    ended = kit("list")
+    assert ended.code == 14
+    assert f"{home} is not a directory" in ended.err
+
+
+def test_list_leaves_out_a_damaged_ref(kit: Kit, packed: str, project: Path, environment: Mapping[str, str]) -> None:
+    kit("tag", "digits:v1", "digits:v2,v3")
+    (tag,) = Path(environment["KITOPS_HOME"]).glob("store/refs/digits-*/tags/v2")
+    tag.write_text("{")
+    ended = kit("list")
+    assert ended.code == 0
+    assert [line.split()[1] for line in ended.out.splitlines()[1:]] == ["v1", "v3"]
+    assert re.fullmatch(r"Warning: left out: the ref \S+/tags/v2 is damaged: .* \(remove that file, .*\)\n", ended.err)
+    assert kit("du").code == 0
+    assert kit("pack", str(project), "-t", "digits:v2").code == 0
+    ended = kit("list", "--format", '{{join .Tags ","}}')
+    assert (ended.out, ended.err) == ("v1,v2,v3\n", "")
 
 
 def test_list_of_what_there_is(kit: Kit, packed: str, project: Path) -> None:
