@@ -151,7 +151,9 @@ def _open_store_origin(place: Place, location: Location) -> Iterator[Origin]:
             wanted = location.reference.with_default_tag()
             desc = store.refs.hold(wanted, lease)
             if store.refs.details(wanted).absent:
-                raise NotFoundError(f"{wanted} is not whole in the store", hint=f"kit pull {wanted}")
+                remote = store.refs.find_remote(wanted, desc.digest)
+                hint = f"kit pull {remote}" if remote else "pull it again from where it came"
+                raise NotFoundError(f"{wanted} is not whole in the store", hint=hint)
             return Root(desc, _name(wanted))
 
         def list_tags() -> list[str]:

@@ -16,6 +16,7 @@ from kitops.oci.reference import LOCAL_REGISTRY, UNNAMED, Reference
 from kitops.oci.subject import is_fallback_tag
 from kitops.ops.list_filter import EVERYTHING
 from kitops.ops.locate import check_remote, tell_damaged
+from kitops.store.records import merge_absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,6 +48,7 @@ class Listed:
         name: of the package, or ""; None where its config cannot be read.
         author: the first one, or ""; None as above.
         size: bytes of all layers; None as above.
+        partial: whether some of them are not here: a filtered pull left them out.
     """
 
     repo: str
@@ -55,10 +57,11 @@ class Listed:
     name: str | None
     author: str | None
     size: int | None
+    partial: bool = False
 
     def to_json(self) -> dict[str, Json]:
-        """The row with plain values; ``size`` in bytes."""
-        return {
+        """The row with plain values; ``size`` in bytes; ``partial`` only where it is true."""
+        found: dict[str, Json] = {
             "repo": self.repo,
             "digest": self.digest,
             "tags": list(self.tags),
@@ -66,6 +69,7 @@ class Listed:
             "size": self.size,
             "author": self.author,
         }
+        return found | {"partial": True} if self.partial else found
 
 
 def list_(place: Place, repository: Reference | None = None, *, wanted: ListFilter = EVERYTHING) -> list[Listed]:
@@ -142,7 +146,15 @@ def _list_local(place: Place, wanted: ListFilter) -> list[Listed]:
             unique = {row.desc.digest: row.desc for row in rows}
             having = {digest for digest, desc in unique.items() if _has_part(source, desc, wanted)}
         rows = [row for row in rows if row.desc.digest in having]
-    return _group((row.reference.locator, str(row.desc.digest), row.reference.tag, row.row) for row in rows)
+    return _group(
+        (
+            row.reference.locator,
+            str(row.desc.digest),
+            row.reference.tag,
+            merge_absent(row.row, store.blobs.exists) if row.row.absent else row.row,
+        )
+        for row in rows
+    )
 
 
 def _has_part(source: Source, desc: Descriptor, wanted: ListFilter) -> bool:
@@ -235,12 +247,12 @@ def _group(rows: Iterable[_Row]) -> list[Listed]:
         details[key] = detail
         if tag is not None:
             tags[key].append(tag)
-    return [
-        Listed(repo, digest, tuple(sorted(found)), *_columns(details[repo, digest]))
-        for (repo, digest), found in sorted(tags.items(), key=lambda item: (item[0][0], item[1], item[0][1]))
-    ]
+    rows_by_key = sorted(tags.items(), key=lambda item: (item[0][0], item[1], item[0][1]))
+    return [_listed(repo, digest, found, details[repo, digest]) for (repo, digest), found in rows_by_key]
 
 
-def _columns(details: RefDetails | None) -> tuple[str | None, str | None, int | None]:
-    """Name, author and size."""
-    return (details.name, details.author, details.size) if details else (None, None, None)
+def _listed(repo: str, digest: str, tags: Iterable[str], row: RefDetails | None) -> Listed:
+    names = tuple(sorted(tags))
+    if row is None:
+        return Listed(repo, digest, names, None, None, None)
+    return Listed(repo, digest, names, row.name, row.author, row.size, partial=bool(row.absent))

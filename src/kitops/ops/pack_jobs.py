@@ -213,6 +213,9 @@ def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, options: 
     if layer.form is Format.RAW and files != [layer.part.path.encode()]:
         if options.modelpack and layer.part.kind is not Kind.MCP_SERVER:
             return Job(layer, found, sum(entry.size for entry in found.entries))
+        if layer.part.kind is Kind.MCP_SERVER:
+            message = f"{layer.part.field}: {layer.part.path} is a directory, and not an MCP bundle"
+            raise PackError(message, hint="name the server's .mcpb file, which `mcpb pack` makes of its directory")
         raise PackError(
             f"{layer.part.field}: {layer.part.path} is not one file, as a raw layer is",
             hint="use --layer-format tar, or name each file in the Kitfile",

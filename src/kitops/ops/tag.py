@@ -37,7 +37,9 @@ def tag(place: Place, source: Reference, destinations: Sequence[Reference]) -> T
         desc = place.store.refs.resolve(source)
         details = place.store.refs.details(source)
         if not place.store.repository(source, lease, absent=details.absent).exists(desc):
-            raise NotFoundError(f"{source} is not whole in the store", hint=f"kit pull {source}")
+            remote = place.store.refs.find_remote(source, desc.digest)
+            hint = f"kit pull {remote}" if remote else "pack it again"
+            raise NotFoundError(f"{source} is not whole in the store", hint=hint)
         for destination in destinations:
             place.store.refs.tag(destination, desc, details, lease)
     return Tagged(desc, tuple(destinations))

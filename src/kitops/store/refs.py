@@ -149,6 +149,13 @@ class Refs:
         kept = (shelf.ref for shelf in shelves(self.layout) if os.path.exists(shelf.root_path(digest)))
         return tuple(sorted((ref.with_digest(digest) for ref in kept), key=str))
 
+    def find_remote(self, ref: Reference, digest: Digest) -> Reference | None:
+        """What to pull for the rest of the manifest ``digest``: ``ref``, or where a registry has it that was pulled."""
+        if not ref.is_local:
+            return ref
+        rows = self.list(damaged=overlook)
+        return next((row.reference for row in rows if row.desc.digest == digest and not row.reference.is_local), None)
+
     # writing
 
     def tag(self, ref: Reference, desc: Descriptor, details: RefDetails, lease: Lease) -> None:

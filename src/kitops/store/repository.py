@@ -100,10 +100,10 @@ class StoreRepository:
         """Whether a blob was left out by a filtered pull, or is lost."""
         for listing in self.refs.list(self.ref, damaged=overlook):
             if desc.digest in listing.row.absent:
-                return NotFoundError(
-                    f"layer {desc.digest} of {listing.reference} is not in the store: a filtered pull left it out",
-                    hint=f"`kit pull {listing.reference}` completes it",
-                )
+                remote = self.refs.find_remote(listing.reference, listing.desc.digest)
+                hint = f"`kit pull {remote}` completes it" if remote else "pull it again from where it came"
+                text = f"layer {desc.digest} of {listing.reference} is not in the store: a filtered pull left it out"
+                return NotFoundError(text, hint=hint)
         return NotFoundError(
             f"blob {desc.digest} of {self.ref.locator} is lost from the store", hint="pull or pack the ModelKit again"
         )

@@ -344,6 +344,32 @@ def test_pull_of_parts(kit: Kit, packed: str, registry: str, tmp_path: Path) -> 
     assert {item["digest"] for item in table["items"] if item["state"] == "left-out"} == set(pulled["leftOut"])
     assert kit(*home, "unpack", name, "--filter", "model", "-d", str(tmp_path / "out")).code == 0
     assert kit(*home, "pull", name, "--filter", "nonsense").code == 2
+    ended = kit(*home, "list")
+    assert re.fullmatch(r"\S+ +v1 +.* KiB\* +sha256:\S+", ended.out.splitlines()[1])
+    assert ended.err == "* only a part is here: `kit pull` completes it\n"
+    assert kit(*home, "list", "--format", "json").json[0]["partial"] is True
+    assert kit(*home, "pull", name, "--plain-http").code == 0
+    ended = kit(*home, "list")
+    assert ("*" in ended.out, ended.err) == (False, "")
+
+
+def test_pull_mends_what_is_damaged(
+    kit: Kit, packed: str, registry: str, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    name = f"{registry}/team/digits:v1"
+    kit("push", "digits:v1", name, "--plain-http")
+    kit("pull", name, "--plain-http")
+    blobs = Path(environment["KITOPS_HOME"], "store/blobs/sha256")
+    largest = max(blobs.iterdir(), key=lambda blob: blob.stat().st_size)
+    largest.write_bytes(b"x" * largest.stat().st_size)
+    ended = kit("unpack", name, "-d", str(tmp_path / "out"))
+    assert ended.code == 5
+    assert f"Hint: `kit pull --verify {name}` fetches it again" in ended.err
+    assert kit("pull", name, "--verify", "--dry-run").code == 2
+    ended = kit("pull", name, "--verify", "--plain-http", "--format", "json")
+    assert (ended.code, ended.json["digest"]) == (0, packed)
+    assert f"is damaged in the store: sha256:{largest.name} is fetched again" in ended.err
+    assert kit("unpack", name, "-d", str(tmp_path / "out")).code == 0
 
 
 def test_plan_of_a_push(kit: Kit, packed: str, registry: str) -> None:

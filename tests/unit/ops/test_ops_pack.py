@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -146,6 +147,12 @@ def test_compressed_layers_keep_the_diff_id(compression: str, tmp_path: Path) ->
 def test_mcp_bundles_are_raw_and_checked(tmp_path: Path) -> None:
     context = make_project(tmp_path / "p", "mcpServers: [{name: s, path: s.mcpb}]\n")
     place = open_test_place(tmp_path / "home")
+    (context / "s.mcpb").mkdir()
+    (context / "s.mcpb/manifest.json").touch()
+    with pytest.raises(PackError, match=r"mcpServers\[0\]: s.mcpb is a directory, and not an MCP bundle") as failure:
+        pack(place, context)
+    assert failure.value.hint == "name the server's .mcpb file, which `mcpb pack` makes of its directory"
+    shutil.rmtree(context / "s.mcpb")
     (context / "s.mcpb").write_bytes(b"no zip")
     with pytest.raises(PackError, match="no zip"):
         pack(place, context)

@@ -16,8 +16,10 @@ from kitops.errors import FileSystemError, NotFoundError
 from kitops.formats.select import Filter
 from kitops.oci.reference import Reference
 from kitops.ops import plan as planning
+from kitops.ops.copy import copy
 from kitops.ops.inspect import inspect
 from kitops.ops.list import list_
+from kitops.ops.location import Location
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.plan import plan_push
@@ -106,6 +108,35 @@ def test_a_lost_layer_is_told_from_one_that_was_left_out(place: Place, ref: Refe
     place.store.blobs.path(kept).unlink()
     with pytest.raises(NotFoundError, match="is lost from the store"):
         unpack(place, ref, tmp_path / "out")
+
+
+def test_a_part_under_a_local_name_is_completed_by_pulling_the_other(
+    place: Place, ref: Reference, tmp_path: Path
+) -> None:
+    pull(place, [ref], MODEL)
+    local = Reference.parse("l:1")
+    tag(place, ref, [local])
+    with pytest.raises(NotFoundError, match="of l:1 is not in the store: a filtered pull left it out") as caught:
+        unpack(place, local, tmp_path / "out")
+    assert caught.value.hint == f"`kit pull {ref}` completes it"
+    with pytest.raises(NotFoundError, match="l:1 is not whole in the store") as caught:
+        copy(place, Location.parse("local://l:1"), Location.parse(f"oci:{tmp_path}/layout"))
+    assert caught.value.hint == f"kit pull {ref}"
+    remove(place, [ref])
+    with pytest.raises(NotFoundError) as caught:
+        unpack(place, local, tmp_path / "out")
+    assert caught.value.hint == "pull it again from where it came"
+
+
+def test_a_listing_tells_a_part(place: Place, ref: Reference) -> None:
+    pull(place, [ref], MODEL)
+    (row,) = list_(place)
+    assert row.partial
+    assert row.to_json()["partial"] is True
+    pull(place, [ref])
+    (row,) = list_(place)
+    assert not row.partial
+    assert "partial" not in row.to_json()
 
 
 def test_a_later_pull_completes_it(place: Place, ref: Reference, tmp_path: Path) -> None:

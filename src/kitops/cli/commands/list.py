@@ -61,14 +61,17 @@ def command(
         print_json([row.to_json() | {"size": _size(row)} for row in rows])
     elif template is None:
         to_stdout(format_table(_HEADER, _table_rows(rows)))
+        if any(row.partial for row in rows):
+            session.say("* only a part is here: `kit pull` completes it")
     else:
         to_stdout("".join(template.render(_template_row(row)) + "\n" for row in rows))
 
 
 def _table_rows(rows: Sequence[Listed]) -> Iterator[tuple[str, ...]]:
     for row in rows:
+        size = (_size(row) or NONE) + ("*" if row.partial else "")
         for tag in row.tags or (NONE,):
-            yield row.repo or NONE, tag, row.author or NONE, row.name or NONE, _size(row) or NONE, row.digest
+            yield row.repo or NONE, tag, row.author or NONE, row.name or NONE, size, row.digest
 
 
 def _size(row: Listed) -> str | None:
