@@ -73,6 +73,12 @@ _SPDX: Final = {
     "zlib": "Zlib",
 }
 
+_OF_DATASETS: Final = (
+    *("dataset_info", "configs", "task_categories", "task_ids", "size_categories", "source_datasets"),
+    *("annotations_creators", "language_creators", "multilinguality"),
+)
+"""Keys that only cards of datasets have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -88,6 +94,7 @@ class Card:
         datasets: what it was trained on.
         languages: codes of its languages.
         tags: free words.
+        is_dataset: whether it is the card of a dataset.
     """
 
     name: str = ""
@@ -99,6 +106,12 @@ class Card:
     datasets: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    is_dataset: bool = False
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is plainly the card of a model."""
+        return not self.is_dataset and bool(self.library or self.task or self.base_models)
 
 
 def parse_card(text: bytes) -> Card:
@@ -114,6 +127,7 @@ def parse_card(text: bytes) -> Card:
         datasets=found.get("datasets", ()),
         languages=found.get("language", ()),
         tags=found.get("tags", ()),
+        is_dataset=any(key in found for key in _OF_DATASETS),
     )
 
 

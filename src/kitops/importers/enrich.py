@@ -8,14 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from kitops.kitfile.schema import Part
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from kitops.importers.card import Card
     from kitops.importers.tree import Origin
-    from kitops.kitfile.schema import Dataset, Kitfile, Model
+    from kitops.kitfile.schema import Dataset, Kitfile, Model, Part
     from kitops.oci.gojson import Json
 
 _FORMATS: Final = {
@@ -51,11 +49,6 @@ _TYPES: Final = {
     "adapter_model.safetensors": "lora-adapter",
     "adapter_model.bin": "lora-adapter",
 }
-_SOURCE: Final = (
-    *(".py", ".ipynb", ".sh", ".bash", ".r", ".jl", ".js", ".ts", ".go", ".rs", ".java", ".kt", ".scala", ".swift"),
-    *(".c", ".cc", ".cpp", ".cu", ".h", ".hpp", ".cs", ".lua", ".pl", ".rb", ".php", ".sql", ".ps1", ".bat", ".m"),
-    *("dockerfile", "makefile", ".cmake", ".gradle", ".proto", ".mojo"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,35 +87,6 @@ def enrich(kitfile: Kitfile, origin: Origin, known: Known) -> Kitfile:
     if card.license and not package.license and model is None:
         package = replace(package, license=card.license)
     return replace(kitfile, package=package, model=model, datasets=datasets)
-
-
-def arrange(kitfile: Kitfile, paths: Sequence[str]) -> Kitfile:
-    """The Kitfile of a model's repository as its author would have written it.
-
-    There what is neither source code, documentation nor data belongs to the model: its tokenizer's directory, weights
-    of a format that is not known by name. And weights beside the card are the model; those below are others of it.
-
-    Args:
-        kitfile: generated from ``paths``.
-        paths: every file.
-    """
-    model = kitfile.model
-    if model is None:
-        return kitfile
-    code = tuple(entry for entry in kitfile.code if entry.path == "." or _has_source(entry.path, paths))
-    parts = [*model.parts, *(Part(path=entry.path) for entry in kitfile.code if entry not in code)]
-    if "/" in model.path:
-        beside = next((part for part in parts if "/" not in part.path and _format_of(part.path)), None)
-        if beside is not None:
-            parts[parts.index(beside)] = Part(path=model.path)
-            model = replace(model, path=beside.path)
-    return replace(kitfile, model=replace(model, parts=tuple(parts)), code=code)
-
-
-def _has_source(path: str, paths: Sequence[str]) -> bool:
-    """Whether a file, or one below a directory, is source code."""
-    below = f"{path}/"
-    return any((one == path or one.startswith(below)) and one.lower().endswith(_SOURCE) for one in paths)
 
 
 def _enrich_model(model: Model, name: str, known: Known) -> Model:

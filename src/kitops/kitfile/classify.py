@@ -49,6 +49,11 @@ _SUFFIXES: Final[dict[str, FileKind]] = {
 }
 # Beside weights these belong to the model; elsewhere nobody knows what they are.
 _COMPANIONS = (".bin", ".model", ".jinja", ".tiktoken", ".spm", ".bpe")
+_SOURCE: Final = (
+    *(".py", ".ipynb", ".sh", ".bash", ".r", ".jl", ".js", ".ts", ".go", ".rs", ".java", ".kt", ".scala", ".swift"),
+    *(".c", ".cc", ".cpp", ".cu", ".h", ".hpp", ".cs", ".lua", ".pl", ".rb", ".php", ".sql", ".ps1", ".bat", ".m"),
+    *("dockerfile", "makefile", ".cmake", ".gradle", ".proto", ".mojo", ".toml", ".lock", ".whl"),
+)
 _SHARD = re.compile(r"(.+?)[-_.]?[0-9]{5}-of-[0-9]{5}", re.ASCII)
 
 
@@ -67,6 +72,21 @@ def classify(name: str) -> FileKind:
 def is_companion(name: str) -> bool:
     """Whether the file belongs to the weights that lie beside it, if any do."""
     return classify(name) is FileKind.UNKNOWN and _suffix(name.lower()) in _COMPANIONS
+
+
+def is_source(name: str) -> bool:
+    """Whether the file is source code, or what source code is built from or into."""
+    return name.lower().endswith(_SOURCE)
+
+
+def is_called_model(name: str) -> bool:
+    """Whether the file is called what spaCy (``model``) and CTranslate2 (``model.bin``) call weights."""
+    return name in ("model", "model.bin")
+
+
+def tells_weights(name: str) -> bool:
+    """Whether the name is one of weights."""
+    return classify(name) is FileKind.MODEL or is_called_model(name)
 
 
 def is_readme(name: str) -> bool:

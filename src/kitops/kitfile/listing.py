@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kitops.errors import FileSystemError, PackError, printable
 from kitops.kitfile.classify import LEFT_OUT, is_junk
-from kitops.kitfile.generate import Listed
+from kitops.kitfile.directories import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,31 +12,34 @@ from kitops.content.parallel import run_all
 from kitops.errors import HeaderError, SourceError
 from kitops.formats.parts import Kind, list_parts
 from kitops.importers.card import HEAD, Card, parse_card
-from kitops.importers.enrich import Known, arrange, enrich
-from kitops.kitfile.classify import is_skill
-from kitops.kitfile.generate import Listed, generate
-from kitops.kitfile.schema import Prompt, clean_path
-from kitops.kitfile.skill import parse_front_matter
+from kitops.importers.enrich import Known, enrich
+from kitops.kitfile.classify import tells_weights
+from kitops.kitfile.generate import Listed, Subject, generate
+from kitops.kitfile.schema import clean_path
 from kitops.weights.facts import Facts, format_parameters, gather_facts
 from kitops.weights.header import has_header, read_header
 from kitops.weights.model_config import CONFIG_NAME, MAX_CONFIG, find_config, parse_model_config
-from kitops.weights.ranges import Ahead, open_file
+from kitops.weights.ranges import open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from kitops.content.protocols import Run
-    from kitops.importers.tree import RemoteFile, Tree
+    from kitops.importers.tree import Origin, RemoteFile, Tree
     from kitops.kitfile.schema import Kitfile
     from kitops.oci.digest import Digest
     from kitops.oci.gojson import Json
+    from kitops.weights.ranges import Ranges
     from kitops.weights.tensors import Header
 
     FindBlob = Callable[[Digest], Path | None]
 
+CARD: Final = "README.md"
 MOST_HEADERS: Final = 200
 """Files of weights whose headers are read: of a model in more shards the number of parameters stays unknown."""
+_SENDS_WHOLE: Final = frozenset({"mlflow"})
+"""Kinds of sources that send no part of a file: a header would cost all of it, before it is known to be wanted."""
 
 
 def describe_tree(
@@ -44,57 +47,81 @@ def describe_tree(
 ) -> Kitfile:
     """Generate the Kitfile of ``files`` of ``tree``, with what its card, configuration and weights say.
 
+    The same files give the same Kitfile, whatever the source, and whatever is here already.
+
     Args:
         tree: the source.
         files: the wanted ones.
         run: whom to tell, what to watch, how many files at a time.
         depth: as of ``kit init``.
-        find_blob: the path of a blob that is here already, whose header then need not be fetched.
+        find_blob: the path of a blob that is here already, of which nothing need be fetched.
 
     Raises:
         SourceError: the source does not give the heads of files.
         NetworkError: it cannot be reached.
     """
-
-    def read(path: str, size: int) -> bytes:
-        return tree.read_at(path, 0, size)
-
-    kitfile = generate([Listed(file.path, file.size) for file in files], read=read, depth=depth)
-    listed = {file.path: file for file in files}
-    kitfile = _with_skills(kitfile, list(listed), read)
+    heads = _Heads(tree, {file.path: file for file in files}, find_blob)
+    card = parse_card(heads.read(CARD, HEAD)) if CARD in heads.files else Card()
     origin = tree.origin
-    if origin.kind == "huggingface" and not origin.is_dataset:
-        kitfile = arrange(kitfile, list(listed))
+    if origin.kind != "huggingface":  # which tells models and datasets apart
+        origin = replace(origin, is_dataset=origin.is_dataset or card.is_dataset)
+    listing = [Listed(file.path, file.size) for file in files]
+    kitfile = generate(listing, read=heads.read, depth=depth, subject=_subject(origin, card, files))
     flavors = origin.parameters.get("flavors")
-    adapter = _read_json(tree, listed.get("adapter_config.json"))
+    facts = _tell(_read_facts(heads, kitfile, run))
     known = Known(
-        card=parse_card(read("README.md", HEAD)) if "README.md" in listed else Card(),
-        facts={"mlflow": dict(origin.parameters)}
-        if origin.kind == "mlflow"
-        else _tell(_read_facts(tree, kitfile, listed, run, find_blob)),
+        card=card,
+        facts=facts | {"mlflow": dict(origin.parameters)} if origin.kind == "mlflow" else facts,
         framework=str(flavors[0]) if isinstance(flavors, list) and len(flavors) == 1 else "",
-        is_lora=str(adapter.get("peft_type", "")).upper() == "LORA",
+        is_lora=str(_read_json(heads, "adapter_config.json").get("peft_type", "")).upper() == "LORA",
     )
     return enrich(kitfile, origin, known)
 
 
-def _with_skills(kitfile: Kitfile, paths: Sequence[str], read: Callable[[str, int], bytes]) -> Kitfile:
-    """A directory of nothing but skills is a prompt a skill, not code."""
-    code = []
-    prompts = list(kitfile.prompts)
-    for entry in kitfile.code:
-        below = [path for path in paths if path.startswith(f"{entry.path}/")]
-        skills = sorted(path.rpartition("/")[0] for path in below if is_skill(path.rpartition("/")[2]))
-        if not skills or not all(any(path.startswith(f"{skill}/") for skill in skills) for path in below):
-            code.append(entry)
-            continue
-        for skill in skills:
-            marker = next(
-                path for path in below if path.rpartition("/")[0] == skill and is_skill(path.rpartition("/")[2])
-            )
-            front = parse_front_matter(read(marker, HEAD))
-            prompts.append(Prompt(front.name, skill, front.description))
-    return replace(kitfile, code=tuple(code), prompts=tuple(prompts))
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """The first bytes of files of a tree, fetched only where they are not here."""
+
+    tree: Tree
+    files: Mapping[str, RemoteFile]
+    find_blob: FindBlob
+
+    def read(self, path: str, size: int) -> bytes:
+        return self.ranges(path).read_at(0, size)
+
+    def ranges(self, path: str) -> Ranges:
+        return _TreeRanges(self, self.files[path])
+
+    def read_at(self, file: RemoteFile, offset: int, size: int) -> bytes:
+        if file.digest is not None and (found := self.find_blob(file.digest)) is not None:
+            with open_file(found) as content:
+                return content.read_at(offset, size)
+        return self.tree.read_at(file.path, offset, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _TreeRanges:
+    """A file of a tree as a content that can be read anywhere."""
+
+    heads: _Heads
+    file: RemoteFile
+
+    @property
+    def size(self) -> int:
+        return self.file.size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return self.heads.read_at(self.file, offset, max(0, min(size, self.file.size - offset)))
+
+
+def _subject(origin: Origin, card: Card, files: Sequence[RemoteFile]) -> Subject:
+    """What the files are all about."""
+    if origin.is_dataset:
+        return Subject.DATASET
+    if card.is_model or "flavors" in origin.parameters:
+        return Subject.MODEL
+    has_weights = any(tells_weights(file.path.rpartition("/")[2]) for file in files)
+    return Subject.MODEL if has_weights else Subject.PROJECT
 
 
 def _tell(facts: Facts) -> dict[str, Json]:
@@ -111,53 +138,42 @@ def _tell(facts: Facts) -> dict[str, Json]:
     return {key: value for key, value in table.items() if value}
 
 
-def _read_facts(tree: Tree, kitfile: Kitfile, listed: dict[str, RemoteFile], run: Run, find_blob: FindBlob) -> Facts:
+def _read_facts(heads: _Heads, kitfile: Kitfile, run: Run) -> Facts:
     """What the configuration and the headers of the model's weights say; weights that are none are told."""
     if kitfile.model is None:
         return Facts()
-    paths = [part.path for part in list_parts(kitfile) if part.kind in (Kind.MODEL, Kind.MODEL_PART)]
-    model = clean_path(kitfile.model.path)
+    paths = [
+        path
+        for part in list_parts(kitfile)
+        if part.kind in (Kind.MODEL, Kind.MODEL_PART) and (path := clean_path(part.path)) in heads.files
+    ]
     configs = {
-        path: parse_model_config(tree.read_at(path, 0, MAX_CONFIG + 1))
+        path: parse_model_config(heads.read(path, MAX_CONFIG + 1))
         for path in paths
-        if path.rpartition("/")[2] == CONFIG_NAME and path in listed
+        if path.rpartition("/")[2] == CONFIG_NAME
     }
-    weights = [listed[path] for path in paths if path in listed and has_header(path)]
-    if len(weights) > MOST_HEADERS:
+    weights = [path for path in paths if has_header(path)]
+    if len(weights) > MOST_HEADERS or heads.tree.origin.kind in _SENDS_WHOLE:
         weights = []
-    headers = run_all([partial(_read_header, tree, file, find_blob) for file in weights], run, workers=run.concurrency)
+    headers = run_all([partial(_read_header, heads, path) for path in weights], run, workers=run.concurrency)
+    model = clean_path(kitfile.model.path)
     return gather_facts([found for found in headers if found is not None], model, find_config(configs, model))
 
 
-def _read_header(tree: Tree, file: RemoteFile, find_blob: FindBlob, run: Run) -> tuple[str, Header] | None:
+def _read_header(heads: _Heads, path: str, run: Run) -> tuple[str, Header] | None:
     try:
-        if file.digest is not None and (path := find_blob(file.digest)) is not None:
-            with open_file(path) as content:
-                return file.path, read_header(content, file.path)
-        return file.path, read_header(Ahead(_TreeRanges(tree, file.path, file.size)), file.path)
+        return path, read_header(heads.ranges(path), path)
     except HeaderError as error:
         run.observer(Message("info", f"the Kitfile tells nothing of these weights: {error.message}"))
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _TreeRanges:
-    """A file of a tree as a content that can be read anywhere."""
-
-    tree: Tree
-    path: str
-    size: int
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        return self.tree.read_at(self.path, offset, max(0, min(size, self.size - offset)))
-
-
-def _read_json(tree: Tree, file: RemoteFile | None) -> dict[str, Json]:
+def _read_json(heads: _Heads, path: str) -> dict[str, Json]:
     """A small JSON object; empty where there is none, or it is no such thing."""
-    if file is None or file.size > HEAD:
+    if path not in heads.files or heads.files[path].size > HEAD:
         return {}
     try:
-        found = json.loads(tree.read_at(file.path, 0, HEAD))
+        found = json.loads(heads.read(path, HEAD))
     except (ValueError, SourceError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -13,6 +13,7 @@ from kitops.content.protocols import Run
 from kitops.importers.tree import Origin, RemoteFile
 from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import parse
+from kitops.oci.digest import Digest
 from kitops.ops.describe_tree import describe_tree
 
 CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/import-listings.yaml").read_text(encoding="utf-8"))
@@ -34,13 +35,40 @@ class Listing:
         raise AssertionError(f"{file.path} is not to be fetched")
 
 
+@pytest.mark.parametrize("kind", ["huggingface", "git", "directory"])
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
-def test_the_kitfile_is_what_a_person_would_have_written(case: dict[str, Any]) -> None:
+def test_the_kitfile_is_what_a_person_would_have_written(case: dict[str, Any], kind: str) -> None:
+    """The same files give the same Kitfile, wherever they are."""
     repo = case["repo"]
-    origin = Origin(
-        "huggingface", f"https://huggingface.co/{repo}", "c" * 40, "main", repo, is_dataset="dataset" in case
-    )
+    origin = Origin(kind, f"https://huggingface.co/{repo}", "c" * 40, "main", repo, is_dataset="dataset" in case)
     files = [RemoteFile(path, v if isinstance(v, int) else len(v.encode())) for path, v in case["files"].items()]
     kitfile = describe_tree(Listing(origin, case["files"], files), files, Run())
     assert dump(kitfile) == case["kitfile"]
     assert parse(case["kitfile"], case["name"]) == kitfile
+
+
+def test_the_card_tells_a_dataset_where_the_source_does_not() -> None:
+    """A clone or a directory is a dataset when its card is one of a dataset."""
+    card = "---\ntask_categories: [image-classification]\n---\n"
+    content: dict[str, int | str] = {"README.md": card, "train/cat/1.jpg": 10, "weights.npy": 5}
+    files = [RemoteFile(path, v if isinstance(v, int) else len(v)) for path, v in content.items()]
+    paths = {}
+    for kind in ("directory", "huggingface"):
+        kitfile = describe_tree(Listing(Origin(kind, "u", "", "", "cats"), content, files), files, Run())
+        paths[kind] = [dataset.path for dataset in kitfile.datasets]
+    assert paths == {"directory": ["weights.npy", "train"], "huggingface": []}
+
+
+def test_a_kitfile_does_not_depend_on_what_is_here_already(tmp_path: Path) -> None:
+    """Of a blob that is here nothing is fetched, and it tells what the source would have told."""
+    config = b'{"model_type": "tiny"}'
+    (tmp_path / "blob").write_bytes(config)
+    digest = Digest.of(config)
+    files = [RemoteFile("model.gguf", 4), RemoteFile("config.json", len(config), digest)]
+    origin = Origin("git", "u", "", "", "tiny")
+    full = Listing(origin, {"model.gguf": 4, "config.json": config.decode()}, files)
+    lacking = Listing(origin, {"model.gguf": 4}, files)
+    kitfile = describe_tree(full, files, Run())
+    assert kitfile.model is not None
+    assert kitfile.model.parameters == {"family": "tiny"}
+    assert describe_tree(lacking, files, Run(), find_blob={digest: tmp_path / "blob"}.get) == kitfile
