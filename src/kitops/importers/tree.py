@@ -52,6 +52,7 @@ class RemoteFile:
         digest: SHA-256 of its bytes where the source knows it before they are fetched: the digest of its raw layer.
         git_blob: the id of the git object with these bytes, where there is one: the same id, the same bytes.
         executable: whether its mode says so.
+        is_link: it is a symbolic link to a directory, whose files nobody knows (a path that ends in ``/``).
     """
 
     path: str
@@ -59,10 +60,11 @@ class RemoteFile:
     digest: Digest | None = None
     git_blob: str = ""
     executable: bool = False
+    is_link: bool = False
 
 
 def check_paths(files: Sequence[RemoteFile], origin: Origin) -> None:
-    """Refuse a listing with names that would lead out of a directory, or twice to one file.
+    """Refuse a listing that no directory can be: names that would lead out of it, or twice to one file.
 
     Raises:
         SourceError: it has one.
@@ -73,6 +75,12 @@ def check_paths(files: Sequence[RemoteFile], origin: Origin) -> None:
         if not all(words) or ".." in words or "." in words or "\0" in file.path or file.path in seen or file.size < 0:
             raise SourceError(f"{origin.uri} lists a file with an unsafe name: {printable(file.path.encode())}")
         seen.add(file.path)
+    for path in sorted(seen):
+        above = path.rpartition("/")[0]
+        while above:
+            if above in seen:
+                raise SourceError(f"{origin.uri} lists {above} as a file and as a directory, which no disk can hold")
+            above = above.rpartition("/")[0]
 
 
 class Tree(Protocol):

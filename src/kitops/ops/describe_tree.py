@@ -65,7 +65,9 @@ def describe_tree(
     origin = tree.origin
     if origin.kind != "huggingface":  # which tells models and datasets apart
         origin = replace(origin, is_dataset=origin.is_dataset or card.is_dataset)
-    listing = [Listed(file.path, file.size) for file in files]
+    if origin.kind == "directory":  # its name is where it lies, not what it is
+        origin = replace(origin, name="")
+    listing = [Listed(file.path, file.size, is_link=file.is_link) for file in files]
     kitfile = generate(listing, read=heads.read, depth=depth, subject=_subject(origin, card, files))
     flavors = origin.parameters.get("flavors")
     facts = _tell(_read_facts(heads, kitfile, run))

@@ -16,9 +16,10 @@ from kitops.content.events import Message
 from kitops.errors import InvalidValueError, PackError
 from kitops.formats.build import build_modelkit
 from kitops.formats.plan import plan_layers
+from kitops.importers.directory import open_directory, origin_of
 from kitops.importers.pick import pick
 from kitops.importers.provenance import PREDICATE_TYPE, Import, ImportedFile, build_predicate, build_statement
-from kitops.importers.tree import Origin, check_paths
+from kitops.importers.tree import check_paths
 from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import NAMES, parse
 from kitops.layers.codec import Codec
@@ -27,9 +28,9 @@ from kitops.oci.reference import UNNAMED, Reference
 from kitops.ops.attach import IN_TOTO, SAYS, attach_statement, has_statement
 from kitops.ops.describe_tree import describe_tree
 from kitops.ops.gather import Gathering, Work
-from kitops.ops.init import InitOptions, init
 from kitops.ops.locate import check_remote
 from kitops.ops.pack import PackOptions, keep, pack, put_built
+from kitops.ops.pack_to import pack_to
 from kitops.ops.through import ThroughSource
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kitops.errors import Problem
-    from kitops.importers.tree import RemoteFile, Tree
+    from kitops.importers.tree import Origin, RemoteFile, Tree
     from kitops.kitfile.schema import Kitfile
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
@@ -191,8 +192,16 @@ def _prepare(place: Place, tree: Tree, options: ImportOptions) -> _Ready:
     return _Ready(tree.origin, kitfile, _match(kitfile, wanted, tree.origin), options, started)
 
 
-def import_directory(place: Place, path: Path, options: ImportOptions | None = None) -> Imported:
+def import_directory(
+    place: Place, path: Path, options: ImportOptions | None = None, targets: Sequence[Reference] = ()
+) -> Imported:
     """Pack a plain directory: with its Kitfile where it has one, else with a generated one.
+
+    Args:
+        place: takes it.
+        path: the directory.
+        options: as of :func:`import_`.
+        targets: references of registries that it goes straight to, instead of the local store.
 
     Raises:
         InvalidValueError: filters are given, which a directory has in its ``.kitignore``.
@@ -206,11 +215,15 @@ def import_directory(place: Place, path: Path, options: ImportOptions | None = N
     started = _now()
     text = options.kitfile_text
     if text is None and not has_kitfile(path):
-        generated = init(path, InitOptions(depth=options.depth, write=False)).text
+        tree = open_directory(path)
+        generated = dump(describe_tree(tree, tree.files, place.run, depth=options.depth))
         text = (options.edit(generated) if options.edit else generated).encode()
-    origin = Origin("directory", path.absolute().name, "", "", path.absolute().name)
+    origin = origin_of(path)
     references = options.references or (default_reference(origin),)
-    packed = pack(place, path, PackOptions(references=references, kitfile_text=text))
+    if targets:
+        packed = pack_to(place, path, targets, PackOptions(kitfile_text=text))
+    else:
+        packed = pack(place, path, PackOptions(references=references, kitfile_text=text))
     done = Import(origin=origin, files=(), version=options.version, started=started, finished=_now())
     return Imported(
         packed.desc,

@@ -1,4 +1,4 @@
-"""``kit init``: write a Kitfile for a directory, from the names and headers of its files."""
+"""``kit init``: write a Kitfile for a directory, from the names of its files."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.errors import FileSystemError, InvalidValueError, KitfileError, PackError
+from kitops.errors import FileSystemError, InvalidValueError, KitfileError
+from kitops.importers.directory import open_directory
 from kitops.kitfile.check import check
 from kitops.kitfile.dump import dump
-from kitops.kitfile.generate import generate
-from kitops.kitfile.listing import list_directory
+from kitops.kitfile.generate import Listed, generate
 from kitops.kitfile.parse import NAMES
 from kitops.kitfile.schema import Package
-from kitops.layers.ignore import read_ignore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from kitops.kitfile.schema import Kitfile
@@ -63,27 +63,22 @@ def init(context: Path, options: InitOptions | None = None) -> Initialised:
         FileSystemError: the Kitfile cannot be written.
     """
     options = options or InitOptions()
-    if not context.is_dir():
-        raise PackError(f"{context} is not a directory")
+    tree = open_directory(context)
     target = options.output or context / "Kitfile"
     if options.write:
-        _check_absent(context, target, options)
+        names = [target] if options.output else [context / name for name in NAMES]
+        check_absent(names, force=options.force)
     package = Package(
         name=options.name,
         description=options.description,
         authors=(options.author,) if options.author else (),
     )
 
-    rules = read_ignore(context)
-
-    def is_ignored(path: str, is_dir: bool) -> bool:  # noqa: FBT001 - as the listing calls it
-        return rules.is_ignored(path, is_dir=is_dir)
-
     def read(path: str, size: int) -> bytes:
-        with (context / path).open("rb") as file:
-            return file.read(size)
+        return tree.read_at(path, 0, size)
 
-    kitfile = generate(list_directory(context, ignored=is_ignored), read=read, package=package, depth=options.depth)
+    listing = [Listed(file.path, file.size, is_link=file.is_link) for file in tree.files]
+    kitfile = generate(listing, read=read, package=package, depth=options.depth)
     _check(kitfile)
     text = dump(kitfile)
     if options.write:
@@ -100,13 +95,15 @@ def _check(kitfile: Kitfile) -> None:
         raise
 
 
-def _check_absent(context: Path, target: Path, options: InitOptions) -> None:
-    if options.force:
-        return
-    candidates = [target] if options.output else [context / name for name in NAMES]
-    for path in candidates:
-        if os.path.lexists(path):
-            raise InvalidValueError(f"{path} is there already", hint="use --force to replace it")
+def check_absent(paths: Iterable[Path], *, force: bool) -> None:
+    """Refuse to write a Kitfile where there is one.
+
+    Raises:
+        InvalidValueError: one of ``paths`` is there, and ``force`` is not set.
+    """
+    there = None if force else next((path for path in paths if os.path.lexists(path)), None)
+    if there is not None:
+        raise InvalidValueError(f"{there} is there already", hint="use --force to replace it")
 
 
 def write_kitfile(target: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from kitops.content.protocols import Run
 from kitops.importers.tree import Origin, RemoteFile
 from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import parse
+from kitops.kitfile.schema import Kitfile
 from kitops.oci.digest import Digest
 from kitops.ops.describe_tree import describe_tree
 
@@ -35,16 +36,33 @@ class Listing:
         raise AssertionError(f"{file.path} is not to be fetched")
 
 
-@pytest.mark.parametrize("kind", ["huggingface", "git", "directory"])
-@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
-def test_the_kitfile_is_what_a_person_would_have_written(case: dict[str, Any], kind: str) -> None:
-    """The same files give the same Kitfile, wherever they are."""
+def describe(case: dict[str, Any], kind: str) -> Kitfile:
     repo = case["repo"]
     origin = Origin(kind, f"https://huggingface.co/{repo}", "c" * 40, "main", repo, is_dataset="dataset" in case)
     files = [RemoteFile(path, v if isinstance(v, int) else len(v.encode())) for path, v in case["files"].items()]
-    kitfile = describe_tree(Listing(origin, case["files"], files), files, Run())
+    return describe_tree(Listing(origin, case["files"], files), files, Run())
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "git"])
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_the_kitfile_is_what_a_person_would_have_written(case: dict[str, Any], kind: str) -> None:
+    """The same files give the same Kitfile, wherever they are."""
+    kitfile = describe(case, kind)
     assert dump(kitfile) == case["kitfile"]
     assert parse(case["kitfile"], case["name"]) == kitfile
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_a_directory_gives_the_same_but_for_the_name(case: dict[str, Any]) -> None:
+    """A directory is called by where it lies, which is nothing that a digest may hang on."""
+    kitfile = describe(case, "directory")
+    assert kitfile.package.name == ""
+    assert without_names(kitfile) == without_names(parse(case["kitfile"], case["name"]))
+
+
+def without_names(kitfile: Kitfile) -> Kitfile:
+    model = kitfile.model and replace(kitfile.model, name="")
+    return replace(kitfile, model=model, package=replace(kitfile.package, name="", authors=()))
 
 
 def test_the_card_tells_a_dataset_where_the_source_does_not() -> None:

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ops_places import open_test_place
+from safetensors.numpy import save
 
 import kitops
-from kitops.errors import FileSystemError, InvalidValueError, SourceError
+from kitops.errors import FileSystemError, InvalidValueError, PackError, SourceError
 from kitops.importers.tree import Origin, RemoteFile
 from kitops.oci.digest import Digest
 from kitops.ops.import_ import default_reference, import_, import_directory
@@ -41,6 +43,51 @@ def test_a_directory_with_a_kitfile_keeps_it(tmp_path: Path) -> None:
     imported = import_directory(open_test_place(tmp_path / "home"), directory)
     assert imported.kitfile.package.name == "mine"
     assert imported.kitfile.model is None
+
+
+def test_a_directory_tells_of_itself_what_a_repository_would(tmp_path: Path) -> None:
+    """Card, configuration and headers; not its own name: the same files give the same digest anywhere."""
+    digests = set()
+    for name in ("one", "two"):
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / "README.md").write_bytes(b"---\nlicense: mit\nlibrary_name: transformers\n---\n")
+        (directory / "config.json").write_bytes(b'{"model_type": "tiny"}')
+        (directory / "model.safetensors").write_bytes(save({"w": np.zeros((4, 50), dtype=np.float16)}))
+        (directory / "tokenizer").mkdir()
+        (directory / "tokenizer/pieces").write_bytes(b"x")
+        imported = kitops.import_(str(directory), settings=kitops.Settings(home=tmp_path / "home"))
+        digests.add(imported.desc.digest)
+    assert len(digests) == 1
+    model = imported.kitfile.model
+    assert model is not None
+    assert (model.license, model.framework, model.format) == ("MIT", "transformers", "safetensors")
+    assert [part.path for part in model.parts] == ["config.json", "tokenizer"]
+    assert model.parameters == {
+        "family": "tiny",
+        "parameterCount": 200,
+        "parameterSize": "0.2K",
+        "precision": "float16",
+    }
+
+
+def test_a_directory_keeps_what_is_empty(tmp_path: Path) -> None:
+    directory = make_directory(tmp_path / "model")
+    (directory / "cache").mkdir()
+    imported = kitops.import_(str(directory), settings=kitops.Settings(home=tmp_path / "home"))
+    assert [code.path for code in imported.kitfile.code] == ["cache"]
+
+
+@pytest.mark.parametrize("options", [{"tag": "x:v1", "to": "r.example.com/x:v1"}, {"revision": "v1"}, {"tool": "git"}])
+def test_what_does_not_apply_to_a_directory_is_refused(tmp_path: Path, options: dict[str, str]) -> None:
+    directory = make_directory(tmp_path / "model")
+    with pytest.raises(InvalidValueError):
+        kitops.import_(str(directory), settings=kitops.Settings(home=tmp_path / "home"), **options)  # type: ignore[arg-type]
+
+
+def test_a_directory_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match="is not a directory"):
+        kitops.import_(str(tmp_path / "none"), settings=kitops.Settings(home=tmp_path / "home"))
 
 
 def test_filters_are_not_for_directories(tmp_path: Path) -> None:
