@@ -34,6 +34,9 @@ class GitServer:
     cut_after: int | None = None
     """Objects' bodies end after so many bytes, ``cuts`` times."""
     cuts: int = 0
+    has_ranges: bool = True
+    batch_refusals: int = 0
+    """How many requests to the batch API get no answer that helps."""
 
     def url(self, name: str) -> str:
         return f"{self.address}/{name}.git"
@@ -142,6 +145,10 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _batch(self, asked: dict[str, list[dict[str, object]]]) -> None:
+        if self.server_state.batch_refusals:
+            self.server_state.batch_refusals -= 1
+            self._say(501, b"{}", "application/vnd.git-lfs+json")
+            return
         found = []
         for wanted in asked["objects"]:
             oid = str(wanted["oid"])
@@ -158,14 +165,14 @@ class _Answers(BaseHTTPRequestHandler):
         state = self.server_state
         path = state.objects[oid]
         size = path.stat().st_size
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")) if state.has_ranges else None
         start = int(wanted[1]) if wanted else 0
+        end = min(size, int(wanted[2]) + 1) if wanted and wanted[2] else size
         self.send_response(206 if wanted else 200)
         if wanted:
-            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
-        self.send_header("Content-Length", str(size - start))
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
+        self.send_header("Content-Length", str(end - start))
         self.end_headers()
-        end = size
         if state.cuts > 0 and state.cut_after is not None:
             state.cuts -= 1
             end = min(end, start + state.cut_after)

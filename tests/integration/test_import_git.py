@@ -11,18 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from git_server import GitServer, git, git_server, lfs_pointer
-from kitops.errors import KitError, NetworkError, SourceError
+from kitops.errors import IntegrityError, KitError, NetworkError, SourceError
 from kitops.importers.location import parse_location
 from kitops.oci.reference import Reference
+from kitops.ops.describe_tree import describe_tree
 from kitops.ops.import_ import Imported, ImportOptions, import_, import_to
 from kitops.ops.place import Place
 from kitops.ops.sources import SourceOptions, open_source
 from kitops.ops.unpack import unpack
 from kitops.testing import ThrowAwayRegistry
-from unit.ops.ops_places import open_network_place, open_test_place
+from unit.ops.ops_places import open_network_place
 
 BIG = os.urandom(3_000_000)
 TABLE = b"a,b\n" * 1000
@@ -37,7 +40,7 @@ def programs(need: Callable[[str], str]) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return open_test_place(tmp_path / "home")
+    return open_network_place(tmp_path / "home")
 
 
 @pytest.fixture
@@ -141,6 +144,137 @@ def test_what_is_here_is_not_fetched_again(server: GitServer, place: Place, tmp_
     assert server.sent == len(BIG) + len(TABLE) + 3000
 
 
+def weights(size: int = 100_000) -> bytes:
+    return save({"w": np.arange(size, dtype=np.float32)})
+
+
+def test_headers_in_lfs_tell_the_same_whatever_is_here(server: GitServer, place: Place, tmp_path: Path) -> None:
+    """Of weights only the head is read for the Kitfile, and no byte of it twice."""
+    source = project(server, tmp_path)
+    (source / "model.safetensors").write_bytes(lfs(server, weights()))
+    (source / "config.json").write_bytes(lfs(server, b'{"model_type": "tiny"}'))
+    url = publish(server, source)
+    with open_source(place, parse_location(f"git+{url}"), SourceOptions()) as tree:
+        described = describe_tree(tree, tree.files, place.run)
+    assert server.sent <= 64 * 1024 + 100
+    server.sent = 0
+    first = run_import(place, url)
+    assert server.sent == len(weights()) + len(TABLE) + len(b'{"model_type": "tiny"}')
+    again = run_import(place, url)
+    assert again.desc == first.desc
+    assert server.sent == len(weights()) + len(TABLE) + len(b'{"model_type": "tiny"}')
+    assert first.kitfile == described
+    assert first.kitfile.model is not None
+    assert first.kitfile.model.parameters == {
+        "family": "tiny",
+        "parameterCount": 100_000,
+        "parameterSize": "100.0K",
+        "precision": "float32",
+    }
+
+
+@pytest.mark.parametrize("fault", ["ranges", "batch"])
+def test_a_server_that_gives_no_heads_gives_whole_files(
+    server: GitServer, place: Place, tmp_path: Path, fault: str
+) -> None:
+    """And the Kitfile is the same."""
+    source = project(server, tmp_path)
+    (source / "model.safetensors").write_bytes(lfs(server, weights()))
+    url = publish(server, source)
+    expected = run_import(open_network_place(tmp_path / "other"), url)
+    server.has_ranges = fault != "ranges"
+    server.batch_refusals = 1 if fault == "batch" else 0
+    found = run_import(place, url)
+    assert found.desc == expected.desc
+    assert found.kitfile.model is not None
+    assert found.kitfile.model.parameters
+
+
+def test_heads_are_read_with_a_token_too(server: GitServer, place: Place, tmp_path: Path) -> None:
+    source = project(server, tmp_path)
+    (source / "model.safetensors").write_bytes(lfs(server, weights()))
+    url = publish(server, source)
+    server.password = "hunter2-secret"
+    reach = SourceOptions(token="hunter2-secret")
+    with open_source(place, parse_location(f"git+{url}"), reach) as tree:
+        kitfile = describe_tree(tree, tree.files, place.run)
+    assert kitfile.model is not None
+    assert kitfile.model.parameters
+    assert server.sent <= 64 * 1024
+
+
+@pytest.mark.parametrize("difference", [-7, 7])
+def test_a_pointer_with_a_wrong_size_is_refused(
+    server: GitServer, place: Place, tmp_path: Path, difference: int
+) -> None:
+    source = project(server, tmp_path)
+    size = len(TABLE) + difference
+    (source / "data, [new]/a.csv").write_bytes(lfs(server, TABLE).replace(b"size 4000", f"size {size}".encode()))
+    found = failure(place, publish(server, source))
+    assert isinstance(found, IntegrityError)
+    assert "data, [new]/a.csv" in found.message
+    assert f"expected {size} bytes, got 4000 bytes" in found.message
+    size = len(BIG) + difference
+    (source / "data, [new]/a.csv").write_bytes(lfs(server, TABLE))
+    (source / "model.safetensors").write_bytes(lfs(server, BIG).replace(b"size 3000000", f"size {size}".encode()))
+    assert isinstance(failure(place, publish(server, source)), IntegrityError | SourceError)
+    assert place.store.refs.list() == []
+
+
+def test_a_link_brings_the_large_file_that_it_leads_to(server: GitServer, place: Place, tmp_path: Path) -> None:
+    source = project(server, tmp_path)
+    (source / "best.safetensors").symlink_to("model.safetensors")
+    imported = run_import(place, publish(server, source), ImportOptions(exclude=("model.safetensors",)))
+    unpack(place, imported.references[0], tmp_path / "out")
+    assert (tmp_path / "out/best.safetensors").read_bytes() == BIG
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def test_a_folder_of_a_repository_of_the_hub(server: GitServer, place: Place, tmp_path: Path) -> None:
+    """`--tool git` takes what the URL says: revision, folder, and that it is a dataset."""
+    publish(server, project(server, tmp_path))
+    (server.root / "datasets/team").mkdir(parents=True)
+    (server.root / "team/model.git").rename(server.root / "datasets/team/model")
+    text = f"{server.address}/datasets/team/model/tree/main/data, [new]"
+    location = parse_location(text, hub=server.address, tool="git")
+    with open_source(place, location, SourceOptions()) as tree:
+        imported = import_(place, tree)
+    assert [dataset.path for dataset in imported.kitfile.datasets] == ["data, [new]"]
+    assert imported.origin.asked == "main"
+    assert [str(ref) for ref in imported.references] == ["team/model:latest"]
+
+
+def test_a_hook_of_git_may_import(server: GitServer, tmp_path: Path) -> None:
+    """What git tells a hook of its own repository is not ours: that repository stays as it is."""
+    url = publish(server, project(server, tmp_path))
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "work.txt").write_bytes(b"mine")
+    git(own, "init", "-q", "-b", "main")
+    git(own, "add", "-A")
+    git(own, "commit", "-q", "-m", "mine")
+    (own / "work.txt").write_bytes(b"not committed yet")
+    before = (git(own, "rev-parse", "HEAD"), git(own, "status", "--porcelain"), (own / ".git/config").read_bytes())
+    environment = {
+        **os.environ,
+        "KITOPS_HOME": str(tmp_path / "home"),
+        "GIT_DIR": str(own / ".git"),
+        "GIT_WORK_TREE": str(own),
+        "GIT_INDEX_FILE": str(own / ".git/index"),
+        "GIT_OBJECT_DIRECTORY": str(own / ".git/objects"),
+        "GIT_PREFIX": "",
+    }
+    command = [str(Path(sys.executable).with_name("kit")), "import", f"git+{url}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert before == (
+        git(own, "rev-parse", "HEAD"),
+        git(own, "status", "--porcelain"),
+        (own / ".git/config").read_bytes(),
+    )
+    assert (own / "work.txt").read_bytes() == b"not committed yet"
+
+
 def test_branches_tags_and_commits(server: GitServer, place: Place, tmp_path: Path) -> None:
     source = project(server, tmp_path)
     publish(server, source)
@@ -152,6 +286,9 @@ def test_branches_tags_and_commits(server: GitServer, place: Place, tmp_path: Pa
     assert run_import(place, url, ref="v1").origin.revision == old
     assert run_import(place, url, ref=old).origin.revision == old
     assert run_import(place, url, ref="main").origin.revision == git(source, "rev-parse", "HEAD")
+    assert run_import(place, url, ref=old[:8]).origin.revision == old
+    with pytest.raises(SourceError, match="abcdef12"):
+        run_import(place, url, ref="abcdef12")
     with pytest.raises(SourceError, match="v9") as caught:
         run_import(place, url, ref="v9")
     assert "--ref" in (caught.value.hint or "")
@@ -216,6 +353,55 @@ def test_submodules_are_refused_or_taken(server: GitServer, place: Place, tmp_pa
     imported = run_import(place, url, submodules=True)
     unpack(place, imported.references[0], tmp_path / "out")
     assert (tmp_path / "out/third/inner/inner.txt").read_bytes() == b"inner"
+
+
+def test_large_files_of_submodules_come_too(server: GitServer, place: Place, tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "w, [1].bin").write_bytes(lfs(server, BIG[:500_000]))
+    git(inner, "init", "-q", "-b", "main")
+    git(inner, "add", "-A")
+    git(inner, "commit", "-q", "-m", "x")
+    git(inner, "clone", "-q", "--bare", str(inner), str(server.root / "inner.git"))
+    source = project(server, tmp_path)
+    git(source, "init", "-q", "-b", "main")
+    git(source, "submodule", "add", "-q", server.url("inner"), "deps")
+    (source / "link.bin").symlink_to("deps/w, [1].bin")
+    imported = run_import(place, publish(server, source), submodules=True)
+    unpack(place, imported.references[0], tmp_path / "out")
+    assert (tmp_path / "out/deps/w, [1].bin").read_bytes() == BIG[:500_000]
+    assert (tmp_path / "out/link.bin").read_bytes() == BIG[:500_000]
+    assert (tmp_path / "out/model.safetensors").read_bytes() == BIG
+
+
+def run_with_ssh(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> KitError:
+    """The failure of an import where ssh says something and ends."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\nexit 255\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    location = parse_location("git@git.example.com:team/model.git")
+    with pytest.raises(KitError) as caught, open_source(place, location, SourceOptions()):
+        pass
+    return caught.value
+
+
+def test_what_ssh_says_is_told(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = run_with_ssh(place, tmp_path, monkeypatch, "Host key verification failed.")
+    assert "Host key verification failed" in strange.message
+    assert "ssh -T git@git.example.com" in (strange.hint or "")
+    denied = run_with_ssh(place, tmp_path, monkeypatch, "git@git.example.com: Permission denied (publickey).")
+    assert "Permission denied (publickey)" in denied.message
+    assert "ssh-add" in (denied.hint or "")
+    assert "--token" not in (denied.hint or "")
+    missing = run_with_ssh(place, tmp_path, monkeypatch, "ERROR: Repository not found.")
+    assert "Repository not found" in missing.message
+    assert "--token" not in (missing.hint or "")
+    away = run_with_ssh(
+        place, tmp_path, monkeypatch, "ssh: connect to host git.example.com port 22: Connection refused"
+    )
+    assert isinstance(away, NetworkError)
+    assert "Connection refused" in away.message
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../secret", ".git/config", "data, [new]"])

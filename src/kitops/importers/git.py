@@ -1,13 +1,13 @@
 """Any git repository, by the ``git`` command: a shallow clone of one revision, with git-lfs where it has large files.
 
-Only pointers are checked out of what lies in LFS. A pointer tells the SHA-256 of the file, so what the store has
-already is never asked for; the rest comes by ``git lfs fetch``, which goes on where a killed one ended.
+Only pointers are checked out of what lies in LFS: see :mod:`kitops.importers.git_lfs`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,24 +18,21 @@ from urllib.parse import urlsplit
 from kitops.content.events import Waiting
 from kitops.errors import FileSystemError, SourceError, printable
 from kitops.importers.git_command import Git
+from kitops.importers.git_lfs import POINTER_LIMIT, LfsObjects, parse_pointer
+from kitops.importers.location import SCP
 from kitops.importers.tree import Origin, RemoteFile
-from kitops.oci.digest import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from io import FileIO
 
     from kitops.content.protocols import Run
+    from kitops.importers.location import Location
+    from kitops.registry.network import Network
 
-_POINTER: Final = re.compile(
-    rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]+\n)*"
-    rb"oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,18})\n"
-)
-_POINTER_LIMIT: Final = 1024
-"""Bytes that a pointer has at most (git-lfs, docs/spec.md)."""
 _REVISION: Final = re.compile(r"[A-Za-z0-9_./+@^=-]+", re.ASCII)
-_ONE_TIME: Final = 100
-"""Paths of one ``git lfs fetch``: an argument list has an end."""
+_SHORT: Final = re.compile(r"[0-9a-f]{4,39}", re.ASCII)
+"""What may be the beginning of a commit's id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +44,25 @@ class GitOptions:
         token: for its host; None leaves it to git's own credential helpers.
         submodules: whether to take in submodules, which are refused otherwise.
         lfs_storage: where git-lfs keeps what it fetched, and finds it again after a kill.
+        network: how servers of git-lfs are reached for the heads of files; None fetches whole files for that.
     """
 
     revision: str = ""
     token: str | None = None
     submodules: bool = False
     lfs_storage: Path | None = None
+    network: Callable[[], Network] | None = None
 
 
-def open_git(url: str, directory: Path, options: GitOptions, run: Run) -> GitTree:
-    """Clone one revision of ``url`` into the empty ``directory``.
+@contextmanager
+def open_git(location: Location, directory: Path, options: GitOptions, run: Run) -> Iterator[GitTree]:
+    """Clone one revision of a repository into the empty ``directory``.
 
     Raises:
         SourceError: git is missing, or the repository, or the revision; or it holds submodules or links that lead out.
         NetworkError: the connection failed.
     """
+    url = location.where
     revision = options.revision or "HEAD"
     if revision.startswith(("-", "+")) or not _REVISION.fullmatch(revision):
         raise SourceError(f"{revision!r} is not the name of a branch, tag or commit")
@@ -69,14 +70,19 @@ def open_git(url: str, directory: Path, options: GitOptions, run: Run) -> GitTre
     git = Git(directory, url, run.cancel, options.token)
     git.run("init", "--quiet", "--initial-branch=kitops")
     git.run("remote", "add", "--", "origin", url)
-    git.run("fetch", "--quiet", "--depth=1", "--no-recurse-submodules", "origin", revision)
+    _fetch(git, revision)
     git.run("checkout", "--quiet", "--detach", "FETCH_HEAD", more={"GIT_LFS_SKIP_SMUDGE": "1"})
     commit = git.run("rev-parse", "HEAD").strip()
     _take_submodules(git, url, submodules=options.submodules)
-    files = tuple(_list(directory, _blobs(git)))
+    below = f"{location.folder}/" if location.folder else ""
+    files = tuple(file for file in _list(directory, _blobs(git)) if file.path.startswith(below))
     name = _name_of(url)
-    origin = Origin("git", url, commit, revision, name, {"gitCommit": commit})
-    return GitTree(origin, files, directory, git, options.lfs_storage or directory / ".git/lfs")
+    origin = Origin("git", url, commit, revision, name, {"gitCommit": commit}, is_dataset=location.is_dataset)
+    lfs = LfsObjects(git, options.lfs_storage or directory / ".git/lfs", run, options.network)
+    try:
+        yield GitTree(origin, files, directory, lfs, {file.path: file for file in files})
+    finally:
+        lfs.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +92,23 @@ class GitTree:
     origin: Origin
     files: Sequence[RemoteFile]
     directory: Path
-    _git: Git = field(repr=False)
-    _lfs_storage: Path = field(repr=False)
+    _lfs: LfsObjects = field(repr=False)
+    _by_path: Mapping[str, RemoteFile] = field(repr=False)
 
     def read_at(self, path: str, offset: int, size: int) -> bytes:
-        """Bytes of a file; of one in LFS those of its pointer, which is all that is here.
+        """Bytes of a file; of one in LFS that was not fetched, its server is asked for them.
 
         Raises:
+            SourceError: the server does not give them.
+            NetworkError: it cannot be reached.
             FileSystemError: it cannot be read.
         """
-        with self._opened(self.directory / path) as file:
-            file.seek(offset)
-            return file.read(size)
+        file = self._by_path[path]
+        if file.digest is not None:
+            return self._lfs.read_at(file, file.digest, offset, size)
+        with self._opened(self.directory / path) as opened:
+            opened.seek(offset)
+            return opened.read(size)
 
     @contextmanager
     def open(self, file: RemoteFile, offset: int = 0) -> Iterator[FileIO]:
@@ -110,41 +121,21 @@ class GitTree:
             opened.seek(offset)
             yield opened
 
-    def prepare(self, files: Sequence[RemoteFile], run: Run) -> None:
+    def prepare(self, files: Sequence[RemoteFile], run: Run) -> None:  # noqa: ARG002 - the clone has its own
         """Have ``files`` on the disk: those in LFS are fetched.
 
         Raises:
             SourceError: git-lfs is not installed, or the server does not have them.
+            IntegrityError: a pointer is wrong about the size of its file.
             NetworkError: the connection failed.
         """
-        wanted = [file for file in files if file.digest is not None and not self.path_of(file).is_file()]
-        if not wanted:
-            return
-        run.observer(Waiting(f"git lfs to fetch {len(wanted)} files of {self.origin.uri}"))
-        self._check_lfs()
-        for start in range(0, len(wanted), _ONE_TIME):
-            names = ",".join(dict.fromkeys(_as_pattern(file.path) for file in wanted[start : start + _ONE_TIME]))
-            storage = f"lfs.storage={self._lfs_storage.absolute()}"
-            self._git.run("-c", storage, "lfs", "fetch", f"--include={names}", "--exclude=", "origin", "HEAD")
-        missing = [file.path for file in wanted if not self.path_of(file).is_file()]
-        if missing:
-            raise SourceError(f"{self.origin.uri}: git lfs did not bring {', '.join(missing[:5])}")
+        self._lfs.fetch(files)
 
     def path_of(self, file: RemoteFile) -> Path:
         """Where a file lies: in the work tree, or with the objects of git-lfs."""
         if file.digest is None:
             return Path(os.path.realpath(self.directory / file.path))
-        oid = file.digest.encoded
-        return self._lfs_storage / "objects" / oid[:2] / oid[2:4] / oid
-
-    def _check_lfs(self) -> None:
-        try:
-            self._git.run("lfs", "version")
-        except SourceError as error:
-            raise SourceError(
-                f"{self.origin.uri} has files in git-lfs, which is not installed",
-                hint="install git-lfs (apt-get install git-lfs)",
-            ) from error
+        return self._lfs.path_of(file.digest)
 
     @contextmanager
     def _opened(self, path: Path) -> Iterator[FileIO]:
@@ -153,6 +144,36 @@ class GitTree:
                 yield file
         except OSError as error:
             raise FileSystemError.wrap(error, "reading", path) from error
+
+
+def _fetch(git: Git, revision: str) -> None:
+    """Fetch one commit. A server takes whole ids only: what may be a short one is looked up in the history.
+
+    Raises:
+        SourceError: there is no such revision.
+    """
+    arguments = ("fetch", "--quiet", "--depth=1", "--no-recurse-submodules", "origin")
+    try:
+        git.run(*arguments, revision)
+    except SourceError:
+        commit = _find_commit(git, revision) if _SHORT.fullmatch(revision) else ""
+        if not commit:
+            raise
+        git.run(*arguments, commit)
+
+
+def _find_commit(git: Git, short: str) -> str:
+    """The only commit whose id begins with ``short``; empty where there is none, or several."""
+    history = git.directory / ".git/kitops-history"
+    there = f"--git-dir={history}"
+    try:
+        git.run(there, "init", "--quiet", "--bare")
+        git.run(there, "fetch", "--quiet", "--filter=tree:0", "--", git.url, "+refs/*:refs/*")
+        return git.run(there, "rev-parse", "--verify", "--quiet", f"{short}^{{commit}}").strip()
+    except SourceError:
+        return ""
+    finally:
+        shutil.rmtree(history, ignore_errors=True)
 
 
 def _take_submodules(git: Git, url: str, *, submodules: bool) -> None:
@@ -207,8 +228,9 @@ def _list(directory: Path, blobs: dict[str, str]) -> Iterator[RemoteFile]:
 def _file(full: Path, path: str, git_blob: str) -> RemoteFile:
     found = full.stat()
     executable = bool(found.st_mode & stat.S_IXUSR)
-    if found.st_size <= _POINTER_LIMIT and (pointer := _POINTER.fullmatch(full.read_bytes())):
-        return RemoteFile(path, int(pointer[2]), Digest("sha256", pointer[1].decode()), executable=executable)
+    if found.st_size <= POINTER_LIMIT and (pointer := parse_pointer(full.read_bytes())):
+        digest, size = pointer
+        return RemoteFile(path, size, digest, executable=executable)
     return RemoteFile(path, found.st_size, git_blob="" if full.is_symlink() else git_blob, executable=executable)
 
 
@@ -227,13 +249,10 @@ def _check_name(path: str) -> None:
         raise SourceError(f"the repository has a name that is not UTF-8: {shown}") from None
 
 
-def _as_pattern(path: str) -> str:
-    """A path as git-lfs's filters read it: what is special to them, the comma between two above all, is any letter."""
-    return re.sub(r"[\\*?\[\],{}]", "?", f"/{path}")
-
-
 def _name_of(url: str) -> str:
-    """``org/repo`` of a URL, or the last name of a path."""
-    path = urlsplit(url).path if "://" in url else url.partition(":")[2]
+    """``org/repo`` of a URL or a path on a host, or the last name of a path."""
+    on_host = SCP.fullmatch(url) if "://" not in url else None
+    path = on_host["path"] if on_host else urlsplit(url).path
     words = [word for word in path.removesuffix("/").removesuffix(".git").split("/") if word]
-    return "/".join(words[-2:] if urlsplit(url).scheme in ("http", "https", "ssh", "git") or ":" in url else words[-1:])
+    has_host = on_host is not None or urlsplit(url).scheme in ("http", "https", "ssh", "git")
+    return "/".join(words[-2:] if has_host else words[-1:])

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from kitops.errors import InvalidValueError
 
-Kind = Literal["huggingface", "git", "mlflow", "directory"]
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
+Kind = Literal["huggingface", "git", "mlflow", "directory"]
+Tool = Literal["", "hf", "git"]
+
+HUB: Final = "https://huggingface.co"
 HUB_HOSTS: Final = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
 _REPO_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?", re.ASCII)
-_SCP: Final = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:.+", re.ASCII)
+SCP: Final = re.compile(r"(?:(?P<user>[\w.-]+)@)?(?P<host>[\w.-]{2,}|\[[0-9A-Fa-f:.]+\]):(?!//)(?P<path>.+)", re.ASCII)
+"""How ssh's own tools and git write a path on a host; a single letter is a drive of Windows."""
 _MLFLOW: Final = ("models:/", "runs:/")
 _PLACES: Final = ("tree", "blob", "resolve")
+_NAMES: Final[dict[Kind, str]] = {
+    "huggingface": "a repository of Hugging Face",
+    "git": "a repository of git",
+    "mlflow": "a model or run of MLflow",
+    "directory": "a directory",
+}
+_INSTEAD: Final = {
+    "--ref": "name it in the URI: models:/name/version, models:/name@alias, runs:/id",
+    "--token": "set MLFLOW_TRACKING_TOKEN",
+}
+"""What MLflow has instead of options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +42,7 @@ class Location:
     Args:
         kind: of the source.
         where: a repository id of Hugging Face, a URL of git, a URI of MLflow, or a path.
-        is_dataset: of Hugging Face.
+        is_dataset: whether the hub holds it as a dataset.
         revision: that the text itself names, else empty.
         folder: below which the files lie that are wanted, else empty.
     """
@@ -36,21 +53,54 @@ class Location:
     revision: str = ""
     folder: str = ""
 
+    def check_asked(self, *, revision: str = "", token: str | None = None, submodules: bool = False) -> None:
+        """Refuse what this kind of source does not have, rather than forget it.
 
-def parse_location(text: str, *, hub_host: str = "", tool: Literal["", "hf", "git"] = "") -> Location:
+        Raises:
+            InvalidValueError: it is asked for; or for another revision than the text names.
+        """
+        if self.kind in ("mlflow", "directory"):
+            hints = _INSTEAD if self.kind == "mlflow" else {}
+            for option, given in (("--ref", revision), ("--token", token)):
+                if given:
+                    raise InvalidValueError(f"{option} does not apply to {_NAMES[self.kind]}", hint=hints.get(option))
+        if submodules and self.kind != "git":
+            raise InvalidValueError(f"--submodules does not apply to {_NAMES[self.kind]}")
+        if self.revision and revision and self.revision != revision:
+            raise InvalidValueError(
+                f"{self.where} is asked for at {self.revision!r} and at {revision!r}", hint="leave one of them out"
+            )
+
+
+def parse_location(text: str, *, hub: str = "", tool: Tool = "") -> Location:
     """Find out which source ``text`` names.
 
     ``org/repo``, ``datasets/org/repo``, ``hf://…`` and URLs of the hub are Hugging Face's; ``models:/`` and ``runs:/``
-    are MLflow's; a path that begins with ``.``, ``/`` or ``~`` is a directory; any other URL is git's.
+    are MLflow's; a path that begins with ``.``, ``/`` or ``~`` is a directory; any other URL, and ``host:path``, is
+    git's.
 
     Args:
         text: what a person typed.
-        hub_host: the host of another hub than huggingface.co (``$HF_ENDPOINT``).
-        tool: ``hf`` or ``git``: how to fetch a URL of the hub, instead of the default (``hf``).
+        hub: the URL of another hub than huggingface.co (``$HF_ENDPOINT``).
+        tool: ``hf`` or ``git``: how to fetch a repository of the hub, instead of the default (``hf``).
 
     Raises:
-        InvalidValueError: it names none of these; or a user or a token stands in a URL.
+        InvalidValueError: it names none of these; or a user or a token stands in a URL; or ``tool`` cannot fetch it.
     """
+    found = _parse(text, hub)
+    if tool == "git" and found.kind == "huggingface":
+        where = f"{(hub or HUB).rstrip('/')}/{'datasets/' if found.is_dataset else ''}{found.where}"
+        return replace(found, kind="git", where=where)
+    if tool == "git" and found.kind != "git":
+        raise InvalidValueError(f"{text} is {_NAMES[found.kind]}, not of git", hint="leave out --tool git")
+    if tool == "hf" and found.kind != "huggingface":
+        raise InvalidValueError(
+            f"{text} is not on Hugging Face", hint="leave out --tool hf, or set HF_ENDPOINT to your hub"
+        )
+    return found
+
+
+def _parse(text: str, hub: str) -> Location:
     if text.startswith(_MLFLOW):
         return Location("mlflow", text)
     if text.startswith((".", "/", "~")):
@@ -59,32 +109,32 @@ def parse_location(text: str, *, hub_host: str = "", tool: Literal["", "hf", "gi
         return Location("git", text)
     if text.startswith("git+"):
         return Location("git", _without_secrets(text.removeprefix("git+")))
-    if _SCP.fullmatch(text) or text.startswith(("ssh://", "git://")):
+    if text.startswith(("ssh://", "git://")):
         return Location("git", _without_secrets(text))
     if text.startswith("hf://"):
-        return _parse_hub(text.removeprefix("hf://"), text)
+        return _parse_hub(text.removeprefix("hf://").split("/"), text)
     if text.startswith(("http://", "https://")):
-        return _parse_url(text, hub_host, tool)
-    return _parse_hub(text, text)
+        return _parse_url(_without_secrets(text), hub)
+    if is_scp(text):
+        return Location("git", text)
+    return _parse_hub(text.split("/"), text)
 
 
-def _parse_url(text: str, hub_host: str, tool: str) -> Location:
-    text = _without_secrets(text)
-    parts = urlsplit(text)
-    if parts.hostname in HUB_HOSTS or (hub_host and parts.netloc == hub_host):
-        found = _parse_hub(unquote(parts.path).strip("/"), text)
-        if tool != "git":
-            return found
-    elif tool == "hf":
-        raise InvalidValueError(
-            f"{text} is not on Hugging Face", hint="leave out --tool hf, or set HF_ENDPOINT to your hub"
-        )
+def is_scp(text: str) -> bool:
+    """Whether ``text`` is a path on a host: ``git@host:repo``, ``host:org/repo``, ``host:repo.git``."""
+    found = SCP.fullmatch(text)
+    return found is not None and bool(found["user"] or "/" in found["path"] or found["path"].endswith(".git"))
+
+
+def _parse_url(text: str, hub: str) -> Location:
+    parts = _split(text)
+    if parts.hostname in HUB_HOSTS or (hub and parts.netloc == urlsplit(hub).netloc):
+        return _parse_hub([unquote(word) for word in parts.path.strip("/").split("/")], text)
     return Location("git", text)
 
 
-def _parse_hub(path: str, text: str) -> Location:
-    """``[datasets/|models/]org/repo[@revision][/tree/revision[/folder]]``."""
-    words = path.split("/")
+def _parse_hub(words: list[str], text: str) -> Location:
+    """``[datasets/|models/]org/repo[@revision][/tree/revision[/folder]]``, split."""
     is_dataset = words[0] == "datasets"
     if words[0] in ("datasets", "models"):
         words = words[1:]
@@ -99,7 +149,9 @@ def _parse_hub(path: str, text: str) -> Location:
             hint="give a repository of Hugging Face (org/repo), a URL of git, an MLflow URI (models:/name/1) "
             "or a directory (./path)",
         )
-    return Location("huggingface", name, is_dataset, revision or (rest[0] if rest else ""), "/".join(rest[1:]))
+    length = 3 if rest[:1] == ["refs"] else 1  # refs/pr/1, refs/convert/parquet: written with slashes too
+    named = "/".join(rest[:length])
+    return Location("huggingface", name, is_dataset, revision or named, "/".join(rest[length:]))
 
 
 def _without_secrets(url: str) -> str:
@@ -108,10 +160,17 @@ def _without_secrets(url: str) -> str:
     Raises:
         InvalidValueError: one does.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.password is not None or (parts.username and parts.scheme in ("http", "https")):
         raise InvalidValueError(
             f"a user or token stands in the URL of {parts.hostname}",
             hint="leave it out, and give the token with --token or by git's credential helper",
         )
     return url
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:  # half of an IPv6 address
+        raise InvalidValueError(f"{url!r} is not a URL") from error

@@ -50,16 +50,12 @@ def open_source(place: Place, location: Location, options: SourceOptions) -> Ite
     Raises:
         SourceError: it is missing, closed, or has no such revision.
         NetworkError: it cannot be reached.
-        InvalidValueError: two revisions are asked for.
+        InvalidValueError: the source does not have what is asked for; or it is a directory, which is here already.
     """
-    if location.revision and options.revision and location.revision != options.revision:
-        raise InvalidValueError(
-            f"{location.where} is asked for at {location.revision!r} and at {options.revision!r}",
-            hint="leave one of them out",
-        )
+    location.check_asked(revision=options.revision, token=options.token, submodules=options.submodules)
     revision = location.revision or options.revision
     if location.kind == "git":
-        with _clone(place, location.where, revision, options) as tree:
+        with _clone(place, location, revision, options) as tree:
             yield tree
         return
     if location.kind == "mlflow":
@@ -72,22 +68,31 @@ def open_source(place: Place, location: Location, options: SourceOptions) -> Ite
         hub = HubOptions(token=options.token, endpoint=options.endpoint, user_agent=options.user_agent)
         yield open_hub(location, revision or "main", hub, place.run.cancel)
         return
-    raise InvalidValueError(f"{location.kind} cannot be imported from yet")
+    raise InvalidValueError(
+        f"{location.where} is a directory, which is here already", hint=f"`kit init {location.where}` describes it"
+    )
 
 
 @contextmanager
-def _clone(place: Place, url: str, revision: str, options: SourceOptions) -> Iterator[Tree]:
+def _clone(place: Place, location: Location, revision: str, options: SourceOptions) -> Iterator[Tree]:
     """A clone that goes with the block; what git-lfs fetched stays when it fails, for the next try."""
     from kitops.importers.git import GitOptions, open_git  # noqa: PLC0415 - as above
 
-    lfs = _kept(place, f"lfs-{url}")
+    lfs = _kept(place, f"lfs-{location.where}")
     with place.store.lease("clone") as lease:
         lease.add()
         directory = Path(place.store.layout.temporary(lease.id))
-        git = GitOptions(revision=revision, token=options.token, submodules=options.submodules, lfs_storage=lfs)
+        git = GitOptions(
+            revision=revision,
+            token=options.token,
+            submodules=options.submodules,
+            lfs_storage=lfs,
+            network=lambda: place.connection().network,
+        )
         try:
             _make(directory)
-            yield open_git(url, directory, git, place.run)
+            with open_git(location, directory, git, place.run) as tree:
+                yield tree
             shutil.rmtree(lfs, ignore_errors=True)
         finally:
             shutil.rmtree(directory, ignore_errors=True)
