@@ -183,7 +183,10 @@ def import_(
     exclude: str | Sequence[str] = (),
     prefer: str = "",
     kitfile: PathLike | None = None,
+    depth: int = 0,
     token: str | None = None,
+    tool: Literal["", "hf", "git"] = "",
+    submodules: bool = False,
     to: str | Sequence[str] | None = None,
     settings: Settings | None = None,
 ) -> Imported:
@@ -196,36 +199,36 @@ def import_(
         revision: a branch, tag or commit.
         include: globs, one of which a file's path must match.
         exclude: globs of files that are left out.
-        prefer: a format of weights, ``"safetensors"``: others beside it are left out.
+        prefer: a format of weights, ``"safetensors"``: the same weights in others are left out.
         kitfile: a Kitfile instead of the generated one.
+        depth: directories deep that files are listed one by one in a generated Kitfile; 0 chooses, -1 is all the way.
         token: of the source; None leaves it to the source's own client and its login.
+        tool: ``"git"`` clones a repository of Hugging Face.
+        submodules: of git: take them in; they are refused otherwise.
         to: references of registries that it goes straight to, instead of the local store.
         settings: where and how.
 
     Raises:
-        KitError: see :func:`kitops.ops.import_.import_`.
+        KitError: see :func:`kitops.ops.import_source.import_source`.
     """
     from kitops import __version__  # noqa: PLC0415 - as below
     from kitops.importers.location import parse_location  # noqa: PLC0415 - as below
-    from kitops.ops.import_ import ImportOptions, import_directory, import_to  # noqa: PLC0415 - as below
-    from kitops.ops.import_ import import_ as work  # noqa: PLC0415 - each verb costs what it needs
-    from kitops.ops.sources import SourceOptions, open_source  # noqa: PLC0415 - as above
+    from kitops.ops.import_ import ImportOptions  # noqa: PLC0415 - as below
+    from kitops.ops.import_source import import_source as work  # noqa: PLC0415 - each verb costs what it needs
+    from kitops.ops.sources import SourceOptions  # noqa: PLC0415 - as above
 
-    place = make_place(settings)
-    location = parse_location(source)
+    location = parse_location(source, hub=os.environ.get("HF_ENDPOINT", ""), tool=tool)
     options = ImportOptions(
         references=_parse_all(tag),
         kitfile_text=None if kitfile is None else Path(kitfile).read_bytes(),
         include=list_texts(include),
         exclude=list_texts(exclude),
         prefer=prefer,
+        depth=depth,
         version=__version__,
     )
-    if location.kind == "directory":
-        return import_directory(place, Path(location.where).expanduser(), options)
-    reach = SourceOptions(revision=revision, token=token, user_agent=f"kitops/{__version__}")
-    with open_source(place, location, reach) as tree:
-        return import_to(place, tree, _parse_all(to), options) if to else work(place, tree, options)
+    reach = SourceOptions(revision=revision, token=token, submodules=submodules, user_agent=f"kitops/{__version__}")
+    return work(make_place(settings), location, reach, options, _parse_all(to))
 
 
 def export_mlflow(

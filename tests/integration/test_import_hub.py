@@ -320,6 +320,45 @@ def test_the_command_prints_predicate_and_kitfile(hub: Hub, tmp_path: Path) -> N
     assert "parameterCount: 40000" in output
 
 
+def test_a_remote_kitfile_is_written_as_it_is_asked_for(hub: Hub, tmp_path: Path) -> None:
+    hub.add(tiny())
+    hub.add(model_repo("Org/Evil", {"../../etc/evil": b"1"}))
+    kitfile = tmp_path / "Kitfile"
+    words = ("init", "--remote", "Org/Tiny", "-o", str(kitfile), "--name", "mine", "--desc", "of mine")
+    process = kit(hub, tmp_path / "home", *words, "--author", "Ada")
+    assert process.communicate(timeout=60)[0] == f"Kitfile saved: {kitfile}\n"
+    assert "package:\n  name: mine\n  description: of mine\n  authors: [Ada]\n" in kitfile.read_text()
+    kitfile.write_text("precious")
+    process = kit(hub, tmp_path / "home", *words)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "--force" in complaint
+    assert kitfile.read_text() == "precious"
+    process = kit(hub, tmp_path / "home", *words, "--force")
+    assert process.communicate(timeout=60)[1] is not None
+    assert "name: mine" in kitfile.read_text()
+    process = kit(hub, tmp_path / "home", "init", "--remote", "Org/Evil")
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 11
+    assert "unsafe name" in complaint
+
+
+def test_the_library_takes_what_the_command_takes(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = tiny()
+    repo.refs["refs/pr/1"] = "d" * 40
+    repo.commits["d" * 40] = {**repo.commits[repo.refs["main"]], "deep/er/a.csv": b"1", "deep/er/b.md": b"2"}
+    hub.add(repo)
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    script = (
+        "import sys, kitops; imported = kitops.import_(sys.argv[1], depth=-1);"
+        "print(imported.origin.asked, *(one.path for one in imported.kitfile.datasets))"
+    )
+    environment = {**os.environ, "KITOPS_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", script, f"{hub.endpoint}/Org/Tiny/tree/refs%2Fpr%2F1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "refs/pr/1 deep/er/a.csv extra/table.csv\n", done.stderr
+
+
 def test_from_hub_to_registry_nothing_large_lands_here(hub: Hub, tmp_path: Path) -> None:
     content = os.urandom(8 * MIB)
     repo = model_repo("Org/Big", {"model.bin": content, "config.json": b"{}", "README.md": CARD})

@@ -2,27 +2,99 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from kitops.cli._output import to_stdout
-from kitops.cli._values import hub_host, read_stdin
-from kitops.errors import FileSystemError
+from kitops.cli._output import to_stderr, to_stdout
+from kitops.cli._values import can_ask, read_hub, read_stdin
+from kitops.errors import FileSystemError, InvalidValueError, KitfileError, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kitops.cli._session import Session
     from kitops.ops.import_ import Imported
+    from kitops.ops.init import InitOptions
     from kitops.ops.sources import SourceOptions
 
 
-def edit_kitfile(text: str) -> str:
-    """The Kitfile as it was left in the editor; as it is where that is not wanted."""
+class KitfileEditor:
+    """A generated Kitfile in a person's editor, until it is right; what was written is not lost.
+
+    Args:
+        session: whom to tell.
+        is_wanted: whether it is edited unasked.
+    """
+
+    def __init__(self, session: Session, *, is_wanted: bool) -> None:
+        self._session = session
+        self._is_wanted = is_wanted
+        self._written = ""
+
+    def __call__(self, text: str) -> str:
+        """The Kitfile as it was left in the editor; as it is where that is not wanted.
+
+        Raises:
+            InvalidValueError: it was emptied, or has problems and nobody mends them.
+        """
+        if not self._is_wanted and not click.confirm("Edit the Kitfile?", default=False, err=True):
+            return text
+        while True:
+            text = click.edit(text, extension=".yaml", require_save=False) or ""
+            if not text.strip():
+                self._written = ""
+                raise InvalidValueError("the Kitfile was emptied: nothing is imported")
+            self._written = text
+            if self._is_right(text):
+                return text
+
+    def _is_right(self, text: str) -> bool:
+        """Whether there is no problem; a person is told of one, and asked whether to mend it."""
+        from kitops.kitfile.parse import parse
+
+        try:
+            parse(text.encode(), "Kitfile")
+        except KitfileError as error:
+            if not can_ask():
+                raise
+            to_stderr("".join(f"{printable(line)}\n" for line in error.lines))
+            if not click.confirm("Edit it again?", default=True, err=True):
+                raise
+            return False
+        return True
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """What was written is kept in a file when the block fails."""
+        try:
+            yield
+        except BaseException:
+            if self._written:
+                self._keep()
+            raise
+
+    def _keep(self) -> None:
+        with suppress(OSError):  # the error of the block matters more
+            descriptor, path = tempfile.mkstemp(prefix="Kitfile-", suffix=".yaml")
+            with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.write(self._written)
+            self._session.say(f"the Kitfile that you wrote is kept: go on with `-f {path}`", "warning")
+
+
+def make_editor(session: Session) -> KitfileEditor | None:
+    """The editor for the Kitfile, if ``--edit`` says so, or a person can be asked."""
     context = click.get_current_context()
-    if not context.params["edit"] and not click.confirm("Edit the Kitfile?", default=False, err=True):
-        return text
-    return click.edit(text, extension=".yaml", require_save=False) or text
+    is_wanted = bool(context.params["edit"])
+    is_said = context.get_parameter_source("edit") is ParameterSource.COMMANDLINE
+    return KitfileEditor(session, is_wanted=is_wanted) if is_wanted or (not is_said and can_ask()) else None
 
 
 def read_kitfile(kitfile: str | None) -> bytes | None:
@@ -39,6 +111,24 @@ def read_kitfile(kitfile: str | None) -> bytes | None:
         return Path(kitfile).read_bytes()
     except OSError as error:
         raise FileSystemError.wrap(error, "reading", kitfile) from error
+
+
+def check_writable(target: str) -> None:
+    """Refuse early what :func:`write_result` could not write at the end.
+
+    Raises:
+        FileSystemError: there is no such directory, or it is one, or it may not be written.
+    """
+    path = Path(target)
+    wrong = 0
+    if target != "-" and path.is_dir():
+        wrong = errno.EISDIR
+    elif target != "-" and not path.parent.is_dir():
+        wrong = errno.ENOENT
+    elif target != "-" and not os.access(path if path.exists() else path.parent, os.W_OK):
+        wrong = errno.EACCES
+    if wrong:
+        raise FileSystemError.wrap(OSError(wrong, os.strerror(wrong)), "writing", target)
 
 
 def write_result(target: str, text: str) -> None:
@@ -68,20 +158,33 @@ def describe_import(imported: Imported) -> dict[str, Any]:
     }
 
 
-def print_remote(session: Session, source: str, options: SourceOptions, depth: int, output: str | None) -> None:
-    """Print (or write) the Kitfile of a source that is not here."""
+def print_remote(session: Session, source: str, reach: SourceOptions, options: InitOptions) -> None:
+    """Print (or write) the Kitfile of a source that is not here; what ``options`` say of the package is right."""
     from kitops.importers.location import parse_location
+    from kitops.importers.tree import check_paths
     from kitops.kitfile.dump import dump, to_json
     from kitops.ops.describe_tree import describe_tree
-    from kitops.ops.init import write_kitfile
+    from kitops.ops.init import check_absent, write_kitfile
     from kitops.ops.sources import open_source
 
-    location = parse_location(source, hub_host=hub_host())
-    with session.place() as place, open_source(place, location, options) as tree:
-        kitfile = describe_tree(tree, tree.files, place.run, depth=depth)
-    if output and output != "-":
-        write_kitfile(Path(output), dump(kitfile))
-        session.result(f"Kitfile saved: {output}", {"path": output, "kitfile": to_json(kitfile)})
+    location = parse_location(source, hub=read_hub())
+    output = options.output
+    if output:
+        check_absent([output], force=options.force)
+    with session.place() as place, open_source(place, location, reach) as tree:
+        check_paths(tree.files, tree.origin)
+        kitfile = describe_tree(tree, tree.files, place.run, depth=options.depth)
+    authors = (options.author,) if options.author else kitfile.package.authors
+    package = replace(
+        kitfile.package,
+        name=options.name or kitfile.package.name,
+        description=options.description or kitfile.package.description,
+        authors=authors,
+    )
+    kitfile = replace(kitfile, package=package)
+    if output:
+        write_kitfile(output, dump(kitfile))
+        session.result(f"Kitfile saved: {output}", {"path": str(output), "kitfile": to_json(kitfile)})
     elif session.output_format == "json":
         session.result("", {"path": None, "kitfile": to_json(kitfile)})
     else:

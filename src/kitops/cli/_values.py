@@ -54,11 +54,9 @@ def parse_created(text: str | None) -> dict[str, str]:
     return {_CREATED: when.astimezone(UTC).isoformat().replace("+00:00", "Z")}
 
 
-def hub_host() -> str:
-    """The host of another Hugging Face hub, as its client is told of it; empty without one."""
-    from urllib.parse import urlsplit
-
-    return urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
+def read_hub() -> str:
+    """The URL of another Hugging Face hub, as its client is told of it; empty without one."""
+    return os.environ.get("HF_ENDPOINT", "")
 
 
 def quiet_mlflow() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kitops.errors import InvalidValueError, SourceError
@@ -33,6 +35,22 @@ ORIGIN = Origin("huggingface", "https://huggingface.co/org/tiny", "c" * 40, "mai
         ),
         ("https://github.com/team/model.git", Location("git", "https://github.com/team/model.git")),
         ("git@github.com:team/model.git", Location("git", "git@github.com:team/model.git")),
+        ("host:team/model.git", Location("git", "host:team/model.git")),
+        ("gh-work:model.git", Location("git", "gh-work:model.git")),
+        ("git@[::1]:model", Location("git", "git@[::1]:model")),
+        ("[2001:db8::7]:team/model", Location("git", "[2001:db8::7]:team/model")),
+        (
+            "https://huggingface.co/org/model/tree/refs%2Fpr%2F1",
+            Location("huggingface", "org/model", revision="refs/pr/1"),
+        ),
+        (
+            "https://huggingface.co/datasets/org/data/tree/refs/convert/parquet/my%20set",
+            Location("huggingface", "org/data", is_dataset=True, revision="refs/convert/parquet", folder="my set"),
+        ),
+        (
+            "https://huggingface.co/org/model/blob/feature%2Fx/a/b.txt",
+            Location("huggingface", "org/model", revision="feature/x", folder="a/b.txt"),
+        ),
         ("ssh://git@host/team/model", Location("git", "ssh://git@host/team/model")),
         ("git+https://host/x", Location("git", "https://host/x")),
         ("file:///srv/x.git", Location("git", "file:///srv/x.git")),
@@ -52,8 +70,56 @@ def test_a_url_of_the_hub_is_cloned_when_git_is_asked_for() -> None:
     assert parse_location("https://huggingface.co/org/m", tool="git") == Location("git", "https://huggingface.co/org/m")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("org/m", Location("git", "https://hub.example/org/m")),
+        ("hf://org/m@v1", Location("git", "https://hub.example/org/m", revision="v1")),
+        (
+            "datasets/org/d/tree/v2/train",
+            Location("git", "https://hub.example/datasets/org/d", is_dataset=True, revision="v2", folder="train"),
+        ),
+        ("https://example.com/x.git", Location("git", "https://example.com/x.git")),
+    ],
+)
+def test_git_is_used_where_it_is_asked_for(text: str, expected: Location) -> None:
+    assert parse_location(text, hub="https://hub.example/", tool="git") == expected
+
+
+@pytest.mark.parametrize("text", ["./model", "models:/m/1"])
+def test_git_is_refused_where_it_does_not_apply(text: str) -> None:
+    with pytest.raises(InvalidValueError, match="not of git"):
+        parse_location(text, tool="git")
+
+
+@pytest.mark.parametrize("text", ["git@host:org/m", "./model", "runs:/1/a", "git+https://host/m"])
+def test_the_hub_is_refused_where_it_does_not_apply(text: str) -> None:
+    with pytest.raises(InvalidValueError, match="not on Hugging Face"):
+        parse_location(text, tool="hf")
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "words"),
+    [
+        ("./model", {"revision": "v1"}, "--ref"),
+        ("./model", {"token": "x"}, "--token"),
+        ("./model", {"submodules": True}, "--submodules"),
+        ("models:/m/1", {"revision": "2"}, "--ref"),
+        ("models:/m/1", {"token": "x"}, "--token"),
+        ("models:/m/1", {"submodules": True}, "--submodules"),
+        ("org/model", {"submodules": True}, "--submodules"),
+        ("org/model@v1", {"revision": "v2"}, "v2"),
+    ],
+)
+def test_what_a_source_does_not_have_is_not_forgotten(text: str, asked: dict[str, Any], words: str) -> None:
+    location = parse_location(text)
+    location.check_asked()
+    with pytest.raises(InvalidValueError, match=words):
+        location.check_asked(**asked)
+
+
 def test_another_hub_is_one_by_its_host() -> None:
-    found = parse_location("http://hub.example:8080/org/m", hub_host="hub.example:8080")
+    found = parse_location("http://hub.example:8080/org/m", hub="http://hub.example:8080")
     assert found == Location("huggingface", "org/m")
 
 
@@ -69,6 +135,10 @@ def test_another_hub_is_one_by_its_host() -> None:
         "https://token@host/x.git",
         "https://u:p@host/x.git",
         "org/m@",
+        "https://[::1/x",
+        "model:v1",
+        "s3://bucket/key",
+        "C:/models/m",
     ],
 )
 def test_what_names_nothing_is_refused(text: str) -> None:
@@ -122,6 +192,12 @@ def test_names_that_lead_out_are_refused(path: str) -> None:
 def test_a_name_listed_twice_is_refused() -> None:
     with pytest.raises(SourceError, match="unsafe"):
         check_paths(files("a", "a"), ORIGIN)
+
+
+def test_a_file_that_is_a_directory_too_is_refused() -> None:
+    check_paths(files("a/b", "a/c/d", "a.b", "a-b/c"), ORIGIN)
+    with pytest.raises(SourceError, match=r"lists a/b as a file and as a directory"):
+        check_paths(files("a/b", "a/c", "a/b/c/d"), ORIGIN)
 
 
 CARD = b"""---

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitops.cli._importing import describe_import, edit_kitfile, read_kitfile, write_result
+from kitops.cli._importing import check_writable, describe_import, make_editor, read_kitfile, write_result
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
-from kitops.cli._values import can_ask, hub_host, quiet_mlflow
+from kitops.cli._values import quiet_mlflow, read_hub
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 @option(
     "--prefer", default="", metavar="FORMAT", help="Of weights in several formats take this one: safetensors, gguf …"
 )
-@option("--tool", type=click.Choice(["hf", "git"]), help="How to fetch a URL of Hugging Face; hf without it.")
-@switch("--edit", help="Edit the generated Kitfile in $EDITOR first; on a terminal you are asked.")
+@option("--tool", type=click.Choice(["hf", "git"]), help="How to fetch from Hugging Face; hf without it.")
+@switch("--edit", help="Edit the generated Kitfile in $EDITOR first; on a terminal you are asked, unless it is said.")
 @switch("--submodules", help="Of git: take in submodules, which are refused otherwise.")
 @option("--depth", type=int, default=0, metavar="N", show_default=True,
         help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip
@@ -53,16 +53,18 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
 
     SOURCE is a repository of Hugging Face (org/model, datasets/org/data, or its URL), the URL of any git repository, or
     a URI of MLflow (models:/name/version, models:/name@alias, runs:/id/path); or a plain directory (./path), which is
-    `kit init` and `kit pack` in one.
+    described and packed in one.
     """
     from kitops import __version__
     from kitops.importers.location import parse_location
     from kitops.oci.reference import Reference
-    from kitops.ops.import_ import ImportOptions, import_, import_directory, import_to
-    from kitops.ops.sources import SourceOptions, open_source
+    from kitops.ops.import_ import ImportOptions
+    from kitops.ops.import_source import import_source
+    from kitops.ops.sources import SourceOptions
 
     quiet_mlflow()
-    location = parse_location(source, hub_host=hub_host(), tool=given["tool"] or "")
+    location = parse_location(source, hub=read_hub(), tool=given["tool"] or "")
+    editor = make_editor(session)
     options = ImportOptions(
         references=tuple(ref for tag in given["tags"] for ref in Reference.parse_tags(tag)),
         kitfile_text=read_kitfile(kitfile),
@@ -70,24 +72,20 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
         exclude=given["exclude"],
         prefer=given["prefer"],
         depth=given["depth"],
-        edit=edit_kitfile if given["edit"] or can_ask() else None,
+        edit=editor,
         version=__version__,
     )
     targets = [ref for target in given["targets"] for ref in Reference.parse_tags(target)]
-    if targets and (options.references or location.kind == "directory"):
-        raise click.UsageError("--to takes neither --tag nor a directory: `kit pack --push` pushes one")
     reach = SourceOptions(
         revision=given["revision"],
         token=given["token"],
         submodules=given["submodules"],
         user_agent=f"kitops/{__version__}",
     )
-    with session.place(network) as place:
-        if location.kind == "directory":
-            imported = import_directory(place, Path(location.where).expanduser(), options)
-        else:
-            with open_source(place, location, reach) as tree:
-                imported = import_to(place, tree, targets, options) if targets else import_(place, tree, options)
+    if given["attestation_output"]:
+        check_writable(given["attestation_output"])
+    with session.place(network) as place, editor.keeping() if editor else nullcontext():
+        imported = import_source(place, location, reach, options, targets)
     if given["attestation_output"]:
         write_result(given["attestation_output"], json.dumps(imported.predicate, indent=2) + "\n")
     if given["attestation_output"] != "-":  # which has stdout for itself

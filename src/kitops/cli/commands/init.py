@@ -54,30 +54,32 @@ def command(
 ) -> None:
     """Write a Kitfile for the directory PATH.
 
-    What each file is follows from names and headers. On a terminal, name, description and author are asked for.
-    With --remote the Kitfile is printed, and nothing but headers is downloaded.
+    What each file is follows from its name. On a terminal, name, description and author are asked for.
+    With --remote the Kitfile is printed as `kit import` would make it, and of large files no more than heads are read.
     """
+    from kitops.ops.init import InitOptions
+
+    if not remote and (revision or token):
+        raise click.UsageError("--ref and --token are for --remote")
+    options = InitOptions(
+        name=_ask("Name", name, remote=remote),
+        description=_ask("Description", desc, remote=remote),
+        author=_ask("Author", author, remote=remote),
+        depth=depth,
+        force=force,
+        output=Path(output) if output and output != "-" else None,
+        write=output != "-",
+    )
     if remote:
         from kitops.cli._importing import print_remote
         from kitops.ops.sources import SourceOptions
 
-        print_remote(session, path, SourceOptions(revision=revision, token=token), depth, output)
+        print_remote(session, path, SourceOptions(revision=revision, token=token), options)
         return
     from kitops.kitfile.dump import to_json
-    from kitops.ops.init import InitOptions, init
+    from kitops.ops.init import init
 
-    found = init(
-        Path(path),
-        InitOptions(
-            name=_ask("Name", name),
-            description=_ask("Description", desc),
-            author=_ask("Author", author),
-            depth=depth,
-            force=force,
-            output=Path(output) if output and output != "-" else None,
-            write=output != "-",
-        ),
-    )
+    found = init(Path(path), options)
     if session.output_format == "json":
         session.result("", {"path": str(found.path) if found.path else None, "kitfile": to_json(found.kitfile)})
     elif found.path is None:
@@ -86,7 +88,8 @@ def command(
         session.result(f"Kitfile saved: {found.path}", None)
 
 
-def _ask(label: str, given: str | None) -> str:
-    if given is not None or not can_ask():
+def _ask(label: str, given: str | None, *, remote: bool) -> str:
+    """What was given; a person is asked for the rest, unless the source has it."""
+    if given is not None or remote or not can_ask():
         return given or ""
     return ask(label)
