@@ -187,7 +187,11 @@ class _Ready:
 def _prepare(place: Place, tree: Tree, options: ImportOptions) -> _Ready:
     started = _now()
     check_paths(tree.files, tree.origin)
-    wanted = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer)
+
+    def tell(text: str) -> None:
+        place.run.observer(Message("info", text))
+
+    wanted = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer, tell=tell)
     kitfile = _choose_kitfile(place, tree, wanted, options)
     return _Ready(tree.origin, kitfile, _match(kitfile, wanted, tree.origin), options, started)
 
