@@ -16,6 +16,8 @@ import pytest
 from safetensors.numpy import save
 
 from git_server import GitServer, git, git_server, lfs_pointer
+from kitops.cli._tally import Tally
+from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, KitError, NetworkError, SourceError
 from kitops.importers.location import parse_location
 from kitops.oci.reference import Reference
@@ -142,6 +144,19 @@ def test_what_is_here_is_not_fetched_again(server: GitServer, place: Place, tmp_
     newer = run_import(place, publish(server, source))
     assert newer.desc != first.desc
     assert server.sent == len(BIG) + len(TABLE) + 3000
+
+
+def test_what_came_is_counted_once(server: GitServer, tmp_path: Path) -> None:
+    tally = Tally()
+    place = open_network_place(tmp_path / "home", Run(tally))
+    source = project(server, tmp_path)
+    url = publish(server, source)
+    imported = run_import(place, url)
+    files = [path for path in source.rglob("*") if path.is_file() and ".git" not in path.parts]
+    size = sum(path.stat().st_size for path in files if not path.read_bytes().startswith(b"version"))
+    assert imported.fetched_size == size + len(BIG) + len(TABLE)
+    assert tally.sums().done == tally.sums().size == imported.fetched_size
+    assert run_import(place, url).fetched_size == 0
 
 
 def weights(size: int = 100_000) -> bytes:
@@ -359,6 +374,7 @@ def test_large_files_of_submodules_come_too(server: GitServer, place: Place, tmp
     inner = tmp_path / "inner"
     inner.mkdir()
     (inner / "w, [1].bin").write_bytes(lfs(server, BIG[:500_000]))
+    (inner / "w.txt").write_bytes(b"small")
     git(inner, "init", "-q", "-b", "main")
     git(inner, "add", "-A")
     git(inner, "commit", "-q", "-m", "x")
@@ -372,6 +388,7 @@ def test_large_files_of_submodules_come_too(server: GitServer, place: Place, tmp
     assert (tmp_path / "out/deps/w, [1].bin").read_bytes() == BIG[:500_000]
     assert (tmp_path / "out/link.bin").read_bytes() == BIG[:500_000]
     assert (tmp_path / "out/model.safetensors").read_bytes() == BIG
+    assert run_import(place, server.url("team/model"), submodules=True).fetched_size == 0
 
 
 def run_with_ssh(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> KitError:

@@ -86,12 +86,30 @@ def test_models_and_runs_come_and_go(tracking: Tracking, tmp_path: Path) -> None
     check_that_a_killed_import_fetches_no_whole_file_again(tracking, tmp_path / "killed")
     check_that_what_is_missing_is_told(tracking)
     check_that_a_modelkit_goes_to_a_run(tracking, tmp_path / "kits")
+    check_that_options_which_do_not_apply_are_refused(tracking)
+
+
+@pytest.mark.parametrize("words", [("import", "models:/iris/1"), ("export", "digits:v1", "--to", "mlflow")])
+def test_no_server_is_told_before_a_database_is_made(tmp_path: Path, words: tuple[str, ...]) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    environment |= {"KITOPS_HOME": str(tmp_path / "home")}
+    here = tmp_path / "here"
+    here.mkdir()
+    kit = str(Path(sys.executable).with_name("kit"))
+    example = str(Path(__file__).resolve().parents[2] / "examples/digits")
+    packed = [kit, "pack", example, "-t", "digits:v1"]
+    assert subprocess.run(packed, env=environment, capture_output=True, check=False).returncode == 0
+    done = subprocess.run([kit, *words], env=environment, capture_output=True, text=True, check=False, cwd=here)
+    assert done.returncode == 11, done.stderr
+    assert "MLFLOW_TRACKING_URI" in done.stderr
+    assert list(here.iterdir()) == []
 
 
 def check_that_a_model_comes_with_what_is_known_of_its_run(tracking: Tracking, tmp_path: Path) -> None:
     by_alias = tracking.json("import", "models:/iris@champion")
     by_version = tracking.json("import", "models:/iris/1", "-t", "again:v1")
     assert by_alias["digest"] == by_version["digest"]
+    assert len(tracking.json("referrers", "iris:latest")) == 1
     assert by_alias["references"] == ["iris:latest"]
     assert by_alias["revision"] == "1"
     model = tracking.json("info", "iris:latest")["model"]
@@ -115,10 +133,19 @@ def check_that_a_model_comes_with_what_is_known_of_its_run(tracking: Tracking, t
 
 
 def check_that_files_of_a_run_come_below_a_path(tracking: Tracking, tmp_path: Path) -> None:
-    tracking.json("import", f"runs:/{tracking.run}/notes", "-t", "notes:v1")
+    imported = tracking.json("import", f"runs:/{tracking.run}/notes", "-t", "notes:v1")
     assert tracking.kit("unpack", "notes:v1", "-d", str(tmp_path / "out")).returncode == 0
+    names = ("readme.txt", "deep/a.json")
+    assert imported["fetchedSize"] == sum((tmp_path / "out" / name).stat().st_size for name in names)
     assert (tmp_path / "out/readme.txt").read_text() == "notes"
     assert json.loads((tmp_path / "out/deep/a.json").read_text()) == {"a": 1}
+
+
+def check_that_options_which_do_not_apply_are_refused(tracking: Tracking) -> None:
+    for words in (("--ref", "2"), ("--token", "x"), ("--submodules",), ("--tool", "git")):
+        done = tracking.kit("import", "models:/iris/1", *words)
+        assert done.returncode == 2
+        assert words[0] in done.stderr
 
 
 def check_that_filters_choose_files(tracking: Tracking) -> None:
@@ -186,6 +213,9 @@ def check_that_a_modelkit_goes_to_a_run(tracking: Tracking, tmp_path: Path) -> N
     exported = tracking.json("export", "digits:v1", "--to", "mlflow", "--experiment", "kits", "--path", "kit")
     back = tracking.json("import", str(exported["uri"]), "-t", "back:v1")
     assert back["digest"]
+    whole = tracking.json("export", "digits:v1", "--to", "mlflow", "--experiment", "kits")
+    assert whole["uri"] == f"runs:/{whole['run']}"
+    assert tracking.json("import", str(whole["uri"]), "-t", "whole:v1")["size"] == back["size"]
     for name in ("digits:v1", "back:v1"):
         assert tracking.kit("unpack", name, "-d", str(tmp_path / name.partition(":")[0])).returncode == 0
     files = {path.name: path.read_bytes() for path in (tmp_path / "digits").rglob("*") if path.is_file()}

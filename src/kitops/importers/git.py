@@ -10,7 +10,7 @@ import re
 import shutil
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -189,11 +189,16 @@ def _take_submodules(git: Git, url: str, *, submodules: bool) -> None:
 
 
 def _blobs(git: Git) -> dict[str, str]:
-    """Path to object id of every file of the revision (submodules have their own)."""
-    found = {}
+    """Path to object id of every file of the revision, and of submodules that were taken in."""
+    found: dict[str, str] = {}
     for line in git.run("ls-tree", "-r", "-z", "HEAD").split("\0"):
-        if line:
-            kind, path = line.split("\t", 1)
+        if not line:
+            continue
+        kind, path = line.split("\t", 1)
+        if kind.split(" ")[1] == "commit":
+            inner = _blobs(replace(git, directory=git.directory / path))
+            found |= {f"{path}/{below}": oid for below, oid in inner.items()}
+        else:
             found[path] = kind.split(" ")[2]
     return found
 
@@ -216,7 +221,8 @@ def _list(directory: Path, blobs: dict[str, str]) -> Iterator[RemoteFile]:
             if os.path.islink(full) and not _stays_in(full, root):
                 refused.append(full)
                 continue
-            yield _file(Path(full), path, blobs.get(path, ""))
+            target = os.path.relpath(os.path.realpath(full), root).replace(os.sep, "/")
+            yield _file(Path(full), path, blobs.get(target, ""))
     if refused:
         names = sorted(printable(os.fsencode(os.path.relpath(path, directory))) for path in refused)
         raise SourceError(
@@ -231,7 +237,7 @@ def _file(full: Path, path: str, git_blob: str) -> RemoteFile:
     if found.st_size <= POINTER_LIMIT and (pointer := parse_pointer(full.read_bytes())):
         digest, size = pointer
         return RemoteFile(path, size, digest, executable=executable)
-    return RemoteFile(path, found.st_size, git_blob="" if full.is_symlink() else git_blob, executable=executable)
+    return RemoteFile(path, found.st_size, git_blob=git_blob, executable=executable)
 
 
 def _stays_in(link: str, root: str) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MODEL: Final = re.compile(r"models:/+(?P<name>[^/@]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[^/]+))", re.ASCII)
 _RUN: Final = re.compile(r"runs:/+(?P<run>[0-9A-Za-z_-]+)(?:/(?P<path>.+))?", re.ASCII)
+_DATABASE: Final = "sqlite:///"
 _DEPTH_LIMIT: Final = 64
 
 
@@ -59,6 +60,7 @@ def open_mlflow(uri: str, directory: Path, run: Run) -> MlflowTree:
             "importing from MLflow needs its client, which is not installed", hint="pip install 'kitops[mlflow]'"
         ) from error
 
+    check_tracking()
     run.observer(Waiting(f"MLflow to find {uri}"))
     with told(f"reading {uri}"):
         client = MlflowClient()
@@ -147,6 +149,19 @@ class MlflowTree:
             shutil.rmtree(beside, ignore_errors=True)
 
 
+def check_tracking() -> None:
+    """Refuse to ask nobody: without a server the client makes a database in the working directory, and looks there.
+
+    Raises:
+        SourceError: no server is named, and the client has nothing of its own here.
+    """
+    from mlflow import get_tracking_uri, is_tracking_uri_set  # noqa: PLC0415 - as above
+
+    uri = "" if is_tracking_uri_set() else get_tracking_uri()  # type: ignore[no-untyped-call]
+    if uri.startswith(_DATABASE) and not os.path.exists(uri.removeprefix(_DATABASE)):
+        raise SourceError("no MLflow server is named", hint="set MLFLOW_TRACKING_URI to its address")
+
+
 @contextmanager
 def told(doing: str) -> Iterator[None]:
     """In the block, errors of MLflow's client become SourceError, or NetworkError where trying again may help."""
@@ -233,7 +248,11 @@ def _list(asked: _Asked, below: str, depth: int) -> Iterator[RemoteFile]:
     if depth > _DEPTH_LIMIT:
         raise SourceError(f"{asked.uri}: directories are nested more than {_DEPTH_LIMIT} deep")
     inner = below.removeprefix(asked.prefix).strip("/")
-    for entry in list_artifacts(artifact_uri=f"{asked.uri}/{inner}" if inner else asked.uri):
+    if asked.uri == f"runs:/{asked.revision}" and not inner:  # which the client takes for no URI
+        entries = list_artifacts(run_id=asked.revision)
+    else:
+        entries = list_artifacts(artifact_uri=f"{asked.uri}/{inner}" if inner else asked.uri)
+    for entry in entries:
         if entry.is_dir:
             yield from _list(asked, entry.path, depth + 1)
         else:

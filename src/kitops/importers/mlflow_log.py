@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kitops.errors import SourceError
-from kitops.importers.mlflow import told
+from kitops.importers.mlflow import check_tracking, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,7 @@ def log_directory(directory: Path, tags: Mapping[str, str], run: str, experiment
             "exporting to MLflow needs its client, which is not installed", hint="pip install 'kitops[mlflow]'"
         ) from error
 
+    check_tracking()
     with told("logging to MLflow"):
         client = MlflowClient()
         if run:

@@ -155,17 +155,20 @@ class Gathering:
                 give_name(path, staging / file.path, _mode(file))
             else:
                 self._take(path, file, run)
+            with self._lock:
+                self.fetched_size += file.size
         elif file.digest is None:
             self._stage(staging / file.path, file, run)
         else:
             self._land(file, Descriptor(_MEDIA_TYPE, file.digest, file.size), run)
         run.observer(Finished(file.path, "done"))
 
-    def _take(self, path: Path, file: RemoteFile, run: Run) -> LayerRecord:
-        """Make a blob of a file that is on the disk."""
+    def _take(self, path: Path, file: RemoteFile, run: Run, *, is_counted: bool = False) -> LayerRecord:
+        """Make a blob of a file that is on the disk; one whose bytes were counted when they came is not counted."""
 
         def moved(size: int) -> None:
-            run.observer(Advanced(file.path, size))
+            if not is_counted:
+                run.observer(Advanced(file.path, size))
 
         try:
             digest, size = take_file(self._store.blobs, path, self._lease, run, expected=file.digest, moved=moved)
@@ -249,7 +252,7 @@ class Gathering:
             return _packed(planned, files, LayerRecord(files[0].digest, files[0].size, files[0].digest))
         started_ns = time.time_ns()
         if planned.form is Format.RAW:
-            record = self._take(staging / files[0].path, files[0], run)
+            record = self._take(staging / files[0].path, files[0], run, is_counted=True)
         else:
             record = self._write_tar(staging, planned, files, run)
         stamp = self._fingerprint(planned, files)

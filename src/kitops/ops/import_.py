@@ -115,7 +115,7 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
         layers = gathering.make_layers(ready.parts)
         desc = keep(place, build_modelkit(ready.kitfile, layers, {}), references, lease)
         predicate = ready.tell(gathering)
-        if gathering.fetched_size or not has_statement(place, desc, PREDICATE_TYPE):
+        if not has_statement(place, desc, PREDICATE_TYPE):
             statement = build_statement(predicate, references[0].locator, desc.digest)
             attach_statement(place, desc, statement, references, lease)
     size = sum(layer.record.size for layer in layers)

@@ -188,9 +188,12 @@ def test_one_format_of_the_weights_is_kept_where_there_is_one() -> None:
         (  # sentence-transformers: directories of other formats, and all that is in them
             "safetensors",
             "model.safetensors config.json 1_Pooling/config.json",
-            "pytorch_model.bin rust_model.ot tf_model.h5 onnx/model.onnx onnx/model_qint8_arm64.onnx onnx/config.json "
-            "openvino/openvino_model.xml openvino/openvino_model.bin openvino/openvino_config.json "
-            "coreml/fp32.mlpackage/Manifest.json coreml/fp32.mlpackage/Data/weights/weight.bin",
+            """
+            pytorch_model.bin rust_model.ot tf_model.h5 onnx/model.onnx onnx/model_qint8_arm64.onnx
+            onnx/config.json openvino/openvino_model.xml openvino/openvino_model.bin
+            openvino/openvino_config.json coreml/fp32.mlpackage/Manifest.json
+            coreml/fp32.mlpackage/Data/weights/weight.bin
+            """,
         ),
         (
             "onnx",
@@ -199,30 +202,70 @@ def test_one_format_of_the_weights_is_kept_where_there_is_one() -> None:
         ),
         (  # shards, their index, the authors' own weights
             "safetensors",
-            "model-00001-of-00002.safetensors model-00002-of-00002.safetensors model.safetensors.index.json "
-            "original/params.json original/tokenizer.model",
-            "pytorch_model-00001-of-00002.bin pytorch_model-00002-of-00002.bin pytorch_model.bin.index.json "
-            "original/consolidated.00.pth original/consolidated.01.pth gemma-7b-Q4_K_M.gguf",
+            """
+            model-00001-of-00002.safetensors model-00002-of-00002.safetensors model.safetensors.index.json
+            original/params.json original/tokenizer.model
+            """,
+            """
+            pytorch_model-00001-of-00002.bin pytorch_model-00002-of-00002.bin pytorch_model.bin.index.json
+            original/consolidated.00.pth original/consolidated.01.pth gemma-7b-Q4_K_M.gguf
+            """,
         ),
         (  # a pipeline of diffusers, and the same in one file
             "safetensors",
-            "model_index.json unet/diffusion_pytorch_model.safetensors unet/diffusion_pytorch_model.fp16.safetensors "
-            "text_encoder/model.safetensors pytorch_lora_weights.bin",
-            "sd-v1-4.ckpt unet/diffusion_pytorch_model.bin unet/diffusion_pytorch_model.fp16.bin "
-            "text_encoder/pytorch_model.bin text_encoder/flax_model.msgpack",
+            """
+            model_index.json unet/diffusion_pytorch_model.safetensors
+            unet/diffusion_pytorch_model.fp16.safetensors text_encoder/model.safetensors
+            pytorch_lora_weights.bin
+            """,
+            """
+            sd-v1-4.ckpt unet/diffusion_pytorch_model.bin unet/diffusion_pytorch_model.fp16.bin
+            text_encoder/pytorch_model.bin text_encoder/flax_model.msgpack
+            """,
         ),
         (  # what is called otherwise is something else
             "safetensors",
-            "model.safetensors voices.pt encoder_model.onnx optimizer.pt vocab.xml training_args.bin mmproj-f16.gguf",
+            """
+            model.safetensors voices.pt encoder_model.onnx optimizer.pt vocab.xml training_args.bin
+            mmproj-f16.gguf
+            """,
             "",
         ),
-        ("safetensors", "encoder.safetensors decoder.onnx", "encoder.onnx"),
-        ("safetensors", "model.safetensors", "model.onnx model.onnx.data model_fp16.onnx model_fp16.onnx_data_1"),
-        ("safetensors", "model.fp16.safetensors pytorch_model.bin", "pytorch_model.fp16.bin"),
-        ("gguf", "Tiny-Q4_K_M.gguf Tiny-Q8_0.gguf config.json", "model.safetensors pytorch_model.bin"),
-        ("safetensors", "a/model.safetensors b/pytorch_model.bin", "a/pytorch_model.bin"),
-        ("openvino", "openvino_model.xml openvino_model.bin", "model.safetensors pytorch_model.bin"),
-        ("safetensors", "adapter_model.safetensors onnx/model.onnx", "adapter_model.bin"),
+        (
+            "safetensors",
+            "encoder.safetensors decoder.onnx",
+            "encoder.onnx",
+        ),
+        (
+            "safetensors",
+            "model.safetensors",
+            "model.onnx model.onnx.data model_fp16.onnx model_fp16.onnx_data_1",
+        ),
+        (
+            "safetensors",
+            "model.fp16.safetensors pytorch_model.bin",
+            "pytorch_model.fp16.bin",
+        ),
+        (
+            "gguf",
+            "Tiny-Q4_K_M.gguf Tiny-Q8_0.gguf config.json",
+            "model.safetensors pytorch_model.bin",
+        ),
+        (
+            "safetensors",
+            "a/model.safetensors b/pytorch_model.bin",
+            "a/pytorch_model.bin",
+        ),
+        (
+            "openvino",
+            "openvino_model.xml openvino_model.bin",
+            "model.safetensors pytorch_model.bin",
+        ),
+        (
+            "safetensors",
+            "adapter_model.safetensors onnx/model.onnx",
+            "adapter_model.bin",
+        ),
     ],
 )
 def test_the_same_weights_in_other_formats_are_left_out(prefer: str, kept: str, left_out: str) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "--prefer", default="", metavar="FORMAT", help="Of weights in several formats take this one: safetensors, gguf …"
 )
 @option("--tool", type=click.Choice(["hf", "git"]), help="How to fetch from Hugging Face; hf without it.")
-@switch("--edit", help="Edit the generated Kitfile in $EDITOR first; on a terminal you are asked, unless it is said.")
+@switch("--edit", help="Edit the generated Kitfile in $EDITOR first; on a terminal you are asked, but for =false.")
 @switch("--submodules", help="Of git: take in submodules, which are refused otherwise.")
 @option("--depth", type=int, default=0, metavar="N", show_default=True,
         help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip

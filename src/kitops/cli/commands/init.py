@@ -55,7 +55,8 @@ def command(
     """Write a Kitfile for the directory PATH.
 
     What each file is follows from its name. On a terminal, name, description and author are asked for.
-    With --remote the Kitfile is printed as `kit import` would make it, and of large files no more than heads are read.
+    With --remote the Kitfile is printed as `kit import` would make it; of large files only heads are read, where the
+    source can send them.
     """
     from kitops.ops.init import InitOptions
 
