@@ -35,6 +35,8 @@ class GitServer:
     """Objects' bodies end after so many bytes, ``cuts`` times."""
     cuts: int = 0
     has_ranges: bool = True
+    redirects: bool = False
+    """Objects lie on another host."""
     batch_refusals: int = 0
     """How many requests to the batch API get no answer that helps."""
 
@@ -163,6 +165,12 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _object(self, oid: str) -> None:
         state = self.server_state
+        if state.redirects and "signed" not in self.path:
+            self.send_response(302)
+            self.send_header("Location", f"{state.address.replace('127.0.0.1', 'localhost')}{self.path}?signed=1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         path = state.objects[oid]
         size = path.stat().st_size
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")) if state.has_ranges else None

@@ -218,6 +218,18 @@ def test_heads_are_read_with_a_token_too(server: GitServer, place: Place, tmp_pa
     assert server.sent <= 64 * 1024
 
 
+def test_heads_are_read_from_where_the_server_leads(server: GitServer, place: Place, tmp_path: Path) -> None:
+    source = project(server, tmp_path)
+    (source / "model.safetensors").write_bytes(lfs(server, weights()))
+    url = publish(server, source)
+    server.redirects = True
+    with open_source(place, parse_location(f"git+{url}"), SourceOptions()) as tree:
+        kitfile = describe_tree(tree, tree.files, place.run)
+    assert kitfile.model is not None
+    assert kitfile.model.parameters
+    assert server.sent <= 64 * 1024
+
+
 @pytest.mark.parametrize("difference", [-7, 7])
 def test_a_pointer_with_a_wrong_size_is_refused(
     server: GitServer, place: Place, tmp_path: Path, difference: int
@@ -478,6 +490,7 @@ def test_through_a_clone_straight_into_a_registry(server: GitServer, tmp_path: P
         with open_source(place, parse_location(f"git+{url}"), SourceOptions()) as tree:
             imported = import_to(place, tree, [target], ImportOptions(include=("*.safetensors", "config.json")))
         assert place.store.refs.list() == []
+        assert imported.fetched_size == len(BIG) + len(b"{}")
         unpack(open_network_place(tmp_path / "other"), target, tmp_path / "out")
     assert (tmp_path / "out/model.safetensors").read_bytes() == BIG
     assert {docs.path for docs in imported.kitfile.docs} == set()

@@ -318,6 +318,10 @@ def test_the_command_prints_predicate_and_kitfile(hub: Hub, tmp_path: Path) -> N
     output, complaint = process.communicate(timeout=60)
     assert process.returncode == 0, complaint
     assert "parameterCount: 40000" in output
+    process = kit(hub, tmp_path / "home", "import", "Org/Tiny", "--prefer", "gguf")
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "no weights in this format" in complaint
 
 
 def test_a_remote_kitfile_is_written_as_it_is_asked_for(hub: Hub, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ Tool = Literal["", "hf", "git"]
 HUB: Final = "https://huggingface.co"
 HUB_HOSTS: Final = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
 _REPO_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?", re.ASCII)
-SCP: Final = re.compile(r"(?:(?P<user>[\w.-]+)@)?(?P<host>[\w.-]{2,}|\[[0-9A-Fa-f:.]+\]):(?!//)(?P<path>.+)", re.ASCII)
+SCP: Final = re.compile(
+    r"(?:(?P<user>\w[\w.-]*)@)?(?P<host>\w[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?!//|:)(?P<path>.+)", re.ASCII
+)
 """How ssh's own tools and git write a path on a host; a single letter is a drive of Windows."""
 _MLFLOW: Final = ("models:/", "runs:/")
 _PLACES: Final = ("tree", "blob", "resolve")

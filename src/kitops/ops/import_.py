@@ -157,7 +157,8 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
                     copy(source, sink, said, place.run, verb="import")
                     sink.keep(said)
     size = sum(layer.record.size for layer in layers)
-    return Imported(desc, tuple(targets), ready.kitfile, tree.origin, predicate, size, gathering.fetched_size + moved)
+    fetched = gathering.fetched_size + (moved if gathering.openers else 0)  # else all of it came before
+    return Imported(desc, tuple(targets), ready.kitfile, tree.origin, predicate, size, fetched)
 
 
 @dataclass(frozen=True, slots=True)

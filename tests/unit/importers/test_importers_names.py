@@ -9,6 +9,7 @@ import pytest
 from kitops.errors import InvalidValueError, SourceError
 from kitops.importers.card import Card, parse_card, to_spdx
 from kitops.importers.enrich import Known, enrich
+from kitops.importers.git import _name_of
 from kitops.importers.location import Location, parse_location
 from kitops.importers.pick import pick
 from kitops.importers.provenance import Import, ImportedFile, build_predicate, build_statement
@@ -64,6 +65,21 @@ ORIGIN = Origin("huggingface", "https://huggingface.co/org/tiny", "c" * 40, "mai
 )
 def test_a_text_names_a_source(text: str, expected: Location) -> None:
     assert parse_location(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://git.example.com/group/team/model.git", "team/model"),
+        ("git@[::1]:model.git", "model"),
+        ("host:srv/git/team/model/", "team/model"),
+        ("ssh://git@host:2222/team/model", "team/model"),
+        ("file:///srv/git/model.git", "model"),
+        ("/srv/git/model.git", "model"),
+    ],
+)
+def test_a_repository_of_git_is_called_by_its_url(url: str, name: str) -> None:
+    assert _name_of(url) == name
 
 
 def test_a_url_of_the_hub_is_cloned_when_git_is_asked_for() -> None:
@@ -139,6 +155,8 @@ def test_another_hub_is_one_by_its_host() -> None:
         "model:v1",
         "s3://bucket/key",
         "C:/models/m",
+        "ext::sh -c /bin/true",
+        "-oProxyCommand=x:a/b",
     ],
 )
 def test_what_names_nothing_is_refused(text: str) -> None:
