@@ -47,6 +47,8 @@ class Faults:
         commit_seconds: how long a PUT takes after its last byte.
         drops_commit: the answer to that many good PUTs never arrives.
         warning: a ``Warning`` header in every answer.
+        trusts: the digest of a PUT is believed.
+        spoils: it damages what it was sent.
     """
 
     cap: int | None = None
@@ -74,6 +76,8 @@ class Faults:
     commit_seconds: float = 0.0
     drops_commit: int = 0
     warning: str | None = None
+    trusts: bool = False
+    spoils: bool = False
 
     def __str__(self) -> str:
         """Only what is wrong."""
@@ -286,7 +290,9 @@ class _Answers(BaseHTTPRequestHandler):
             return
         time.sleep(faults.commit_seconds)
         del registry.uploads[name]
-        if f"sha256:{hashlib.sha256(upload.content).hexdigest()}" != digest:
+        if faults.spoils:
+            upload.content[:1] = b"!"
+        if not faults.trusts and f"sha256:{hashlib.sha256(upload.content).hexdigest()}" != digest:
             self._refuse(400, "DIGEST_INVALID")
             return
         registry.blobs[upload.repository, digest] = bytes(upload.content)

@@ -313,12 +313,22 @@ def test_a_file_that_is_not_the_blob_is_never_committed(size: int, tmp_path: Pat
         assert not registry.uploads
 
 
-def test_a_file_with_other_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("faults", [Faults(trusts=True), Faults(trusts=True, patch_cap=2 * MIB)], ids=str)
+@pytest.mark.parametrize("at", [0, len(LARGE) - 1], ids=["first", "last"])
+def test_other_bytes_are_never_committed_even_where_nobody_else_looks(tmp_path: Path, faults: Faults, at: int) -> None:
     path = tmp_path / "wrong"
-    path.write_bytes(LARGE[:-1] + b"!")
-    with faulty_registry() as registry, connect(registry) as repository:
-        with pytest.raises(IntegrityError, match="as the registry says"):
+    path.write_bytes(LARGE[:at] + b"!" + LARGE[at + 1 :])
+    with faulty_registry(faults) as registry, connect(registry) as repository:
+        with pytest.raises(IntegrityError, match="expected sha256:"):
             send(repository, path)
+        assert not registry.blobs
+    assert registry.methods("POST") == ["POST"]
+
+
+def test_other_bytes_as_the_registry_has_them(large: Path) -> None:
+    with faulty_registry(Faults(spoils=True)) as registry, connect(registry) as repository:
+        with pytest.raises(IntegrityError, match="as the registry says"):
+            send(repository, large)
         assert not registry.blobs
     assert registry.methods("POST") == ["POST"]
 

@@ -1,4 +1,8 @@
-"""The bytes of a blob on their way out: from a reader that may or may not go back."""
+"""The bytes of a blob on their way out: from a reader that may or may not go back, hashed as they pass.
+
+What is not the blob ends before its last bytes are sent, whatever the registry would have said to them. Only the end of
+an upload that goes on where an earlier process stopped cannot be judged by itself; the registry judges the whole.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +47,8 @@ class BlobSource:
         self._reader = reader
         self._position = 0
         self._held: bytes | None = None
+        self._hasher = desc.digest.new_hasher()
+        self._hashed = 0  # bytes from the first on
 
     def go_to(self, offset: int) -> None:
         """Have :meth:`fill` go on from ``offset``.
@@ -76,13 +82,16 @@ class BlobSource:
         count = 0
         while count < len(buffer) and (more := self._read(buffer[count:])):
             count += more
+        self._hash(buffer[:count], self._position)
         self._position += count
         return count
 
     def check_end(self) -> None:
-        """Raise IntegrityError if there are more bytes than there should be; to be asked at the end only."""
+        """Raise IntegrityError unless these are the bytes of the blob; to be asked at the end only."""
         if self._held is None and self._read(memoryview(bytearray(1))):
             raise IntegrityError(self.what, f"{self.desc.size} bytes", "more")
+        if self._hashed == self.desc.size:
+            self._check_digest()
 
     def _hold(self) -> None:
         buffer = memoryview(bytearray(self.desc.size + 1))
@@ -94,6 +103,20 @@ class BlobSource:
                 self.what, f"{self.desc.size} bytes", "more" if count > self.desc.size else f"{count} bytes"
             )
         self._held = bytes(buffer[:count])
+        self._hasher.update(self._held)
+        self._hashed = count
+        self._check_digest()
+
+    def _check_digest(self) -> None:
+        found = self._hasher.hexdigest()
+        if found != self.desc.digest.encoded:
+            raise IntegrityError(self.what, self.desc.digest, f"{self.desc.digest.algorithm}:{found}")
+
+    def _hash(self, data: memoryview, position: int) -> None:
+        """Take in what was read at ``position``, as far as it follows what was hashed."""
+        if position <= self._hashed < position + len(data):
+            self._hasher.update(data[self._hashed - position :])
+            self._hashed = position + len(data)
 
     def _seek(self, offset: int) -> bool:
         try:
@@ -111,6 +134,7 @@ class BlobSource:
             count = self._read(buffer[: offset - self._position])
             if not count:
                 raise IntegrityError(self.what, f"{self.desc.size} bytes", f"{self._position} bytes")
+            self._hash(buffer[:count], self._position)
             self._position += count
 
     def _read(self, buffer: memoryview) -> int:
