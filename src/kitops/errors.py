@@ -345,12 +345,15 @@ _HINTS: Mapping[int, str] = {
 
 
 def printable(path: str | bytes | PathLike[str] | PathLike[bytes]) -> str:
-    r"""A path as text for people: undecodable bytes and control characters are escaped (``\\xff``)."""
+    r"""A path or any text for people: undecodable bytes and control characters are escaped (``\\xff``)."""
     raw = fspath(path)
-    text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
-    text = text.encode("utf-8", "backslashreplace" if isinstance(raw, bytes) else "surrogateescape").decode(
-        "utf-8", "backslashreplace"
-    )
+    if isinstance(raw, bytes):
+        text = raw.decode("utf-8", "backslashreplace")
+    else:
+        try:
+            text = raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # half a character, as JSON may have it, and not the byte of a path
+            text = raw
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ _WORD = st.from_regex(r"[a-z0-9]{1,8}(?:[._-][a-z0-9]{1,4})?", fullmatch=True)
 _HOST = st.from_regex(r"[a-z]{1,8}\.[a-z]{2,5}(?::[1-9][0-9]{1,3})?", fullmatch=True)
 _TAG = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+_HALVES = st.lists(st.sampled_from(["a", "\ud83d", "\ude00", "\\"])).map("".join)
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
@@ -48,6 +50,15 @@ def test_references_are_printed_as_they_are_parsed(host: str | None, words: list
 def test_what_is_written_reads_back(value: object) -> None:
     read = json.loads(gojson.dumps(value), parse_int=float)  # type: ignore[arg-type]
     assert read == json.loads(json.dumps(value), parse_int=float)
+
+
+@given(st.recursive(_HALVES, lambda inner: st.lists(inner) | st.dictionaries(_HALVES, inner), max_leaves=8))
+def test_half_a_character_is_read_as_go_reads_it(value: object) -> None:
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
+        with suppress(InvalidValueError):  # two keys may be the same then
+            read = gojson.loads(text.encode("utf-8", "surrogatepass"), "it")
+            assert gojson.loads(gojson.dumps(read), "it") == read
+            json.dumps(read, ensure_ascii=False).encode()
 
 
 @given(st.binary())

@@ -17,6 +17,8 @@ from kitops.errors import InvalidValueError
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 _ESCAPED = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029\ud800-\udfff]')
+_HALF = re.compile("[\ud800-\udfff]")
+_MAY_HAVE_HALVES = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -40,16 +42,27 @@ def sort_maps(value: Json) -> Json:
 
 
 def loads(data: bytes | str, what: str) -> Json:
-    """Parse JSON of foreign origin; ``what`` names it in errors.
+    """Parse JSON of foreign origin; ``what`` names it in errors. Half a character is read as U+FFFD, as Go does.
 
     Raises:
         InvalidValueError: it is not JSON, is nested too deeply, or repeats a key.
     """
     try:
-        parsed: Json = json.loads(data, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        text = data if isinstance(data, str) else data.decode(json.detect_encoding(data), "surrogatepass")
+        parsed: Json = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        return _without_halves(parsed) if _MAY_HAVE_HALVES.search(text) else parsed
     except (ValueError, RecursionError) as error:
         raise InvalidValueError(f"{what} is not valid JSON: {_reason(error)}") from error
-    return parsed
+
+
+def _without_halves(value: Json) -> Json:
+    if isinstance(value, str):
+        return _HALF.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_halves(item) for item in value]
+    if isinstance(value, dict):
+        return _no_duplicates([(_HALF.sub("\ufffd", key), _without_halves(item)) for key, item in value.items()])
+    return value
 
 
 def _reason(error: Exception) -> str:

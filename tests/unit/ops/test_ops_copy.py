@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, InvalidValueError, NotFoundError, RegistryError
 from kitops.layout.directory import open_directory
 from kitops.oci import mediatype
+from kitops.oci.annotations import REF_NAME
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
@@ -494,6 +496,41 @@ def test_a_catalog_comes_in_pages(place: Place, events: list[Event]) -> None:
         list_catalog(place, server.address, wanted=ListFilter.parse(["repo=b"]))
         assert "/v2/secret/tags/list" not in {seen.target for seen in server.seen}
     assert told(events, "warning")[0].startswith("secret is left out")
+
+
+def test_names_that_no_repository_can_have_are_left_out_of_a_catalog(place: Place, events: list[Event]) -> None:
+    names = json.dumps({"repositories": ["ok", "half\ud800", "../etc", "A B", "x:v1"]}).encode()
+
+    def script(seen: Seen) -> Said:
+        return Said(body=names) if "_catalog" in seen.target else Said(404)
+
+    with scripted_server(script) as server:
+        assert list_catalog(place, server.address) == []
+        assert [seen.target for seen in server.seen][1:] == ["/v2/ok/tags/list"]
+    assert [text.partition(" ")[0] for text in told(events, "warning")] == [
+        r"'half\\ud800'",
+        "'../etc'",
+        "'A",
+        "'x:v1'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("team/x\ud800:v1", "team/x\ufffd:v1"), ("half\udfff", "half\ufffd"), ("\udc80", "\ufffd")]
+)
+def test_a_name_with_half_a_character_in_a_layout(
+    place: Place, events: list[Event], tmp_path: Path, name: str, shown: str
+) -> None:
+    layout = tmp_path / "layout"
+    desc = put_artifact(open_directory(str(layout), Run(), create=True), b"1")
+    table = {"schemaVersion": 2, "manifests": [desc.to_json() | {"annotations": {REF_NAME: name}}]}
+    (layout / "index.json").write_text(json.dumps(table))
+    assert load(place, str(layout)).kits[0][1].digest == desc.digest
+    assert told(events, "warning")[0].startswith(f"{shown} is no full reference")
+    with pytest.raises(NotFoundError) as caught:
+        go(place, f"oci:{layout}:nothing", "store:x:v1")
+    assert caught.value.hint == f"it has {shown}"
+    assert go(place, f"oci:{layout}", f"oci:{tmp_path / 'other'}").names == (shown,)
 
 
 @pytest.mark.parametrize(
