@@ -2,7 +2,8 @@
 
 Checking a password takes bcrypt tens of milliseconds, on purpose. A pull asks hundreds of times, so who was let in once
 is remembered, by a keyed digest of name and password that only this process can make. Who was not let in is never
-remembered, and only so many are checked at a time, so that guessing does not starve everybody else.
+remembered, and only so many are checked at a time, so that guessing does not starve everybody else. How long a refusal
+takes does not tell whether there is such a user.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from kitops.errors import FileSystemError, InvalidValueError, KitError, printabl
 from kitops.server.access import read_basic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _BCRYPT: Final = re.compile(rb"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
-_NOBODY: Final = b"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+_NOBODY: Final = b"$2b$%02d$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+"""A hash of any cost that no password has."""
 _REMEMBERED: Final = 1024
 _AT_A_TIME: Final = 2
 _SIGNIFICANT: Final = 72
@@ -70,7 +72,7 @@ class HtpasswdAccess:
         wanted = users.get(name)
         with self._checking:
             try:
-                fits = bcrypt.checkpw(secret[:_SIGNIFICANT], wanted or _NOBODY)  # as long for a name that nobody has
+                fits = any(bcrypt.checkpw(secret[:_SIGNIFICANT], one) for one in _checks(wanted, users))
             except ValueError:  # a zero byte, where this library takes none
                 fits = False
         if wanted is None or not fits:
@@ -94,6 +96,24 @@ class HtpasswdAccess:
                     return self._users
                 self._welcome.clear()
             return self._users
+
+
+def _checks(wanted: bytes | None, users: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    """The hash of a user, if there is one, and hashes of nobody: a wrong password takes as long whoever it is for.
+
+    As long as the hash of the highest cost in the file, that is; each cost takes twice as long as the one before.
+    """
+    highest = max(map(_cost, users.values()))
+    if wanted is None:
+        yield _NOBODY % highest
+        return
+    yield wanted
+    for cost in range(_cost(wanted), highest):
+        yield _NOBODY % cost
+
+
+def _cost(hashed: bytes) -> int:
+    return int(hashed[4:6])
 
 
 def read_htpasswd(path: Path) -> Mapping[bytes, bytes]:
