@@ -17,8 +17,10 @@ _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def get_blob(shelf: Shelf, call: Call) -> Reply:
-    """A blob, or the part of it that ``Range`` asks for."""
+    """A blob, or the part of it that ``Range`` asks for. Who asks by HEAD may be about to push a manifest with it."""
     digest = call.digest
+    if call.method == "HEAD":
+        shelf.touch_blob(call.repository, digest)
     file = shelf.open_blob(call.repository, digest)
     if file is None:
         raise RefusedError(

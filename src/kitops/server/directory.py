@@ -20,8 +20,9 @@ import os
 import secrets
 import sys
 import threading
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.errors import InvalidValueError, StoreError, printable
 from kitops.oci import gojson, mediatype
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
     from kitops.server.shelf import Parcel
     from kitops.server.upload import Upload
+
+_FRESH_SECONDS: Final = 3600.0
+"""A link that was touched within this time need not be touched again: it stays for a day."""
 
 
 class DirectoryShelf:
@@ -80,6 +84,14 @@ class DirectoryShelf:
 
     def open_blob(self, repository: str, digest: Digest) -> BinaryIO | None:
         return self._open(digest) if self._has(repository, digest) else None
+
+    def touch_blob(self, repository: str, digest: Digest) -> None:
+        if self._held is None:
+            return
+        link = self._at(repository, "_blobs", flat(digest))
+        with self._lock, suppress(OSError):
+            if os.stat(link).st_mtime < time.time() - _FRESH_SECONDS:
+                os.utime(link)
 
     def size_of(self, repository: str, child: Descriptor) -> int | None:
         kind = "_manifests" if child.media_type in mediatype.MANIFESTS | mediatype.INDEXES else "_blobs"

@@ -69,6 +69,10 @@ class Shelf(Protocol):
         """A blob that ``repository`` has, as an open, unbuffered file; whoever asked closes it."""
         ...
 
+    def touch_blob(self, repository: str, digest: Digest) -> None:
+        """A blob that ``repository`` may have is asked for before a push: it counts as new. Never raises."""
+        ...
+
     def size_of(self, repository: str, child: Descriptor) -> int | None:
         """Bytes of what a manifest lists, a blob or another manifest; None where ``repository`` has none."""
         ...

@@ -3,8 +3,8 @@
 Always: files that a killed server was writing, and blobs that no repository has any more.
 Where that is asked for (``--gc``): first, in each repository, blobs that none of its manifests lists.
 
-Both wait a day after a file was last written or a blob last pushed or mounted: a push of a big ModelKit sends its
-manifest last, perhaps hours after its first blob.
+Both wait a day after a file was last written or a blob last pushed, mounted, or asked for by HEAD: a push of a big
+ModelKit sends its manifest last, perhaps hours after its first blob, and what is there already it only asks for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def sweep(
     Args:
         root: the served directory.
         repositories: their names.
-        lock: held by whoever links a blob to a repository.
+        lock: held by whoever links a blob to a repository, or touches the link.
         frees: whether blobs that no manifest lists go too.
         grace: seconds for which everything stays.
     """
@@ -39,7 +39,7 @@ def sweep(
     tops = [f"{root}/repositories/{name}" for name in repositories]
     for top in tops:
         if frees:
-            _unlink_unlisted(root, top, before)
+            _unlink_unlisted(root, top, before, lock)
         _remove_temporary(top, before)
     for algorithm in _listed(f"{root}/blobs"):
         for entry in _old(algorithm.path, before):
@@ -53,7 +53,7 @@ def _is_linked(tops: Sequence[str], name: str) -> bool:
     return any(os.path.exists(f"{top}/{kind}/{name}") for top in tops for kind in _LINKS)
 
 
-def _unlink_unlisted(root: str, top: str, before: float) -> None:
+def _unlink_unlisted(root: str, top: str, before: float, lock: threading.Lock) -> None:
     doomed = [entry.path for entry in _old(f"{top}/_blobs", before)]
     if not doomed:
         return
@@ -63,7 +63,7 @@ def _unlink_unlisted(root: str, top: str, before: float) -> None:
         return
     for path in doomed:
         if os.path.basename(path) not in listed:
-            with suppress(FileNotFoundError):
+            with lock, suppress(FileNotFoundError):  # it may have been asked for meanwhile
                 if os.stat(path).st_mtime < before:
                     os.unlink(path)
 

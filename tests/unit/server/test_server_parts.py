@@ -14,12 +14,16 @@ from kitops.errors import FileSystemError, InvalidValueError, StoreError
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.oci.manifest import Manifest
+from kitops.server import RegistryServer, ServerOptions
 from kitops.server.access import BasicAccess, BearerAccess
 from kitops.server.body import BrokenBodyError, drain, read_whole
-from kitops.server.directory import DirectoryShelf
+from kitops.server.directory import DirectoryShelf, flat
 from kitops.server.htpasswd import HtpasswdAccess
 from kitops.server.shelf import Parcel, WrongDigestError
+from kitops.server.store_shelf import StoreShelf
 from kitops.server.wire import BadRequestError, Patience, Wire
+from kitops.store import open_store
+from registry_visitor import EMPTY_JSON, Visitor
 
 A, B = Digest.of(b"a"), Digest.of(b"b")
 
@@ -249,6 +253,48 @@ def test_gc_leaves_a_repository_alone_whose_manifest_is_damaged(tmp_path: Path) 
     assert blob.exists()
 
 
+def test_gc_leaves_what_a_running_push_asked_for(tmp_path: Path) -> None:
+    shelf = DirectoryShelf(tmp_path, frees=True)
+    with RegistryServer(shelf) as server, Visitor(server.address) as visitor:
+        for data in (b"{}", b"asked", b"fetched"):
+            visitor.put_blob(data, "a")
+        links = [tmp_path / "repositories/a/_blobs" / flat(Digest.of(data)) for data in (b"{}", b"asked", b"fetched")]
+        days_ago(*links)
+        for data in (b"{}", b"asked"):
+            assert visitor.ask("HEAD", f"/v2/a/blobs/{Digest.of(data)}").status == 200
+        assert visitor.ask("GET", f"/v2/a/blobs/{Digest.of(b'fetched')}").body == b"fetched"
+        before = links[0].stat().st_mtime_ns
+        assert visitor.ask("HEAD", f"/v2/a/blobs/{Digest.of(b'{}')}").status == 200
+        assert links[0].stat().st_mtime_ns == before  # one touch an hour is enough
+        shelf.tidy()
+        assert [link.exists() for link in links] == [True, True, False]
+        manifest = Manifest.build(config=EMPTY_JSON, layers=[Descriptor.of(b"asked", "application/x")])
+        put = visitor.ask("PUT", "/v2/a/manifests/v1", manifest.raw, Content_Type=manifest.media_type)
+        assert put.status == 201
+
+
+def test_what_is_served_read_only_is_not_touched(tmp_path: Path) -> None:
+    push_blob(DirectoryShelf(tmp_path), b"old")
+    (link,) = (tmp_path / "repositories/a/_blobs").iterdir()
+    days_ago(link)
+    before = link.stat().st_mtime_ns
+    options = ServerOptions(read_only=True)
+    with RegistryServer(DirectoryShelf(tmp_path), options) as server, Visitor(server.address) as visitor:
+        assert visitor.ask("HEAD", f"/v2/a/blobs/{Digest.of(b'old')}").status == 200
+    assert link.stat().st_mtime_ns == before
+
+
+def test_a_blob_of_the_store_that_is_asked_for_before_a_push_counts_as_new(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    with RegistryServer(StoreShelf(tmp_path, store)) as server, Visitor(server.address) as visitor:
+        visitor.put_blob(b"asked")
+        path = Path(store.blobs.path(Digest.of(b"asked")))
+        days_ago(path)
+        assert visitor.ask("HEAD", f"/v2/a/b/blobs/{Digest.of(b'never')}").status == 404
+        assert visitor.ask("HEAD", f"/v2/a/b/blobs/{Digest.of(b'asked')}").status == 200
+        assert path.stat().st_mtime > time.time() - 3600
+
+
 # --- users
 
 
@@ -297,3 +343,22 @@ def test_a_password_file_that_is_none(tmp_path: Path, content: bytes) -> None:
 def test_a_password_file_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileSystemError):
         HtpasswdAccess(tmp_path / "users")
+
+
+def test_a_refusal_takes_as_long_for_every_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "users"
+    path.write_bytes(b"low:%b\nhigh:%b\n" % (hashed(b"right"), bcrypt.hashpw(b"right", bcrypt.gensalt(7))))
+    access = HtpasswdAccess(path)
+    checked: list[int] = []
+    really = bcrypt.checkpw
+
+    def check(password: bytes, against: bytes) -> bool:
+        checked.append(2 ** int(against[4:6]))
+        return really(password, against)
+
+    monkeypatch.setattr(bcrypt, "checkpw", check)
+    for name in ("low", "high", "nobody"):
+        checked.clear()
+        assert access.challenge(basic(name, "wrong"), "") is not None
+        assert sum(checked) == 2**7
+    assert access.challenge(basic("low", "right"), "") is None
