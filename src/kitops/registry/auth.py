@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
-from kitops.errors import AuthenticationError, InvalidValueError, RegistryError
+from kitops.errors import AuthenticationError, RegistryError
 from kitops.registry.credentials import Credential
 from kitops.registry.headers import one_line, parse_refusal
 from kitops.registry.realms import check_realm
@@ -27,6 +27,7 @@ _PARAMETER = re.compile(rf"\s*({_WORD})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|({_WORD}
 _TOKEN68 = re.compile(r"\s*[A-Za-z0-9._~+/-]+=*\s*(?:,|$)", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _DEFAULT_SECONDS: Final = 60.0
+_MOST_SECONDS: Final = 86400.0
 _MARGIN_SECONDS: Final = 10.0
 CLIENT_ID: Final = "kitops"
 
@@ -196,7 +197,7 @@ def _read_token(answer: TokenAnswer, realm: str, *, anonymous: bool) -> Token:
     try:
         table = json.loads(answer.body)
     except (ValueError, RecursionError) as error:
-        raise InvalidValueError(f"token server {where} did not answer with JSON") from error
+        raise RegistryError(f"token server {where} did not answer with JSON", status=answer.status) from error
     token = (table.get("token") or table.get("access_token")) if isinstance(table, dict) else None
     if not isinstance(token, str) or not _HEADER_VALUE.fullmatch(token):
         raise RegistryError(f"token server {where} answered without a token", status=answer.status)
@@ -205,8 +206,9 @@ def _read_token(answer: TokenAnswer, realm: str, *, anonymous: bool) -> Token:
 
 def _lifetime(value: object) -> float:
     """Seconds to use a token for; its ``issued_at`` is left aside because clocks differ."""
-    seconds = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else 0.0
-    seconds = min(seconds or _DEFAULT_SECONDS, 86400.0)
+    seconds = _DEFAULT_SECONDS
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        seconds = float(min(value, _MOST_SECONDS))  # in this order: not every number of JSON is a float
     return seconds - min(_MARGIN_SECONDS, seconds / 4)
 
 

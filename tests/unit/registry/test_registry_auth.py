@@ -147,6 +147,8 @@ def test_where_there_is_no_post_an_identity_token_goes_as_a_password(status: int
         (TokenAnswer(403, b""), AuthenticationError, "refused the credentials"),
         (TokenAnswer(500, b"<html>oops</html>"), RegistryError, "answered 500: oops"),
         (TokenAnswer(200, b"not json"), KitError, "JSON"),
+        (TokenAnswer(200, b"<html>log in</html>"), RegistryError, "JSON"),
+        (TokenAnswer(200, b'{"token":"abc","expires_in":%b}' % (b"9" * 5000)), RegistryError, "JSON"),
         (TokenAnswer(200, b"[]"), RegistryError, "without a token"),
         (TokenAnswer(200, b'{"token": 7}'), RegistryError, "without a token"),
         (TokenAnswer(200, b'{"token": "a\\r\\nX-Evil: 1"}'), RegistryError, "without a token"),
@@ -160,8 +162,12 @@ def test_a_token_server_that_gives_none(answer: TokenAnswer, error: type[KitErro
 
 @pytest.mark.parametrize(
     ("said", "seconds"),
-    [("1", 0.75), ("40", 30.0), ("-5", 50.0), ("true", 50.0), ('"300"', 50.0), ("1e99", 86390.0), ("null", 50.0)],
-)
+    [
+        ("1", 0.75), ("40", 30.0), ("-5", 50.0), ("true", 50.0), ('"300"', 50.0), ("1e99", 86390.0), ("null", 50.0),
+        ("9" * 400, 86390.0), ("-" + "9" * 400, 50.0), ("1e999", 86390.0), ("-1e999", 50.0), ("NaN", 50.0),
+        ('"' + "9" * 400 + '"', 50.0), ("[1]", 50.0), ("0", 50.0),
+    ],
+)  # fmt: skip
 def test_lifetimes_are_bounded(said: str, seconds: float) -> None:
     _, token = play(bearer(), None, TokenAnswer(200, b'{"token":"abc","expires_in":%s}' % said.encode()))
     assert token.seconds == seconds
