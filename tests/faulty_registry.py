@@ -38,6 +38,10 @@ class Faults:
         location: ``relative``, ``absolute``, ``elsewhere`` (another host) or ``once`` (only from POST).
         has_state: a new state is in each Location, and only the last is good.
         expires_after: requests after which a token is refused, once for each entry.
+        token_busy: a status, Retry-After: for the token requests to come, one each, from ``token_busy_from`` tokens on.
+        token_busy_from: how many tokens must have been given for that.
+        token_moves: the path of the token server leads to another one by that status.
+        opens_elsewhere: the POST that opens an upload leads, by that status, to another path.
         busy: a status, Retry-After: for the requests to come with a body, one each.
         busy_from: how many bytes of a blob must be there for that.
         mounts: whether blobs are mounted.
@@ -67,6 +71,10 @@ class Faults:
     location: str = "relative"
     has_state: bool = False
     expires_after: list[int] = field(default_factory=list)
+    token_busy: list[tuple[int, str]] = field(default_factory=list)
+    token_busy_from: int = 0
+    token_moves: int | None = None
+    opens_elsewhere: int | None = None
     busy: list[tuple[int, str]] = field(default_factory=list)
     busy_from: int = 0
     mounts: bool = False
@@ -155,7 +163,15 @@ class _Answers(BaseHTTPRequestHandler):
         self._came = 0
         self._size = int(self.headers.get("Content-Length", "0"))
         try:
-            if urlsplit(self.path).path == "/token":
+            if urlsplit(self.path).path == "/token" and faults.token_moves is not None:
+                self._skip()
+                self._say(faults.token_moves, {"Location": self.path.replace("/token", "/moved/token", 1)})
+                return
+            if urlsplit(self.path).path.endswith("/token"):
+                if faults.token_busy and registry.tokens >= faults.token_busy_from:
+                    status, after = faults.token_busy.pop(0)
+                    self._say(status, {"Retry-After": after})
+                    return
                 registry.tokens += 1
                 registry.used = 0
                 self._say(200, body=json.dumps({"token": f"t{registry.tokens}"}).encode())
@@ -225,6 +241,10 @@ class _Answers(BaseHTTPRequestHandler):
     def _upload(self, repository: str, name: str, query: dict[str, str]) -> None:
         registry, faults = self.registry, self.registry.faults
         if self.command == "POST":
+            if faults.opens_elsewhere is not None and "moved" not in query:
+                self._skip()
+                self._say(faults.opens_elsewhere, {"Location": f"{self.path}{'&' if query else '?'}moved=1"})
+                return
             self._post(repository, query)
             return
         upload = registry.uploads.get(name)

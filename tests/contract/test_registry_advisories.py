@@ -303,6 +303,18 @@ def test_an_upload_that_leads_to_another_origin_takes_no_credentials_along(tmp_p
         assert web.secrets(elsewhere) == []
 
 
+@pytest.mark.parametrize("elsewhere", [EVIL, f"{HOST}:8443"])
+def test_an_upload_that_is_opened_at_another_origin_gets_no_credentials(tmp_path: Path, elsewhere: str) -> None:
+    hosts = {
+        HOME: guarded(leads_to(f"https://{elsewhere}")),
+        elsewhere: lambda seen: Said(202, {"Location": "/up"}) if seen.method == "POST" else Said(201),
+    }
+    with small_web(tmp_path, hosts) as web, connect(web) as repository:
+        repository.put(BLOB, BytesReader(DATA), lambda size: None)
+        assert [seen.method for seen in web.seen(elsewhere)] == ["POST", "PUT"]
+        assert web.secrets(elsewhere) == []
+
+
 def test_an_upload_elsewhere_that_wants_credentials_gets_none(tmp_path: Path) -> None:
     hosts = {
         HOME: guarded(lambda seen: Said(202, {"Location": f"https://{EVIL}/up"})),

@@ -17,7 +17,7 @@ from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, KitError, NetworkError, RegistryError
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.reference import Reference
-from kitops.registry import Network, Repository, open_repository
+from kitops.registry import Credential, Network, Repository, open_repository
 from kitops.registry.credentials import FixedCredential
 from kitops.registry.network import Patience
 from scripted_server import Said, Seen, raw_server, scripted_server
@@ -28,9 +28,12 @@ DESC = Descriptor.of(DATA, "application/octet-stream")
 PATIENCE = Patience(connect=2, read=0.4, commit=2, attempts=1, pause=0.001, stall=0.4)
 
 
-def connect(address: str, patience: Patience = PATIENCE, run: Run | None = None) -> Repository:
+def connect(
+    address: str, patience: Patience = PATIENCE, run: Run | None = None, credential: Credential | None = None
+) -> Repository:
     network = Network(plain_http=True, patience=patience)
-    return open_repository(Reference.parse(f"{address}/team/model:v1"), network, FixedCredential(), run or Run())
+    ref = Reference.parse(f"{address}/team/model:v1")
+    return open_repository(ref, network, FixedCredential(credential), run or Run())
 
 
 def trickling(before: bytes, drop: bytes) -> Callable[[socket.socket], None]:
@@ -164,6 +167,89 @@ def test_retry_after_is_heeded_and_told(as_date: bool) -> None:
         assert len(registry.seen) == 3
     assert len(waits) == 1
     assert "of patience" in waits[0]
+
+
+@pytest.mark.parametrize("status", [500, 502])
+def test_a_pause_of_our_own_is_not_told_as_the_registrys_wish(status: int) -> None:
+    waits: list[str] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Waiting):
+            waits.append(event.what)
+
+    answers = [Said(status), Said(body=DATA)]
+    with scripted_server(lambda seen: answers.pop(0)) as registry:
+        with connect(registry.address, Patience(attempts=2, pause=1), Run(watch)) as repository:
+            assert repository.fetch(DESC) == DATA
+        assert waits == [f"{registry.address}, which answered {status}: trying again in 1 s"]
+
+
+def tokens_then(*answers: Said, method: str = "GET") -> Callable[[Seen], Said]:
+    """A registry whose token server gives ``answers`` in turn, then a token."""
+    left = list(answers)
+
+    def script(seen: Seen) -> Said:
+        if seen.target.startswith("/token"):
+            assert seen.method == method
+            return left.pop(0) if left else Said(body=b'{"token":"good"}')
+        if seen.headers.get("Authorization") != "Bearer good":
+            return Said(401, {"WWW-Authenticate": f'Bearer realm="http://{seen.headers["Host"]}/token"'})
+        return Said(body=DATA)
+
+    return script
+
+
+@pytest.mark.parametrize("credential", [None, Credential(identity_token="refresh-me")], ids=["anonymous", "identity"])
+def test_a_busy_token_server_is_waited_for(credential: Credential | None) -> None:
+    waits: list[str] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Waiting):
+            waits.append(event.what)
+
+    script = tokens_then(Said(503, {"Retry-After": "1"}), Said(429), method="POST" if credential else "GET")
+    patience = Patience(attempts=3, pause=0.001)
+    with scripted_server(script) as registry:
+        with connect(registry.address, patience, Run(watch), credential) as repository:
+            assert repository.fetch(DESC) == DATA
+        assert waits == [f"token server http://{registry.address}/token, which asks for 1 s of patience"]
+
+
+@pytest.mark.parametrize(
+    ("said", "tries", "says"),
+    [
+        (Said(503), 3, "answered 503"),
+        (
+            Said(429, {"Retry-After": "3600"}, b'{"message":"slow down"}'),
+            1,
+            "answered 429: slow down; it asks to wait 3600",
+        ),
+        (Said(400, body=b'{"error":"invalid_scope"}'), 1, "refused an anonymous user: invalid_scope"),
+        (Said(418), 1, "answered 418"),
+    ],
+)
+def test_a_token_server_that_does_not_want(said: Said, tries: int, says: str) -> None:
+    with scripted_server(tokens_then(*[said] * 9)) as registry:
+        with (
+            connect(registry.address, Patience(attempts=3, pause=0.001)) as repository,
+            pytest.raises(KitError, match=says),
+        ):
+            repository.fetch(DESC)
+        assert len([seen for seen in registry.seen if seen.target.startswith("/token")]) == tries
+
+
+def test_a_token_server_that_leads_in_a_circle() -> None:
+    def script(seen: Seen) -> Said:
+        if seen.target.startswith("/token"):
+            return Said(307, {"Location": seen.target})
+        return tokens_then()(seen)
+
+    with (
+        scripted_server(script) as registry,
+        connect(registry.address) as repository,
+        pytest.raises(RegistryError, match="more than 5 redirects"),
+    ):
+        repository.fetch(DESC)
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,51 @@ def test_tokens_are_renewed_in_the_middle(after: int, large: Path) -> None:
     assert registry.methods("POST") == ["POST", "POST"]  # the first had no token
 
 
+@pytest.mark.parametrize("busy", [[(503, "1")], [(429, "0"), (503, "0"), (500, "")]])
+def test_a_token_server_that_is_busy_in_the_middle_is_waited_for(busy: list[tuple[int, str]], large: Path) -> None:
+    events: list[Event] = []
+    faults = Faults(expires_after=[1], token_busy=list(busy), token_busy_from=1)
+    with faulty_registry(faults) as registry, connect(registry, run=Run(events.append)) as repository:
+        send(repository, large)
+        assert has(registry)
+        told = f"token server http://{registry.address}/token, which asks for 1 s of patience"
+    assert registry.tokens == 2
+    assert (told in [event.what for event in events if isinstance(event, Waiting)]) == (busy[0][1] == "1")
+
+
+def test_a_token_server_that_stays_busy_ends_it(large: Path) -> None:
+    faults = Faults(expires_after=[1], token_busy=[(503, "0")] * 100, token_busy_from=1)
+    with (
+        faulty_registry(faults) as registry,
+        connect(registry) as repository,
+        pytest.raises(RegistryError, match=r"token server .* answered 503"),
+    ):
+        send(repository, large)
+    assert len(faults.token_busy) >= 100 - 4 * 4  # tries of a request, and requests after the break
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_a_token_server_that_moved_on_its_own_host_is_followed(status: int, large: Path) -> None:
+    faults = Faults(expires_after=[1], token_moves=status)
+    with faulty_registry(faults) as registry, connect(registry) as repository:
+        send(repository, large)
+        assert has(registry)
+    assert registry.tokens == 2
+
+
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize("faults", [Faults(), Faults(takes_single=True), Faults(mounts=True)], ids=str)
+def test_the_post_that_opens_an_upload_is_followed(status: int, faults: Faults, large: Path) -> None:
+    faults.opens_elsewhere = status
+    with faulty_registry(faults) as registry, connect(registry) as repository:
+        registry.blobs["team/other", str(SMALL_DESC.digest)] = SMALL
+        send(repository, large)
+        if not repository.mount(SMALL_DESC, "team/other"):
+            repository.put(SMALL_DESC, BytesReader(SMALL), lambda size: None)
+        assert has(registry)
+        assert registry.blobs["team/model", str(SMALL_DESC.digest)] == SMALL
+
+
 def test_a_commit_whose_answer_is_lost(large: Path) -> None:
     with faulty_registry(Faults(drops_commit=1)) as registry, connect(registry) as repository:
         send(repository, large)

@@ -14,12 +14,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from kitops.content.copy import BytesReader
+from kitops.content.protocols import Run
 from kitops.errors import NetworkError, RegistryError
 from kitops.oci.descriptor import Descriptor
-from kitops.registry import Network, Repository
+from kitops.oci.reference import Reference
+from kitops.registry import Network, Repository, open_repository
+from kitops.registry.credentials import FixedCredential
 from kitops.registry.network import Patience
 from kitops.testing import ThrowAwayRegistry
-from scripted_server import raw_server
+from scripted_server import Said, Seen, raw_server, scripted_server
 from small_web import pump, read_head
 from tls_files import make_authority
 
@@ -126,6 +129,28 @@ def test_a_proxy_that_wants_a_user(tmp_path: Path) -> None:
     assert "407" in caught.value.message
     assert "proxy's user" in (caught.value.hint or "")
     assert "wrong-secret" not in caught.value.message
+
+
+@pytest.mark.parametrize("path", ["/v2/", "/token"])
+def test_a_plain_proxy_that_wants_a_user_is_told_as_what_it_is(path: str) -> None:
+    """It answers in the place of the registry, or of the token server."""
+
+    def script(seen: Seen) -> Said:
+        target = seen.target.partition("?")[0].removeprefix("http://registry.example.invalid")
+        if target == path:
+            return Said(407, {"Proxy-Authenticate": "Basic"}, b"who is there?")
+        return Said(401, {"WWW-Authenticate": 'Bearer realm="http://registry.example.invalid/token"'})
+
+    with scripted_server(script) as way:
+        network = Network(plain_http=True, http_proxy=f"http://{way.address}", patience=QUICK)
+        ref = Reference.parse("registry.example.invalid/a/b")
+        with (
+            open_repository(ref, network, FixedCredential(), Run()) as repository,
+            pytest.raises(RegistryError, match="the proxy answered 407: who is there") as caught,
+        ):
+            repository.ping()
+    assert caught.value.hint == "put the proxy's user and password into its URL"
+    assert (caught.value.exit_code, caught.value.status) == (7, 407)
 
 
 def test_a_plain_proxy_that_wants_a_user() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 from kitops.errors import AuthenticationError, RegistryError
 from kitops.registry.credentials import Credential
-from kitops.registry.headers import one_line, parse_refusal
+from kitops.registry.headers import PROXY_LOGIN, one_line, parse_refusal
 from kitops.registry.realms import check_realm
 from kitops.registry.urls import safe_url
 
@@ -106,10 +106,34 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenAnswer:
-    """What it answered."""
+    """What it answered, and its ``Retry-After``."""
 
     status: int
     body: bytes = field(repr=False)
+    retry_after: str | None = None
+
+
+class TokenServerError(RegistryError):
+    """A token server answered with something else than a token or a refusal of the credentials.
+
+    Args:
+        server: it, for people.
+        retry_after: when it wants to be asked again, as it said it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        server: str,
+        status: int,
+        codes: Sequence[str] = (),
+        hint: str | None = None,
+        retry_after: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, codes=codes, request=f"GET {server}", hint=hint)
+        self.server = server
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +169,8 @@ def handshake(
 
     Raises:
         AuthenticationError: the credentials were refused, or must not be sent there.
-        RegistryError: the token server answered something else.
+        TokenServerError: the token server answered something else.
+        RegistryError: what it gave is no token.
     """
     realm = challenge.parameters.get("realm", "")
     check_realm(realm, registry_url, secret=credential is not None, pinned=pinned)
@@ -188,11 +213,14 @@ def _read_token(answer: TokenAnswer, realm: str, *, anonymous: bool) -> Token:
         raise AuthenticationError(f"token server {where} refused {what}{': ' if said else ''}{said}")
     if answer.status != 200:
         refusal = parse_refusal(answer.body)
-        raise RegistryError(
-            f"token server {where} answered {answer.status}: {refusal.text}",
+        who = "the proxy" if answer.status == 407 else f"token server {where}"
+        raise TokenServerError(
+            f"{who} answered {answer.status}{': ' if refusal.text else ''}{refusal.text}",
+            server=where,
             status=answer.status,
             codes=refusal.codes,
-            request=f"GET {where}",
+            hint=PROXY_LOGIN if answer.status == 407 else None,
+            retry_after=answer.retry_after,
         )
     try:
         table = json.loads(answer.body)

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from kitops.errors import AuthenticationError
+from kitops.errors import AuthenticationError, RegistryError
 from kitops.registry.auth import (
     Challenge,
     Scopes,
@@ -19,7 +19,7 @@ from kitops.registry.auth import (
     parse_challenges,
 )
 from kitops.registry.realms import is_of_registry, realm_origin
-from kitops.registry.urls import is_http
+from kitops.registry.urls import MAX_REDIRECTS, follow, is_http, is_redirect, origin, safe_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -142,8 +142,17 @@ class Authorizer:
         return self._pinned(realm_origin(realm))
 
     def _send(self, request: TokenRequest) -> TokenAnswer:
-        with self._transport.send(request.method, request.url, headers=request.headers, body=request.body) as answer:
-            return TokenAnswer(answer.status, answer.read(_MAX_TOKEN_ANSWER))
+        """Ask a token server, which may send us elsewhere on its own host, port and scheme, and nowhere else."""
+        url = request.url
+        for _ in range(MAX_REDIRECTS + 1):
+            with self._transport.send(request.method, url, headers=request.headers, body=request.body) as answer:
+                if is_redirect(request.method, answer.status):
+                    target = follow(url, answer.header("Location") or "")
+                    if origin(target) == origin(url):
+                        url = target
+                        continue
+                return TokenAnswer(answer.status, answer.read(_MAX_TOKEN_ANSWER), answer.header("Retry-After"))
+        raise RegistryError(f"asking token server {safe_url(request.url)}: more than {MAX_REDIRECTS} redirects")
 
     def _credential_once(self) -> Credential | None:
         if not self._found:

@@ -14,6 +14,8 @@ from kitops.errors import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+PROXY_LOGIN: Final = "put the proxy's user and password into its URL"
+"""What to do when a proxy answers 407."""
 _WARNING = re.compile(r'299\s+\S+\s+"((?:[^"\\]|\\.)*)"')
 _LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[^;,\"]+(?:\"[^\"]*\")?)*)")
 _UPLOADED: Final = re.compile(r"(?:bytes[= ])?0-(\d{1,18})(?:/.*)?", re.ASCII)

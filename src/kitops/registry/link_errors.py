@@ -11,7 +11,7 @@ from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from urllib3.exceptions import HTTPError, LocationParseError, ProxyError, ReadTimeoutError
 
 from kitops.errors import NetworkError, printable
-from kitops.registry.headers import one_line
+from kitops.registry.headers import PROXY_LOGIN, one_line
 from kitops.registry.trickle import EndlessHeadError
 
 _REFUSED = "check the host and port, and that the registry is running"
@@ -86,7 +86,7 @@ def _explain_one(cause: BaseException, prefix: str) -> NetworkError | None:
 def _explain_system(cause: OSError, prefix: str) -> NetworkError | None:
     text = str(cause)
     if text.startswith("Tunnel connection failed"):
-        hint = "put the proxy's user and password into its URL" if " 407" in text else None
+        hint = PROXY_LOGIN if " 407" in text else None
         return NetworkError(f"{prefix}{one_line(text).lower()}", hint=hint, permanent=" 407" in text or " 403" in text)
     if isinstance(cause, HTTPError) or not cause.errno:
         return None

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Message, Waiting
 from kitops.errors import AuthenticationError, KitError, NetworkError, NotFoundError, RegistryError
+from kitops.registry.auth import TokenServerError
 from kitops.registry.authorizer import Authorizer
-from kitops.registry.headers import parse_refusal, parse_warnings, retry_after
+from kitops.registry.headers import PROXY_LOGIN, parse_refusal, parse_warnings, retry_after
 from kitops.registry.memory import Memory
 from kitops.registry.transport import Answer, Body, Transport
-from kitops.registry.urls import api_base, follow, origin, safe_url
+from kitops.registry.urls import MAX_REDIRECTS, api_base, follow, is_redirect, origin, safe_url
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 EXTRA_CONNECTIONS: Final = 7
 """How many connections more than blobs at a time may be open, all downloads together."""
 _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_MAX_REDIRECTS: Final = 5
 _ERROR_BYTES: Final = 64 * 1024
 
 
@@ -146,27 +145,45 @@ class Session:
                 if last or error.permanent or _is_spent(request.body) or (attempt > 1 and not self._reached):
                     raise
                 self.run.cancel.wait(pause)
+            except TokenServerError as error:
+                found = _Rejection(error, error.status, error.retry_after, f"token server {error.server}")
+                self._put_off(request, found, pause, last=last)
             else:
-                self._reached = True
                 if answer.status in request.ok:
                     return answer
                 with answer:
-                    if answer.status not in _AGAIN or (last and not _is_spent(request.body)):
-                        raise self._refusal(request, answer)
-                    asked = retry_after(answer.header("Retry-After"), datetime.now(UTC))
-                    if asked is not None and asked > self._patience.longest_pause:
-                        raise self._refusal(request, answer, f"; it asks to wait {asked:.0f} s")
                     refusal = self._refusal(request, answer)
-                self._wait(pause if asked is None else asked)
-                if _is_spent(request.body):
-                    raise PutOffError(str(refusal), status=answer.status, hint=refusal.hint)
+                found = _Rejection(refusal, answer.status, answer.header("Retry-After"), self.registry)
+                self._put_off(request, found, pause, last=last)
             pause = min(pause * 2, self._patience.longest_pause)
         raise AssertionError("the last attempt returns or raises")
 
-    def _wait(self, seconds: float) -> None:
+    def _put_off(self, request: Request, found: _Rejection, pause: float, *, last: bool) -> None:
+        """Wait until ``request`` may be sent again after a refusal.
+
+        Args:
+            request: what was refused.
+            found: how.
+            pause: seconds to wait where nothing else is asked for.
+            last: whether there is no other try.
+
+        Raises:
+            KitError: waiting does not help, or it is too long.
+            PutOffError: it was waited, and whoever has the body sends it again.
+        """
+        asked = retry_after(found.retry_after, datetime.now(UTC)) if found.status in _AGAIN else None
+        if asked is not None and asked > self._patience.longest_pause:
+            raise _with_more(found.refusal, f"; it asks to wait {asked:.0f} s")
+        if found.status not in _AGAIN or (last and not _is_spent(request.body)):
+            raise found.refusal
+        seconds = pause if asked is None else asked
         if seconds >= 1:
-            self.run.observer(Waiting(f"{self.registry}, which asks for {seconds:.0f} s of patience"))
+            why = f"answered {found.status}: trying again in {seconds:.0f} s"
+            why = why if asked is None else f"asks for {seconds:.0f} s of patience"
+            self.run.observer(Waiting(f"{found.server}, which {why}"))
         self.run.cancel.wait(seconds)
+        if _is_spent(request.body):
+            raise PutOffError(str(found.refusal), status=found.status, hint=found.refusal.hint)
 
     def _send_authorized(self, request: Request) -> Answer:
         url = self.base + request.target if request.target.startswith("/") else request.target
@@ -185,22 +202,24 @@ class Session:
         return self._send_following(request, url, header)
 
     def _send_following(self, request: Request, url: str, authorization: str | None) -> Answer:
-        for _ in range(_MAX_REDIRECTS + 1):
+        is_replayable = request.body is None or isinstance(request.body, bytes)
+        for _ in range(MAX_REDIRECTS + 1):
             headers = dict(request.headers)
             if authorization is not None:
                 headers["Authorization"] = authorization
             answer = self._transport.send(
                 request.method, url, headers=headers, body=request.body, read_seconds=request.wait
             )
+            self._reached = True
             self._tell(answer)
-            if answer.status not in _REDIRECTS or request.method not in ("GET", "HEAD"):
+            if not is_redirect(request.method, answer.status, is_replayable=is_replayable):
                 return answer
             with answer:
                 target = follow(url, answer.header("Location") or "")
             if origin(target) != origin(url):
                 authorization = None  # and never again on this way, even if it leads back
             url = target
-        raise RegistryError(f"{request.doing} {request.what}: more than {_MAX_REDIRECTS} redirects")
+        raise RegistryError(f"{request.doing} {request.what}: more than {MAX_REDIRECTS} redirects")
 
     def _is_home(self, url: str) -> bool:
         return origin(url) == self._home
@@ -211,7 +230,7 @@ class Session:
             if self.memory.is_news(told := f"{self.registry}: {text}"):
                 self.run.observer(Message("warning", told))
 
-    def _refusal(self, request: Request, answer: Answer, more: str = "") -> KitError:
+    def _refusal(self, request: Request, answer: Answer) -> KitError:
         body = parse_refusal(answer.read_some(_ERROR_BYTES))
         said = f": {body.text}" if body.text else ""
         doing = f"{request.doing} {request.what}"
@@ -221,17 +240,37 @@ class Session:
             return AuthenticationError(f"{doing}: {self.registry} refused{said}", hint=self._authorizer.hint())
         host = self.registry if self._is_home(answer.url) else origin(answer.url)[1]
         hint = None
+        if answer.status == 407:
+            host, hint = "the proxy", PROXY_LOGIN
         if answer.status == 400 and self._home[0] == "http" and "HTTPS" in body.text.upper():
             hint = "the registry serves TLS: leave --plain-http out"
         elif answer.status == 400 and self._home[0] == "http" and not body.text:  # HEAD: why has no place
             hint = "if the registry serves TLS, leave --plain-http out"
         return RegistryError(
-            f"{doing}: {host} answered {answer.status}{said}{more}",
+            f"{doing}: {host} answered {answer.status}{said}",
             status=answer.status,
             codes=body.codes,
             request=f"{answer.method} {safe_url(answer.url)}",
             hint=hint,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejection:
+    """A refusal, its status, its ``Retry-After``, and whose it is."""
+
+    refusal: KitError
+    status: int
+    retry_after: str | None
+    server: str
+
+
+def _with_more(error: KitError, more: str) -> KitError:
+    if not isinstance(error, RegistryError):
+        return error
+    return RegistryError(
+        error.message + more, status=error.status, codes=error.codes, request=error.request, hint=error.hint
+    )
 
 
 def _is_spent(body: bytes | Body | None) -> bool:

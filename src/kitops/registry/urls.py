@@ -10,6 +10,7 @@ from kitops.errors import RegistryError, printable
 from kitops.registry.network import DEFAULT_PORTS, is_off_limits
 
 DOCKER_HUB: Final = "docker.io"
+MAX_REDIRECTS: Final = 5
 _HUB_ALIASES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*", re.ASCII)
 _SHOWN: Final = frozenset({"digest", "n", "last", "mount", "from", "scope", "service", "artifactType", "ns"})
@@ -77,6 +78,17 @@ def follow(url: str, location: str) -> str:
             hint="the registry behind its proxy must be told that it is served by https",
         )
     return target
+
+
+def is_redirect(method: str, status: int, *, is_replayable: bool = True) -> bool:
+    """Whether a request is to be sent again, as it is, to where its answer points (RFC 9110, 15.4).
+
+    Args:
+        method: of the request.
+        status: of the answer.
+        is_replayable: whether there is a body that could not be sent again.
+    """
+    return (status in (307, 308) and is_replayable) or (status in (301, 302, 303) and method in ("GET", "HEAD"))
 
 
 def add_query(url: str, key: str, value: str) -> str:
