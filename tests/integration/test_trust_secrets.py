@@ -50,8 +50,12 @@ class Shop:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, tuple[str, bytes]] = {}
         self.refused: set[str] = set()
+        self.echoes: Said | None = None
+        self.gives: Said | None = None
 
     def registry(self, seen: Seen) -> Said:
+        if self.echoes is not None and seen.headers.get("Authorization"):
+            return self.echoes
         if seen.headers.get("Authorization") not in (f"Bearer {TOKEN}", f"Bearer {REGISTRY_TOKEN}"):
             realm = 'Bearer realm="https://auth.example.org/token?tenant=1",service="shop"'
             return Said(401, {"WWW-Authenticate": realm}, b'{"errors":[{"code":"UNAUTHORIZED"}]}')
@@ -81,12 +85,16 @@ class Shop:
         return Said(headers={"Content-Type": kind, "Docker-Content-Digest": str(Digest.of(body))}, body=body)
 
     def tokens(self, seen: Seen) -> Said:
+        if self.gives is not None:
+            return self.gives
         basic = base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
         if seen.headers.get("Authorization") == f"Basic {basic}" or IDENTITY.encode() in seen.body:
             return Said(body=json.dumps({"token": TOKEN, "refresh_token": IDENTITY}).encode())
         return Said(401, body=b'{"details":"incorrect username or password"}')
 
     def storage(self, seen: Seen) -> Said:
+        if "quotes" in self.refused:
+            return Said(403, body=f"<Error>SignatureDoesNotMatch<Given>{SIGNATURE}</Given></Error>".encode())
         if SIGNATURE not in seen.target or "storage" in self.refused:
             return Said(403, body=b"<Error><Code>SignatureDoesNotMatch</Code></Error>")
         if seen.method == "GET":
@@ -173,6 +181,53 @@ def test_a_password_its_tokens_and_signed_urls(tmp_path: Path, web: Web, shop: S
     assert {"X-Amz-Signature" in seen.target for seen in web.seen("storage.example.net:443")} == {True}
     assert web.secrets("storage.example.net:443") == []
     assert json.loads((kit.home / "kitops" / "realms.json").read_text()) == {REGISTRY: "https://auth.example.org"}
+    no_secrets(kit.said)
+
+
+def echo(text: str, status: int, shape: str) -> Said:
+    """An answer that says ``text`` in one of the ways in which servers say things."""
+    match shape:
+        case "errors":
+            body = json.dumps({"errors": [{"code": text, "message": f"no: {text}", "detail": text}]})
+        case "page":
+            body = f"<html><b>Bad request</b><pre>{text}</pre></html>"
+        case "long":
+            body = json.dumps({"message": "x" * 480 + text})  # a text that is cut in the middle of a secret
+        case _:
+            body = json.dumps({"message": f"what is {text}?"})
+    return Said(status, {"Warning": f'299 - "you said {text}"', "Retry-After": "0"}, body.encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "shape", "code"),
+    [(400, "errors", 7), (401, "message", 6), (403, "page", 6), (429, "long", 7), (500, "message", 7)],
+)
+def test_what_a_registry_and_its_token_server_say_back(
+    tmp_path: Path, web: Web, shop: Shop, status: int, shape: str, code: int
+) -> None:
+    kit = Kit(tmp_path / "one", web)
+    kit("login", REGISTRY, "-u", "ada", "--password-stdin", text=PASSWORD)
+    ref = f"{REGISTRY}/team/model:v1"
+    kit("pack", str(project(tmp_path / "project")), "-t", ref)
+    basic = base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
+    said = f"Basic {basic} ada:{PASSWORD} {quote(PASSWORD)}"
+    shop.echoes = echo(f"Bearer {TOKEN} {IDENTITY} {said}", status, shape)
+    assert "you said Bearer *** *** Basic *** ada:*** ***" in kit("push", ref, code=code)
+    kit("push", ref, "-vvv", "--format", "json", code=code)
+    shop.echoes, shop.gives = None, echo(said, status, shape)
+    assert "***" in kit("push", ref, "-v", code=6 if status == 400 else code)
+    no_secrets(kit.said)
+
+
+def test_what_storage_says_back(tmp_path: Path, web: Web, shop: Shop) -> None:
+    kit = Kit(tmp_path / "one", web)
+    kit("login", REGISTRY, "-u", "ada", "--password-stdin", text=PASSWORD)
+    ref = f"{REGISTRY}/team/model:v1"
+    kit("pack", str(project(tmp_path / "project")), "-t", ref)
+    kit("push", ref)
+    kit("remove", ref, "-f")
+    shop.refused.add("quotes")
+    assert "SignatureDoesNotMatch" in kit("pull", ref, "-vvv", code=7)
     no_secrets(kit.said)
 
 

@@ -19,7 +19,7 @@ from kitops.registry.realms import check_realm
 from kitops.registry.urls import safe_url
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SCHEME = re.compile(rf"[\s,]*({_WORD})(?:\s+|$|(?=,))", re.ASCII)
@@ -138,15 +138,22 @@ class TokenServerError(RegistryError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token and how many seconds it may be used, our safety margin taken off."""
+    """A bearer token and how many seconds it may be used, our safety margin taken off.
+
+    Args:
+        value: the token.
+        seconds: how long.
+        others: what else came with it and is secret: a refresh token.
+    """
 
     value: str = field(repr=False)
     seconds: float
+    others: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 def basic_header(credential: Credential) -> str:
     """The ``Authorization`` value of HTTP Basic."""
-    pair = f"{credential.username}:{credential.password}".encode()
+    pair = f"{credential.username}:{credential.password}".encode("utf-8", "surrogateescape")
     return f"Basic {base64.b64encode(pair).decode()}"
 
 
@@ -156,7 +163,13 @@ def bearer_header(token: str) -> str:
 
 
 def handshake(
-    challenge: Challenge, credential: Credential | None, scopes: Scopes, registry_url: str, pinned: str | None = None
+    challenge: Challenge,
+    credential: Credential | None,
+    scopes: Scopes,
+    registry_url: str,
+    pinned: str | None = None,
+    *,
+    hide: Callable[[str], str] = str,
 ) -> Generator[TokenRequest, TokenAnswer, Token]:
     """Get a token: yields requests, is sent answers, returns the token.
 
@@ -166,6 +179,7 @@ def handshake(
         scopes: what the token shall allow.
         registry_url: on whose behalf.
         pinned: the token server that a login recorded for it.
+        hide: takes out of what it says what is not to be shown.
 
     Raises:
         AuthenticationError: the credentials were refused, or must not be sent there.
@@ -178,10 +192,10 @@ def handshake(
     if credential is not None and credential.identity_token:
         answer = yield _refresh_request(realm, service, scopes, credential.identity_token)
         if answer.status not in (404, 405):
-            return _read_token(answer, realm, anonymous=False)
+            return _read_token(answer, realm, hide, anonymous=False)
         credential = Credential(credential.username or "<token>", credential.identity_token)
     answer = yield _basic_request(realm, service, scopes, credential)
-    return _read_token(answer, realm, anonymous=credential is None)
+    return _read_token(answer, realm, hide, anonymous=credential is None)
 
 
 def _basic_request(realm: str, service: str, scopes: Scopes, credential: Credential | None) -> TokenRequest:
@@ -201,18 +215,21 @@ def _refresh_request(realm: str, service: str, scopes: Scopes, identity_token: s
         "refresh_token": identity_token,
     }
     return TokenRequest(
-        "POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode("ascii")
+        "POST",
+        realm,
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        urlencode(form, errors="surrogateescape").encode("ascii"),
     )
 
 
-def _read_token(answer: TokenAnswer, realm: str, *, anonymous: bool) -> Token:
+def _read_token(answer: TokenAnswer, realm: str, hide: Callable[[str], str], *, anonymous: bool) -> Token:
     where = safe_url(urlsplit(realm)._replace(query="").geturl())
     if answer.status in (400, 401, 403):
-        said = parse_refusal(answer.body).text
+        said = parse_refusal(answer.body, hide).text
         what = "an anonymous user" if anonymous else "the credentials"
         raise AuthenticationError(f"token server {where} refused {what}{': ' if said else ''}{said}")
     if answer.status != 200:
-        refusal = parse_refusal(answer.body)
+        refusal = parse_refusal(answer.body, hide)
         who = "the proxy" if answer.status == 407 else f"token server {where}"
         raise TokenServerError(
             f"{who} answered {answer.status}{': ' if refusal.text else ''}{refusal.text}",
@@ -229,7 +246,8 @@ def _read_token(answer: TokenAnswer, realm: str, *, anonymous: bool) -> Token:
     token = (table.get("token") or table.get("access_token")) if isinstance(table, dict) else None
     if not isinstance(token, str) or not _HEADER_VALUE.fullmatch(token):
         raise RegistryError(f"token server {where} answered without a token", status=answer.status)
-    return Token(token, _lifetime(table.get("expires_in")))
+    others = [value for key in ("access_token", "refresh_token") if isinstance(value := table.get(key), str)]
+    return Token(token, _lifetime(table.get("expires_in")), tuple(others))
 
 
 def _lifetime(value: object) -> float:
@@ -240,6 +258,6 @@ def _lifetime(value: object) -> float:
     return seconds - min(_MARGIN_SECONDS, seconds / 4)
 
 
-def describe_challenges(challenges: Sequence[Challenge]) -> str:
+def describe_challenges(challenges: Sequence[Challenge], hide: Callable[[str], str] = str) -> str:
     """The schemes on offer, for an error."""
-    return one_line(", ".join(sorted({challenge.scheme for challenge in challenges}))) or "nothing"
+    return one_line(hide(", ".join(sorted({challenge.scheme for challenge in challenges})))) or "nothing"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from kitops.registry.credentials import Credential
+    from kitops.registry.known_secrets import KnownSecrets
     from kitops.registry.transport import Transport
 
 _MAX_TOKEN_ANSWER = 1024 * 1024
@@ -39,6 +40,7 @@ class Authorizer:
         find: gives the credential; called once, and only when the registry asks.
         pinned: gives the token server on another host that may be sent the credential, told which one is offered.
         transport: reaches the token server.
+        secrets: told of each credential and token.
     """
 
     def __init__(
@@ -48,12 +50,15 @@ class Authorizer:
         find: Callable[[], Credential | None],
         pinned: Callable[[str], str | None],
         transport: Transport,
+        *,
+        secrets: KnownSecrets,
     ) -> None:
         self._base = base
         self._registry = registry
         self._find = find
         self._pinned = pinned
         self._transport = transport
+        self._secrets = secrets
         self._lock = threading.RLock()
         self._credential: Credential | None = None
         self._found = False
@@ -100,7 +105,7 @@ class Authorizer:
                 return self._basic
         if not challenges:
             raise self._refused(said)
-        offer = describe_challenges(challenges)
+        offer = describe_challenges(challenges, self._secrets.hide)
         raise AuthenticationError(f"{self._registry} wants a kind of login that is not supported: {offer}")
 
     def hint(self) -> str:
@@ -122,13 +127,15 @@ class Authorizer:
         credential = self._credential_once()
         if credential is not None and credential.registry_token:
             return bearer_header(credential.registry_token)
-        steps = handshake(challenge, credential, scopes, self._base, self._pinned_for(challenge, credential))
+        pinned = self._pinned_for(challenge, credential)
+        steps = handshake(challenge, credential, scopes, self._base, pinned, hide=self._secrets.hide)
         started = time.monotonic()
         try:
             request = next(steps)
             while True:
                 request = steps.send(self._send(request))
         except StopIteration as end:
+            self._secrets.add(end.value.value, *end.value.others)
             header = bearer_header(end.value.value)
             self._tokens.append((scopes, header, started + end.value.seconds))
             return header
@@ -158,4 +165,6 @@ class Authorizer:
         if not self._found:
             self._credential = self._find()
             self._found = True
+            if self._credential is not None:
+                self._secrets.add_credential(self._credential)
         return self._credential

@@ -260,7 +260,7 @@ def _credential_of(entry: object, path: Path) -> Credential | None:
     user, password = text.get("username", ""), text.get("password", "")
     if text.get("auth"):
         try:
-            pair = base64.b64decode(text["auth"], validate=True).decode()
+            pair = base64.b64decode(text["auth"], validate=True).decode("utf-8", "surrogateescape")
         except (binascii.Error, ValueError) as error:
             raise InvalidValueError(f"{printable(path)}: an auth entry is not base64 of user:password") from error
         user, _, password = pair.partition(":")
@@ -274,7 +274,8 @@ def _credential_of(entry: object, path: Path) -> Credential | None:
 def _entry_of(credential: Credential) -> Table:
     entry: Table = {}
     if credential.username or credential.password:
-        entry["auth"] = base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
+        pair = f"{credential.username}:{credential.password}".encode("utf-8", "surrogateescape")
+        entry["auth"] = base64.b64encode(pair).decode()
     if credential.identity_token:
         entry["identitytoken"] = credential.identity_token
     if credential.registry_token:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from kitops.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 PROXY_LOGIN: Final = "put the proxy's user and password into its URL"
 """What to do when a proxy answers 407."""
@@ -31,18 +31,23 @@ class Refusal:
     text: str
 
 
-def parse_refusal(body: bytes) -> Refusal:
-    """Read an error body: the specification's JSON, else whatever text there is. Never raises."""
+def parse_refusal(body: bytes, hide: Callable[[str], str] = str) -> Refusal:
+    """Read an error body: the specification's JSON, else whatever text there is. Never raises.
+
+    Args:
+        body: it, or its beginning.
+        hide: takes out of a text what is not to be shown; without it all is.
+    """
     try:
         table = json.loads(body)
     except (ValueError, RecursionError):
-        return Refusal((), one_line(_TAGS.sub(" ", body.decode("utf-8", "replace"))))
+        return Refusal((), one_line(_TAGS.sub(" ", hide(body.decode("utf-8", "replace")))))
     if not isinstance(table, dict):
-        return Refusal((), one_line(body.decode("utf-8", "replace")))
+        return Refusal((), one_line(hide(body.decode("utf-8", "replace"))))
     rows = table.get("errors")
     if not isinstance(rows, list):
         message = next((table[key] for key in ("message", "details", "error") if isinstance(table.get(key), str)), "")
-        return Refusal((), one_line(message))
+        return Refusal((), one_line(hide(message)))
     codes: list[str] = []
     texts: list[str] = []
     for row in rows[:10]:
@@ -50,10 +55,10 @@ def parse_refusal(body: bytes) -> Refusal:
             continue
         code, message, detail = (row.get(key) for key in ("code", "message", "detail"))
         if isinstance(code, str):
-            codes.append(one_line(code))
+            codes.append(one_line(hide(code)))
         parts = [part for part in (code, message, detail) if isinstance(part, str) and part]
         texts.append(": ".join(dict.fromkeys(parts)))
-    return Refusal(tuple(codes), one_line("; ".join(texts)))
+    return Refusal(tuple(codes), one_line(hide("; ".join(texts))))
 
 
 def one_line(text: str) -> str:
@@ -62,9 +67,10 @@ def one_line(text: str) -> str:
     return line if len(line) <= _MAX_TEXT else f"{line[:_MAX_TEXT]}…"
 
 
-def parse_warnings(values: Iterable[str]) -> list[str]:
-    """The texts of ``Warning: 299 - "text"`` headers."""
-    return [one_line(re.sub(r"\\(.)", r"\1", match.group(1))) for value in values for match in _WARNING.finditer(value)]
+def parse_warnings(values: Iterable[str], hide: Callable[[str], str] = str) -> list[str]:
+    """The texts of ``Warning: 299 - "text"`` headers; ``hide`` as for :func:`parse_refusal`."""
+    found = (match.group(1) for value in values for match in _WARNING.finditer(value))
+    return [one_line(hide(re.sub(r"\\(.)", r"\1", text))) for text in found]
 
 
 def next_link(values: Iterable[str]) -> str | None:

@@ -10,10 +10,11 @@ from kitops.content.events import Message, Waiting
 from kitops.errors import AuthenticationError, KitError, NetworkError, NotFoundError, RegistryError
 from kitops.registry.auth import TokenServerError
 from kitops.registry.authorizer import Authorizer
-from kitops.registry.headers import PROXY_LOGIN, parse_refusal, parse_warnings, retry_after
+from kitops.registry.headers import PROXY_LOGIN, Refusal, parse_refusal, parse_warnings, retry_after
+from kitops.registry.known_secrets import KnownSecrets
 from kitops.registry.memory import Memory
 from kitops.registry.transport import Answer, Body, Transport
-from kitops.registry.urls import MAX_REDIRECTS, api_base, follow, is_redirect, origin, safe_url
+from kitops.registry.urls import MAX_REDIRECTS, api_base, follow, hidden_values, is_redirect, origin, safe_url
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -98,12 +99,16 @@ class Session:
         self._home = origin(self.base)
         self._patience = network.patience
         self._transport = Transport(network, run.cancel, run.concurrency + 2 + EXTRA_CONNECTIONS)
+        self._secrets = KnownSecrets()
+        for proxy in (network.proxy, network.http_proxy, network.https_proxy):
+            self._secrets.add_proxy(proxy)
         self._authorizer = Authorizer(
             self.base,
             registry,
             lambda: credentials.find(registry, repository, cancel=run.cancel),
             lambda offered: credentials.pinned_realm(registry, offered),
             self._transport,
+            secrets=self._secrets,
         )
         self._reached = False
 
@@ -195,7 +200,7 @@ class Session:
             return answer
         with answer:
             challenges = answer.headers("WWW-Authenticate")
-            said = parse_refusal(answer.read_some(_ERROR_BYTES)).text
+            said = self._read_refusal(answer).text
         header = self._authorizer.answer_challenges(challenges, request.scopes, used, said)
         if _is_spent(request.body):
             raise PutOffError(f"{request.doing} {request.what}: the token expired on the way", status=401)
@@ -226,12 +231,16 @@ class Session:
 
     def _tell(self, answer: Answer) -> None:
         self.run.observer(Message("debug", f"{answer.method} {safe_url(answer.url)}: {answer.status}"))
-        for text in parse_warnings(answer.headers("Warning")):
+        for text in parse_warnings(answer.headers("Warning"), self._secrets.hide):
             if self.memory.is_news(told := f"{self.registry}: {text}"):
                 self.run.observer(Message("warning", told))
 
+    def _read_refusal(self, answer: Answer) -> Refusal:
+        """What an answer says, without what it knows of us: some quote the request, or what they were to sign."""
+        return parse_refusal(answer.read_some(_ERROR_BYTES), self._secrets.hiding(*hidden_values(answer.url)))
+
     def _refusal(self, request: Request, answer: Answer) -> KitError:
-        body = parse_refusal(answer.read_some(_ERROR_BYTES))
+        body = self._read_refusal(answer)
         said = f": {body.text}" if body.text else ""
         doing = f"{request.doing} {request.what}"
         if answer.status == 404:

@@ -11,6 +11,7 @@ from kitops.registry.network import DEFAULT_PORTS, is_off_limits
 
 DOCKER_HUB: Final = "docker.io"
 MAX_REDIRECTS: Final = 5
+_SECRET_LENGTH: Final = 12
 _HUB_ALIASES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*", re.ASCII)
 _SHOWN: Final = frozenset({"digest", "n", "last", "mount", "from", "scope", "service", "artifactType", "ns"})
@@ -106,3 +107,9 @@ def safe_url(url: str) -> str:
         return printable(urlunsplit((parts.scheme, host, parts.path, query, "")))
     except ValueError:
         return "a URL that does not parse"
+
+
+def hidden_values(url: str) -> list[str]:
+    """The values in the query of ``url`` that :func:`safe_url` leaves out, if they are long enough to be secret."""
+    query = urlsplit(url).query
+    return [value for key, value in parse_qsl(query) if key not in _SHOWN and len(value) >= _SECRET_LENGTH]
