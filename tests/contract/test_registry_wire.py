@@ -307,6 +307,71 @@ def test_a_head_that_says_too_little_is_followed_by_a_get(headers: dict[str, str
     assert [seen.method for seen in registry.seen] == ["HEAD", "GET"]
 
 
+def test_a_head_that_says_it_has_no_bytes_is_followed_by_a_get() -> None:
+    headers = {"Docker-Content-Digest": str(MANIFEST.descriptor.digest), "Content-Type": mediatype.MANIFEST}
+
+    def script(seen: Seen) -> Said:
+        return Said(200, headers, MANIFEST.raw, length=0 if seen.method == "HEAD" else None)
+
+    with scripted_server(script) as registry, connect(registry.address) as repository:
+        assert repository.resolve("v1") == MANIFEST.descriptor
+        repository.tag(MANIFEST.descriptor, "v1")
+    assert [seen.method for seen in registry.seen] == ["HEAD", "GET", "HEAD", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, RegistryError), (403, AuthenticationError), (404, NotFoundError), (410, RegistryError)]
+)
+def test_a_refusal_of_head_is_asked_for_its_words(status: int, error: type[KitError]) -> None:
+    body = b'{"errors":[{"code":"NAME_UNKNOWN","message":"the team was renamed"}]}'
+    with (
+        scripted_server(lambda seen: Said(status, body=body)) as registry,
+        connect(registry.address) as repository,
+        pytest.raises(error, match="NAME_UNKNOWN: the team was renamed"),
+    ):
+        repository.resolve("v1")
+    assert [seen.method for seen in registry.seen] == ["HEAD", "GET"]
+
+
+def test_a_refusal_to_tell_whether_a_blob_is_there_is_asked_for_its_words() -> None:
+    body = b'{"errors":[{"code":"DENIED","message":"ask ada"}]}'
+    with scripted_server(lambda seen: Said(403, body=body)) as registry, connect(registry.address) as repository:
+        with pytest.raises(AuthenticationError, match=r"looking for blob .*: DENIED: ask ada"):
+            repository.exists(DESC)
+        assert [seen.method for seen in registry.seen] == ["HEAD", "GET"]
+
+
+@pytest.mark.parametrize(("status", "found"), [(200, True), (404, False)])
+def test_whether_a_blob_is_there_without_head(status: int, found: bool) -> None:
+    with (
+        scripted_server(lambda seen: Said(405) if seen.method == "HEAD" else Said(status, body=DATA)) as registry,
+        connect(registry.address) as repository,
+    ):
+        assert repository.exists(DESC) == found
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_registry_without_head(status: int) -> None:
+    def script(seen: Seen) -> Said:
+        if seen.method == "HEAD":
+            return Said(status)
+        return Said(200, {"Content-Type": mediatype.MANIFEST}, MANIFEST.raw)
+
+    with scripted_server(script) as registry, connect(registry.address) as repository:
+        assert repository.resolve("v1") == MANIFEST.descriptor
+
+
+def test_a_new_tag_costs_no_question_for_words() -> None:
+    def script(seen: Seen) -> Said:
+        if seen.method == "PUT":
+            return Said(201)
+        return Said(404) if seen.target.endswith("/v1") else Said(body=MANIFEST.raw)
+
+    with scripted_server(script) as registry, connect(registry.address) as repository:
+        repository.tag(MANIFEST.descriptor, "v1")
+    assert [seen.method for seen in registry.seen] == ["HEAD", "GET", "PUT"]
+
+
 @pytest.mark.parametrize(("kind", "body"), [(mediatype.INDEX, MANIFEST.raw), (mediatype.MANIFEST, b"{")])
 def test_a_manifest_and_its_header_must_agree(kind: str, body: bytes) -> None:
     with (

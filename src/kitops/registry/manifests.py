@@ -19,10 +19,13 @@ MANIFEST_TYPES: Final = mediatype.MANIFESTS | mediatype.INDEXES
 
 
 def describe_answer(answer: Answer, pointer: str, what: str) -> Descriptor | None:
-    """The descriptor in the headers of a HEAD answer, or None where one of its parts is missing."""
+    """The descriptor in the headers of a HEAD answer, or None where one of its parts is missing, as its length may be.
+
+    Some say ``Content-Length: 0`` of every HEAD.
+    """
     kind = media_type(answer.header("Content-Type"))
     said, length = said_digest(answer), parse_length(answer.header("Content-Length"))
-    if said is None or kind not in MANIFEST_TYPES or length is None or length > MAX_MANIFEST_SIZE:
+    if said is None or kind not in MANIFEST_TYPES or not length or length > MAX_MANIFEST_SIZE:
         return None
     if ":" in pointer and str(said) != pointer:
         raise IntegrityError(what, pointer, said)

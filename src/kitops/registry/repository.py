@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.spans import WORTH_LANDING, piece_size
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
 _ACCEPT: Final = ", ".join(sorted(MANIFEST_TYPES, reverse=True))
 _KEPT_MANIFESTS: Final = 8
+_WORDLESS: Final = (400, 403, 404, 405, 406, 410, 415, 501)
+"""Refusals of HEAD after which GET is asked for its words: or only HEAD is what there is not."""
 
 
 def open_repository(
@@ -134,11 +137,13 @@ class Repository:
     def resolve(self, pointer: str) -> Descriptor:
         """The descriptor that a tag or digest points to now, by HEAD, or by GET where HEAD tells too little.
 
+        A refusal of HEAD has no words: the same is asked by GET, which has.
+
         Raises:
             NotFoundError: there is no such tag or digest.
         """
-        with self._session.send(self._manifest_request("HEAD", pointer)) as answer:
-            desc = describe_answer(answer, pointer, self._name(pointer))
+        with self._session.send(self._manifest_request("HEAD", pointer, ok=(200, *_WORDLESS))) as answer:
+            desc = describe_answer(answer, pointer, self._name(pointer)) if answer.status == 200 else None
         return self.fetch_manifest(pointer)[0] if desc is None else desc
 
     def fetch_manifest(self, pointer: str) -> tuple[Descriptor, bytes]:
@@ -280,13 +285,16 @@ class Repository:
             what=self._what(desc),
             scopes=self._pull,
             headers={"Accept": desc.media_type} if desc.media_type in MANIFEST_TYPES else {},
-            ok=(200, 404),
+            ok=(200, *_WORDLESS),
         )
         with self._session.send(request) as answer:
-            found = answer.status == 200
-        if found:
+            status = answer.status
+        if status not in (200, 404):
+            with self._session.send(replace(request, method="GET", ok=(200, 404))) as answer:
+                status = answer.status
+        if status == 200:
             self._uploads.settle(desc)
-        return found
+        return status == 200
 
     def put(self, desc: Descriptor, reader: Reader, moved: Callable[[int], None]) -> None:
         """Upload a blob or manifest.
@@ -444,10 +452,11 @@ class Repository:
             self._referrers.note_api()
 
     def _is_tagged(self, desc: Descriptor, tag: str) -> bool:
-        try:
-            return self.resolve(tag) == desc
-        except NotFoundError:
-            return False
+        with self._session.send(self._manifest_request("HEAD", tag, ok=(200, 404))) as answer:
+            if answer.status == 404:
+                return False
+            found = describe_answer(answer, tag, self._name(tag))
+        return (self.fetch_manifest(tag)[0] if found is None else found) == desc
 
     def _fetch_once(self, desc: Descriptor) -> bytes:
         with self.stream(desc) as reader:
@@ -463,7 +472,7 @@ class Repository:
         with self._lock:
             return self._manifests.get(digest)
 
-    def _manifest_request(self, method: str, pointer: str) -> Request:
+    def _manifest_request(self, method: str, pointer: str, *, ok: tuple[int, ...] = (200,)) -> Request:
         return Request(
             method=method,
             target=self._manifest_target(pointer),
@@ -471,6 +480,7 @@ class Repository:
             what=self._name(pointer),
             scopes=self._pull,
             headers={"Accept": _ACCEPT},
+            ok=ok,
         )
 
     def _manifest_target(self, pointer: str) -> str:
