@@ -382,6 +382,38 @@ def test_a_manifest_and_its_header_must_agree(kind: str, body: bytes) -> None:
         repository.fetch_manifest("v1")
 
 
+BAD_SIZE = MANIFEST.raw.replace(b'"size":2', b'"size":-2')
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        (mediatype.MANIFEST, b"<html>log in</html>"),
+        (mediatype.MANIFEST, BAD_SIZE),
+        (mediatype.MANIFEST, b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"}'),
+        (mediatype.INDEX, b'{"schemaVersion":2,"manifests":{}}'),
+    ],
+)
+def test_a_manifest_that_is_none_is_the_registrys_error(kind: str, raw: bytes) -> None:
+    headers = {"Content-Type": kind, "Docker-Content-Digest": str(Digest.of(raw))}
+    with scripted_server(lambda seen: Said(200, headers, raw)) as registry, connect(registry.address) as repository:
+        desc = repository.resolve("v1")
+        with pytest.raises(RegistryError, match="team/model@sha256") as caught:
+            repository.fetch(desc)
+        assert caught.value.exit_code == 7
+        assert isinstance(caught.value, InvalidValueError)  # for who looks for a ModelKit, it is none
+
+
+def test_a_list_of_referrers_that_is_none_is_the_registrys_error() -> None:
+    said = Said(200, {"Content-Type": mediatype.INDEX}, b'{"schemaVersion":2,"manifests":[{"size":"large"}]}')
+    with (
+        scripted_server(lambda seen: said) as registry,
+        connect(registry.address) as repository,
+        pytest.raises(RegistryError, match="the referrers of"),
+    ):
+        repository.referrers(MANIFEST.descriptor.digest)
+
+
 def test_a_registry_that_stored_something_else() -> None:
     def script(seen: Seen) -> Said:
         if seen.method == "POST":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kitops.content.events import Message
 from kitops.errors import AuthenticationError
-from kitops.registry.repository import ping
+from kitops.registry.ping import ping
 from kitops.registry.session import Session
 
 if TYPE_CHECKING:

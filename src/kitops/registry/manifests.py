@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import IntegrityError, InvalidValueError, RegistryError
 from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
-from kitops.oci.manifest import MAX_MANIFEST_SIZE
-from kitops.registry.headers import media_type, parse_length
+from kitops.oci.index import Index
+from kitops.oci.manifest import MAX_MANIFEST_SIZE, Manifest
+from kitops.registry.headers import media_type, one_line, parse_length
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kitops.registry.transport import Answer
 
 MANIFEST_TYPES: Final = mediatype.MANIFESTS | mediatype.INDEXES
+
+
+class MalformedError(RegistryError, InvalidValueError):
+    """What a registry has does not parse: its error, and for who looks for something of a kind no such thing."""
 
 
 def describe_answer(answer: Answer, pointer: str, what: str) -> Descriptor | None:
@@ -45,13 +53,41 @@ def body_type(data: bytes, kind: str, what: str) -> str:
     try:
         table = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InvalidValueError(f"{what} is not valid JSON") from error
+        raise MalformedError(f"{what} is not valid JSON") from error
     inner = table.get("mediaType") if isinstance(table, dict) else None
     if isinstance(inner, str) and inner:
         if kind in MANIFEST_TYPES and kind != inner:
-            raise InvalidValueError(f"{what} says it is {inner}, its registry says {kind}")
+            raise MalformedError(f"{what} says it is {one_line(inner)}, its registry says {kind}")
         return inner
     return kind if kind in MANIFEST_TYPES else mediatype.MANIFEST
+
+
+def check_manifest(data: bytes, kind: str, what: str) -> None:
+    """Raise MalformedError unless a manifest or index with these bytes parses; ``what`` names it."""
+    if kind in mediatype.INDEXES:
+        read_index(data, what)
+        return
+    with _of_the_registry():
+        Manifest.parse(data, what)
+
+
+def read_index(data: bytes, what: str) -> Index:
+    """An index, or a list of referrers, with these bytes.
+
+    Raises:
+        MalformedError: it is none.
+    """
+    with _of_the_registry():
+        return Index.parse(data, what)
+
+
+@contextmanager
+def _of_the_registry() -> Iterator[None]:
+    """In the block, what does not parse is the registry's error."""
+    try:
+        yield
+    except InvalidValueError as error:
+        raise MalformedError(error.message) from error
 
 
 def read_tags(data: bytes, locator: str) -> list[str]:

@@ -23,6 +23,7 @@ from kitops.oci.manifest import MAX_MANIFEST_SIZE
 from kitops.oci.subject import describe_referrer, fallback_tag
 from kitops.registry.auth import Scopes
 from kitops.registry.headers import media_type, parse_refusal
+from kitops.registry.manifests import read_index
 from kitops.registry.pages import MAX_PAGE, read_pages
 from kitops.registry.session import Request
 from kitops.registry.urls import add_query
@@ -62,8 +63,7 @@ class Referrers:
         """What refers to ``subject``, with all annotations; only of ``artifact_type`` if that is given.
 
         Raises:
-            RegistryError: the listing is not one.
-            InvalidValueError: the fallback tag points to something that is no index.
+            RegistryError: the listing is not one, or the fallback tag points to something that is no index.
         """
         found = self._ask(subject, artifact_type)
         if found is None:
@@ -124,7 +124,7 @@ class Referrers:
                 if "NAME_UNKNOWN" not in parse_refusal(answer.read_some(_ERROR_BYTES)).codes:
                     self._has_api = False
                 return None
-            page = Index.parse(answer.read(MAX_PAGE), f"the referrers of {self._locator}@{subject}")
+            page = read_index(answer.read(MAX_PAGE), f"the referrers of {self._locator}@{subject}")
             is_applied = "artifactType" in (answer.header("OCI-Filters-Applied") or "")
             found += (
                 replace(desc, artifact_type=artifact_type) if is_applied and artifact_type else desc
@@ -171,7 +171,7 @@ class Referrers:
             data = answer.read(MAX_MANIFEST_SIZE)
             if (said := _said(answer)) is not None:
                 check_bytes(data, Descriptor(mediatype.INDEX, said, len(data)), what)
-            return _Found(Index.parse(data, what).manifests, said or Digest.of(data), answer.header("ETag"))
+            return _Found(read_index(data, what).manifests, said or Digest.of(data), answer.header("ETag"))
 
     def _write_index(self, subject: Digest, manifests: tuple[Descriptor, ...], old: _Found | None) -> None:
         """Put the index; when others were faster, the next round sees it."""

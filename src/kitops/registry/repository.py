@@ -16,7 +16,6 @@ from kitops.errors import (
     InvalidValueError,
     KitError,
     NetworkError,
-    NotFoundError,
     RegistryError,
     TrustError,
 )
@@ -28,10 +27,11 @@ from kitops.registry.auth import Scopes
 from kitops.registry.download import Origin, download
 from kitops.registry.headers import media_type
 from kitops.registry.manifest_upload import send_manifest
-from kitops.registry.manifests import MANIFEST_TYPES, body_type, describe_answer, read_tags, said_digest
+from kitops.registry.manifests import MANIFEST_TYPES, body_type, check_manifest, describe_answer, read_tags, said_digest
 from kitops.registry.mirror import MirroredSession, mirrors_of
 from kitops.registry.pace import Spare
 from kitops.registry.pages import MAX_PAGE, read_pages
+from kitops.registry.ping import ping
 from kitops.registry.referrers import Referrers
 from kitops.registry.resume import ResumingReader
 from kitops.registry.session import EXTRA_CONNECTIONS, Request, Session
@@ -152,6 +152,7 @@ class Repository:
         Raises:
             NotFoundError: there is no such tag or digest.
             IntegrityError: it is not what the digest, or the registry's own header, says.
+            RegistryError: it is no JSON, or of another type than the registry says.
         """
         what = self._name(pointer)
         with self._session.send(self._manifest_request("GET", pointer)) as answer:
@@ -170,8 +171,14 @@ class Repository:
         Raises:
             NotFoundError: it is not there.
             IntegrityError: it is not what ``desc`` says.
-            RegistryError: it is larger than 16 MiB.
+            RegistryError: it is larger than 16 MiB, or a manifest that does not parse.
         """
+        data = self._fetch(desc)
+        if desc.media_type in MANIFEST_TYPES:
+            check_manifest(data, desc.media_type, self._what(desc))
+        return data
+
+    def _fetch(self, desc: Descriptor) -> bytes:
         what = self._what(desc)
         if desc.data is not None:
             check_bytes(desc.data, desc, what)
@@ -322,7 +329,7 @@ class Repository:
         check_tag(tag)
         if self._kept(desc.digest) is None and self._is_tagged(desc, tag):
             return
-        self._put_manifest(desc, self.fetch(desc), tag)
+        self._put_manifest(desc, self._fetch(desc), tag)
 
     def mount(self, desc: Descriptor, repository: str) -> bool:
         """Take a blob over from another repository of the same registry; False when the registry would not.
@@ -377,7 +384,7 @@ class Repository:
             artifact_type: only of this type.
 
         Raises:
-            RegistryError, InvalidValueError: what the registry has is no list of referrers.
+            RegistryError: what the registry has is no list of referrers.
         """
         return self._referrers.find(subject, artifact_type)
 
@@ -511,26 +518,6 @@ class Repository:
         if desc.media_type in MANIFEST_TYPES:
             return self._name(str(desc.digest))
         return f"blob {desc.digest} of {self.locator}"
-
-
-def ping(session: Session) -> None:
-    """``GET /v2/``: a registry answers 200.
-
-    Raises:
-        RegistryError: what answers is not a registry.
-    """
-    request = Request(method="GET", target="/v2/", doing="asking", what=session.registry, scopes=Scopes())
-    try:
-        with session.send(request) as answer:
-            kind = media_type(answer.header("Content-Type"))
-    except NotFoundError as error:
-        raise RegistryError(
-            f"{session.registry} is not a registry: GET /v2/ answered 404",
-            status=404,
-            request=f"GET {session.base}/v2/",
-        ) from error
-    if kind == "text/html":
-        raise RegistryError(f"{session.registry} is not a registry: GET /v2/ answered with a web page", status=200)
 
 
 def _read_full(reader: Reader, buffer: memoryview) -> int:

@@ -15,7 +15,7 @@ EXIT_CODES = (
     (4, "there is no such ModelKit, tag, blob or part"),
     (5, "content is not what its digest says"),
     (6, "the registry wants other credentials"),
-    (7, "the registry answered with an error"),
+    (7, "the registry or its token server answered with an error, or wrongly"),
     (8, "the network failed; trying again may help"),
     (9, "the local store is not what it should be"),
     (10, "no signature, wrong identity, refused by policy, or unsafe content"),
