@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,8 @@ from kitops.registry.mirror import Mirror, mirrors_of, parse_mirrors
 from kitops.registry.network import Patience
 from kitops.store import open_store
 from kitops.testing import ThrowAwayRegistry
-from scripted_server import Said, Scripted, Seen, scripted_server
+from scripted_server import Said, Scripted, Seen, raw_server, scripted_server
+from small_web import read_head
 
 QUICK = Network(plain_http=True, patience=Patience(connect=2, read=5, commit=5, attempts=3, pause=0.001))
 DATA = b"the bytes of a blob" * 100
@@ -139,6 +142,58 @@ def test_a_mirror_that_is_down_is_not_asked_again(upstream: ThrowAwayRegistry) -
         assert read_all(repository) == DATA
     assert len(told) == 1
     assert "connection refused" in told[0]
+
+
+def test_a_silent_mirror_is_given_up_soon_and_asked_once(upstream: ThrowAwayRegistry) -> None:
+    """Seconds to the head of an answer, whatever the patience with a registry; of its body a registry's patience."""
+    reached, left = [], []
+
+    def silent(connection: socket.socket) -> None:
+        reached.append(read_head(connection))
+        connection.settimeout(30)
+        left.append(connection.recv(1))
+
+    told = Told()
+    network = replace(QUICK, patience=Patience(pause=0.001))
+    with raw_server(silent) as near:
+        mirrors = [Mirror.parse(upstream.address, f"http://{near}")]
+        ref = Reference.parse(f"{upstream.address}/team/model")
+        with open_repository(ref, network, FixedCredential(), Run(told), mirrors) as repository:
+            assert read_all(repository) == DATA
+    assert (len(reached), left) == (1, [b""])
+    assert len(told) == 1
+    assert "no answer in time" in told[0]
+
+
+def test_a_mirrors_body_may_pause_longer_than_its_head(
+    upstream: ThrowAwayRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitops.registry.mirror._HEAD_SECONDS", 0.2)
+
+    def pausing(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DATA) + DATA[:9])
+        time.sleep(0.5)
+        connection.sendall(DATA[9:])
+
+    told = Told()
+    with raw_server(pausing) as near, connect(upstream.address, f"http://{near}", told=told) as repository:
+        assert repository.fetch(BLOB) == DATA
+    assert (told, reads(upstream)) == ([], [])
+
+
+def test_a_connection_to_a_mirror_that_lay_idle_too_long_is_opened_again(upstream: ThrowAwayRegistry) -> None:
+    told = Told()
+
+    def once(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DATA) + DATA)
+        read_head(connection)  # the next request comes, and is not answered
+
+    with raw_server(once) as near, connect(upstream.address, f"http://{near}", told=told) as repository:
+        for _ in range(3):
+            assert repository.fetch(BLOB) == DATA
+    assert (told, reads(upstream)) == ([], [])
 
 
 def test_the_next_mirror_is_asked_before_the_registry(upstream: ThrowAwayRegistry) -> None:

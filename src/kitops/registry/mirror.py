@@ -35,6 +35,8 @@ _CONTENT: Final = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>blobs|manifests)/
 _PREFIX: Final = re.compile(r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)*", re.ASCII)
 _EVERY: Final = "*"
 _CONNECT_SECONDS: Final = 5.0
+_HEAD_SECONDS: Final = 5.0
+"""How long an answer may take to begin."""
 _ATTEMPTS: Final = 2
 _LONGEST_PAUSE: Final = 1.0
 
@@ -259,6 +261,7 @@ class _Peer:
             scopes=Scopes.parse(f"repository:{repository}:pull"),
             headers={**request.headers, "OCI-Namespace": self._registry},
             ok=[status for status in request.ok if status < 400],
+            wait=min(self.session.patience.read, _HEAD_SECONDS),
         )
 
 
@@ -266,7 +269,8 @@ def _open(mirror: Mirror, repository: str, network: Network, credentials: FindsC
     """A session with a mirror, which is given up sooner than a registry would be."""
     patience = replace(
         network.patience,
-        attempts=min(network.patience.attempts, _ATTEMPTS),
+        attempts=min(network.patience.attempts, _ATTEMPTS),  # the second for a connection that lay idle too long
+        first_attempts=1,
         connect=min(network.patience.connect, _CONNECT_SECONDS),
         longest_pause=min(network.patience.longest_pause, _LONGEST_PAUSE),
     )

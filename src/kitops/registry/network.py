@@ -29,6 +29,7 @@ class Patience:
         read: for the next bytes, in either direction.
         commit: for the answer to an upload's last byte: registries with object storage copy the blob then.
         attempts: tries of one request in all.
+        first_attempts: of those, tries of a host that never answered: it is more likely misspelt than restarting.
         pause: before the second try; doubled each time.
         longest_pause: what ``Retry-After`` may ask for at most; more is an error at once.
         stall: for the next bytes of a part of a blob, before another connection is tried; doubled each time.
@@ -38,6 +39,7 @@ class Patience:
     read: float = 60.0
     commit: float = 600.0
     attempts: int = 5
+    first_attempts: int = 2
     pause: float = 0.25
     longest_pause: float = 60.0
     stall: float = 15.0

@@ -146,8 +146,8 @@ class Session:
             try:
                 answer = self._send_authorized(request)
             except NetworkError as error:
-                # who never answered is more likely misspelt than restarting: two tries for those
-                if last or error.permanent or _is_spent(request.body) or (attempt > 1 and not self._reached):
+                last = last or (attempt >= self._patience.first_attempts and not self._reached)
+                if last or error.permanent or _is_spent(request.body):
                     raise
                 self.run.cancel.wait(pause)
             except TokenServerError as error:

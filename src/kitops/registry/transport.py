@@ -132,8 +132,7 @@ class Answer:
 
     def abort(self) -> None:
         """Break the connection: whoever reads from it in another thread wakes with NetworkError. Never raises."""
-        sock = getattr(getattr(self._response, "connection", None), "sock", None)
-        if isinstance(sock, socket.socket):
+        if (sock := _socket_of(self._response)) is not None:
             shut_down(sock)
 
     def close(self) -> None:
@@ -216,6 +215,8 @@ class Transport:
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             self._cancel.check()
             raise explain(error, f"{method} {safe_url(url)}") from error
+        if read_seconds is not None and (sock := _socket_of(response)) is not None:
+            sock.settimeout(patience.read)  # it has begun
         return Answer(response, method, url, self._cancel)
 
     def close(self) -> None:
@@ -339,6 +340,11 @@ class _Watched(HTTPConnection):
         if self._spare is not None:
             self._spare.close()
             self._spare = None
+
+
+def _socket_of(response: BaseHTTPResponse) -> socket.socket | None:
+    sock = getattr(getattr(response, "connection", None), "sock", None)
+    return sock if isinstance(sock, socket.socket) else None
 
 
 def _content_length(response: BaseHTTPResponse, method: str) -> int | None:
