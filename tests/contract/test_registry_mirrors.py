@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from any_artifacts import put_artifact
 from kitops.content.copy import BytesReader
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
@@ -19,6 +20,7 @@ from kitops.oci.manifest import Manifest
 from kitops.oci.reference import Reference
 from kitops.ops.place import Connection, Place
 from kitops.ops.pull import pull
+from kitops.ops.tag import tag_remote
 from kitops.registry import Credential, CredentialStore, Network, Repository, open_repository
 from kitops.registry.auth import basic_header
 from kitops.registry.credentials import FixedCredential
@@ -311,6 +313,21 @@ def test_nobody_has_the_tag() -> None:
 
 
 # --- writing, listing, credentials
+
+
+def test_what_is_tagged_is_what_the_registry_says(upstream: ThrowAwayRegistry, tmp_path: Path) -> None:
+    with ThrowAwayRegistry() as near:
+        with near.repository("team/model") as sink:
+            sink.tag(put_artifact(sink, b"an old one"), "v1")
+        near.asked.clear()
+        mirror = Mirror.parse(upstream.address, f"http://{near.address}", tags=True)
+        place = make_place(tmp_path, Told(), mirror)
+        names = [upstream.reference("team/model:stable"), upstream.reference("team/other:v1")]
+        assert tag_remote(place, upstream.reference("team/model:v1"), names).desc == KIT.descriptor
+        for name in names:
+            with place.registry(name) as repository:
+                assert repository.resolve(name.pointer) == KIT.descriptor
+        assert near.asked == []
 
 
 def test_listing_and_writing_are_the_registrys(upstream: ThrowAwayRegistry) -> None:

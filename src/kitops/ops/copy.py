@@ -59,7 +59,7 @@ def copy(place: Place, source: Location, destination: Location, *, recursive: bo
         IntegrityError: a blob is damaged.
     """
     with open_origin(place, source) as origin:
-        return _copy_root(place, origin, origin.resolve(source), destination, recursive=recursive)
+        return copy_root(place, origin, origin.resolve(source), destination, recursive=recursive)
 
 
 def copy_all(
@@ -81,12 +81,15 @@ def copy_all(
         if not tags:
             raise NotFoundError("there is nothing to copy: nothing has a tag")
         return tuple(
-            _copy_root(place, origin, origin.resolve(source.with_tag(tag)), destination, recursive=recursive)
+            copy_root(place, origin, origin.resolve(source.with_tag(tag)), destination, recursive=recursive)
             for tag in tags
         )
 
 
-def _copy_root(place: Place, origin: Origin, root: Root, destination: Location, *, recursive: bool) -> Transferred:
+def copy_root(
+    place: Place, origin: Origin, root: Root, destination: Location, *, recursive: bool = False
+) -> Transferred:
+    """As :func:`copy`, of what was looked up in an origin that is open."""
     run = place.run
     found = collect_referrers(origin, root.desc, run) if recursive else ()
     referrers = tuple(one.desc for one in found)

@@ -55,16 +55,20 @@ def tag_remote(place: Place, source: Reference, destinations: Sequence[Reference
         NotFoundError: there is no such artifact.
         RegistryError: the registry does not allow it.
     """
-    from kitops.ops.copy import copy  # noqa: PLC0415 - local tags need none of it
+    from kitops.ops.copy import copy_root  # noqa: PLC0415 - local tags need none of it
+    from kitops.ops.ends import repository_origin  # noqa: PLC0415 - as above
 
     _check(source, destinations)
     for ref in (source, *destinations):
         check_remote(ref)
         if ref.registry != source.registry:
             raise InvalidValueError(f"{ref} is not in the registry of {source}", hint=f"kit copy {source} {ref}")
-    start = Location("registry", (source,))
-    done = [copy(place, start, Location("registry", (destination,))) for destination in destinations]
-    return Tagged(done[0].desc, tuple(destinations))
+    with place.registry(source) as repository:  # what writes asks no mirror what a tag points to
+        origin = repository_origin(repository, source)
+        root = origin.resolve(Location("registry", (source,)))
+        for destination in destinations:
+            copy_root(place, origin, root, Location("registry", (destination,)))
+    return Tagged(root.desc, tuple(destinations))
 
 
 def _check(source: Reference, destinations: Sequence[Reference]) -> None:
