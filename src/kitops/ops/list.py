@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Message
 from kitops.content.parallel import run_all
-from kitops.errors import AuthenticationError, IntegrityError, InvalidValueError, KitError, NotFoundError
+from kitops.errors import InvalidValueError, KitError, NotFoundError
 from kitops.oci import mediatype
 from kitops.oci.manifest import Manifest
 from kitops.oci.reference import LOCAL_REGISTRY, UNNAMED, Reference
 from kitops.oci.subject import is_fallback_tag
+from kitops.ops.left_out import UNREADABLE, LeftOut
 from kitops.ops.list_filter import EVERYTHING
 from kitops.ops.locate import check_remote, tell_damaged
 from kitops.store.records import merge_absent
@@ -82,23 +83,30 @@ def list_(place: Place, repository: Reference | None = None, *, wanted: ListFilt
         repository: in a registry; its tag, if it has one, is the only one that is looked at.
         wanted: shows only some of them.
 
+    What the registry refuses to show, or has damaged, is left out and told.
+
     Raises:
         InvalidValueError: ``repository`` names no registry.
         NotFoundError: the registry has no such repository.
+        KitError: nothing can be read: why the first tag cannot.
     """
     if repository is None:
         return _list_local(place, wanted)
     check_remote(repository)
     with place.registry(repository, mirrored=True) as source:
         tags = [repository.tag] if repository.tag else source.tags()
-        return _describe([(repository.repository, source, tag) for tag in tags], place.run, wanted)
+        left_out = LeftOut()
+        rows = _describe([(repository.repository, source, tag) for tag in tags], place.run, wanted, left_out)
+    left_out.tell(place.run)
+    return rows
 
 
 def list_catalog(place: Place, registry: str, *, wanted: ListFilter = EVERYTHING) -> list[Listed]:
-    """The ModelKits of every repository that ``registry`` tells of and lets us read.
+    """The ModelKits of every repository that ``registry`` tells of and lets us read; what it does not is told.
 
     Raises:
         RegistryError: it does not tell its repositories.
+        KitError: nothing can be read: why the first repository or tag cannot.
     """
     from kitops.registry.catalog import list_repositories  # noqa: PLC0415 - local listings need no network code
 
@@ -106,6 +114,7 @@ def list_catalog(place: Place, registry: str, *, wanted: ListFilter = EVERYTHING
     names = list_repositories(registry, connection.network, connection.credentials, place.run)
     names = [name for name in names if wanted.is_match(repo=name)]
     rows: list[Listed] = []
+    left_out = LeftOut()
     for start in range(0, len(names), _OPEN):
         with ExitStack() as stack:
             sources = [
@@ -114,7 +123,11 @@ def list_catalog(place: Place, registry: str, *, wanted: ListFilter = EVERYTHING
             ]
             jobs = [partial(_list_tags, name, source) for name, source in sources]
             tags = run_all(jobs, place.run, workers=place.run.concurrency)
-            rows += _describe([row for found in tags for row in found], place.run, wanted, is_catalog=True)
+            found = []
+            for (name, _), one in zip(sources, tags, strict=True):
+                found += one if isinstance(one, list) else left_out.keep(name, one) or []
+            rows += _describe(found, place.run, wanted, left_out, is_catalog=True)
+    left_out.tell(place.run)
     return rows
 
 
@@ -166,20 +179,24 @@ def _has_part(source: Source, desc: Descriptor, wanted: ListFilter) -> bool:
         return False
 
 
-def _list_tags(name: str, source: Repository, run: Run) -> list[tuple[str, Repository, str]]:
-    """The tags of one repository of a catalog; none where it is empty by now, or not ours to see."""
+def _list_tags(name: str, source: Repository, run: Run) -> list[tuple[str, Repository, str]] | KitError:
+    """The tags of one repository of a catalog; none where it is empty by now; why it cannot be read."""
     run.cancel.check()
     try:
         return [(name, source, tag) for tag in source.tags()]
     except NotFoundError:
         return []
-    except AuthenticationError as error:
-        run.observer(Message("warning", f"{name} is left out: {error.message}"))
-        return []
+    except UNREADABLE as error:
+        return error
 
 
 def _describe(
-    tags: Sequence[tuple[str, Repository, str]], run: Run, wanted: ListFilter, *, is_catalog: bool = False
+    tags: Sequence[tuple[str, Repository, str]],
+    run: Run,
+    wanted: ListFilter,
+    left_out: LeftOut,
+    *,
+    is_catalog: bool = False,
 ) -> list[Listed]:
     """The ModelKits at these tags: a request a tag, and one more for each ModelKit, several at a time.
 
@@ -191,7 +208,11 @@ def _describe(
 
     asked = [row for row in tags if not is_fallback_tag(row[2]) and wanted.is_match(repo=row[0], tag=row[2])]
     manifests = run_all([partial(_fetch, source, tag) for _, source, tag in asked], run, workers=run.concurrency)
-    found = [(repo, source, tag, one) for (repo, source, tag), one in zip(asked, manifests, strict=True) if one]
+    found = [
+        (repo, source, tag, manifest)
+        for (repo, source, tag), one in zip(asked, manifests, strict=True)
+        if (manifest := left_out.keep(f"{repo}:{tag}", one)) is not None
+    ]
     unique = {(repo, manifest.descriptor.digest): (source, manifest) for repo, source, _, manifest in found}
     kits = run_all([partial(_understand, *pair) for pair in unique.values()], run, workers=run.concurrency)
     known = dict(zip(unique, kits, strict=True))
@@ -211,8 +232,11 @@ def _describe(
     return _group(rows)
 
 
-def _fetch(source: Repository, tag: str, run: Run) -> Manifest | None:
-    """The manifest of a model at ``tag``; None where the tag is gone meanwhile, or points to something else."""
+def _fetch(source: Repository, tag: str, run: Run) -> Manifest | KitError | None:
+    """The manifest of a model at ``tag``; None where the tag is gone meanwhile, or points to something else.
+
+    An error says why nobody knows.
+    """
     from kitops.formats.modelkit import is_model_artifact  # noqa: PLC0415 - as above
 
     run.cancel.check()
@@ -223,6 +247,8 @@ def _fetch(source: Repository, tag: str, run: Run) -> Manifest | None:
         manifest = Manifest.parse(raw, f"manifest {desc.digest}")
     except (InvalidValueError, NotFoundError):
         return None
+    except UNREADABLE as error:
+        return error
     return manifest if is_model_artifact(manifest) else None
 
 
@@ -233,7 +259,7 @@ def _understand(source: Repository, manifest: Manifest, run: Run) -> ModelKit | 
     run.cancel.check()
     try:
         return understand(manifest.descriptor, manifest, fetch_config(source, manifest))
-    except (InvalidValueError, NotFoundError, IntegrityError) as error:
+    except (InvalidValueError, NotFoundError, *UNREADABLE) as error:
         return error
 
 

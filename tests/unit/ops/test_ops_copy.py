@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,12 +16,21 @@ from test_ops_pack import make_project, refs
 from any_artifacts import SIGNATURE, put_artifact, put_bytes, put_index, put_signature
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
-from kitops.errors import IntegrityError, InvalidValueError, NotFoundError, RegistryError
+from kitops.errors import (
+    AuthenticationError,
+    IntegrityError,
+    InvalidValueError,
+    KitError,
+    NetworkError,
+    NotFoundError,
+    RegistryError,
+)
 from kitops.layout.directory import open_directory
 from kitops.oci import mediatype
 from kitops.oci.annotations import REF_NAME
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
+from kitops.oci.manifest import Manifest
 from kitops.oci.reference import Reference
 from kitops.oci.subject import fallback_tag
 from kitops.ops.copy import copy, copy_all
@@ -31,12 +40,15 @@ from kitops.ops.list_filter import ListFilter
 from kitops.ops.load import load
 from kitops.ops.location import Location
 from kitops.ops.pack import PackOptions, pack
-from kitops.ops.place import Place
+from kitops.ops.place import Connection, Place
 from kitops.ops.push import push
 from kitops.ops.referrers import collect_referrers, referrers
 from kitops.ops.remove import remove, remove_all, remove_remote
 from kitops.ops.save import SaveOptions, save
 from kitops.ops.tag import tag_remote
+from kitops.registry.credentials import CredentialStore
+from kitops.registry.network import Network, Patience
+from kitops.store import open_store
 from kitops.testing import ThrowAwayRegistry
 from scripted_server import Said, Seen, scripted_server
 
@@ -459,6 +471,97 @@ def test_remote_listings_ask_little(place: Place, registry: ThrowAwayRegistry, s
     assert row.tags == ("v2", "v3")
     assert list_(place, at(registry, "team/x"), wanted=ListFilter.parse(["prompts"])) == []
     assert list_(place, at(registry, "team/x"), wanted=ListFilter.parse(["name=nothing"])) == []
+
+
+CONFIGS = [
+    b'{"manifestVersion":"1.0.0","package":{"name":"%b"},"docs":[{"path":"x"}]}' % name for name in (b"good", b"bad")
+]
+CONFIG, BAD_CONFIG = (Descriptor.of(raw, "application/vnd.kitops.modelkit.config.v1+json") for raw in CONFIGS)
+KITS = [
+    Manifest.build(config=config, layers=[Descriptor.of(b"x", "application/vnd.kitops.modelkit.docs.v1.tar")])
+    for config in (CONFIG, BAD_CONFIG)
+]
+LYING = Said(200, {"Docker-Content-Digest": str(Digest.of(b"x"))}, b"{}")
+
+
+def half_readable(tags: Sequence[str], spoilt: str, said: Said) -> Callable[[Seen], Said]:
+    """A repository with a ModelKit at ``good`` and one at ``bad``; ``said`` is its answer to what is ``spoilt``."""
+
+    def script(seen: Seen) -> Said:
+        name = seen.target.rpartition("/")[2]
+        if name == "list":
+            return Said(body=json.dumps({"tags": list(tags)}).encode())
+        if name == spoilt:
+            return said
+        if "/blobs/" in seen.target:
+            return Said(body=CONFIGS[name == str(BAD_CONFIG.digest)])
+        return Said(200, {"Content-Type": mediatype.MANIFEST}, KITS[name == "bad"].raw)
+
+    return script
+
+
+@pytest.fixture
+def hasty(tmp_path: Path, events: list[Event]) -> Place:
+    run = Run(events.append)
+    network = Network(plain_http=True, patience=Patience(attempts=2, pause=0.001))
+    connection = Connection(network, CredentialStore(tmp_path / "credentials.json"))
+    return Place(tmp_path, open_store(tmp_path / "store", run=run), lambda: connection, run)
+
+
+@pytest.mark.parametrize(("said", "says"), [(Said(403), "refused"), (Said(500), "answered 500"), (LYING, "is damaged")])
+def test_a_tag_that_cannot_be_read_does_not_hide_the_others(
+    hasty: Place, events: list[Event], said: Said, says: str
+) -> None:
+    with scripted_server(half_readable(["good", "bad"], "bad", said)) as server:
+        repository = Reference.parse(f"{server.address}/team/x")
+        (row,) = list_(hasty, repository)
+        assert (row.tags, row.name) == (("good",), "good")
+        (warning,) = told(events, "warning")
+        assert warning.startswith("team/x:bad is left out: ")
+        assert says in warning
+        with pytest.raises(KitError, match=says):
+            list_(hasty, repository.with_tag("bad"))
+    with scripted_server(half_readable(["bad"], "bad", said)) as server, pytest.raises(KitError, match=says):
+        list_(hasty, Reference.parse(f"{server.address}/team/x"))
+
+
+@pytest.mark.parametrize(
+    ("said", "says"), [(Said(403), "refused"), (Said(500), "answered 500"), (Said(body=b"z"), "is damaged")]
+)
+def test_a_config_that_cannot_be_read_is_a_row_with_unknowns(
+    hasty: Place, events: list[Event], said: Said, says: str
+) -> None:
+    with scripted_server(half_readable(["good", "bad"], str(BAD_CONFIG.digest), said)) as server:
+        rows = list_(hasty, Reference.parse(f"{server.address}/team/x"))
+    assert {(row.tags, row.name) for row in rows} == {(("good",), "good"), (("bad",), None)}
+    (warning,) = told(events, "warning")
+    assert warning.startswith("team/x:bad cannot be read: ")
+    assert says in warning
+
+
+def test_a_connection_that_breaks_is_no_shorter_list(hasty: Place) -> None:
+    script = half_readable(["good", "bad"], "bad", Said(length=9))
+    with scripted_server(script) as server, pytest.raises(NetworkError):
+        list_(hasty, Reference.parse(f"{server.address}/team/x"))
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_repository_that_cannot_be_read_does_not_hide_the_others(
+    hasty: Place, events: list[Event], status: int
+) -> None:
+    names = ["bad", "good"]
+
+    def script(seen: Seen) -> Said:
+        if "_catalog" in seen.target:
+            return Said(body=json.dumps({"repositories": names}).encode())
+        return Said(status) if seen.target.startswith("/v2/bad/") else half_readable(["good"], "", Said())(seen)
+
+    with scripted_server(script) as server:
+        assert [row.repo for row in list_catalog(hasty, server.address)] == ["good"]
+        assert [text.partition(":")[0] for text in told(events, "warning")] == ["bad is left out"]
+        names.remove("good")
+        with pytest.raises(AuthenticationError if status == 403 else RegistryError):
+            list_catalog(hasty, server.address)
 
 
 @pytest.mark.parametrize(
