@@ -9,7 +9,14 @@ from kitops.cli._output import format_size, format_table
 if TYPE_CHECKING:
     from kitops.ops.plan import Plan
 
-_STATES = {"new": "new", "partial": "partly here", "exists": "there", "left-out": "left out", "missing": "not here"}
+_STATES = {
+    "new": "new",
+    "partial": "partly here",
+    "exists": "there",
+    "mountable": "in the registry",
+    "left-out": "left out",
+    "missing": "not here",
+}
 
 
 def format_plan(plan: Plan) -> str:
@@ -17,6 +24,8 @@ def format_plan(plan: Plan) -> str:
     rows = [(item.digest.short, format_size(item.size), _STATES[item.state], item.label) for item in plan.items]
     lines = [format_table(("DIGEST", "SIZE", "STATE", "WHAT"), rows).rstrip("\n")]
     sums = f"to {plan.verb}: {format_size(plan.transfer)}, there already: {format_size(plan.size_of('exists'))}"
+    if size := plan.size_of("mountable"):
+        sums += f", taken over within the registry: {format_size(size)}"
     if size := plan.size_of("left-out"):
         sums += f", left out: {format_size(size)}"
     if size := plan.size_of("missing"):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from kitops.content.copy import children_of, is_manifest
-from kitops.errors import KitError
+from kitops.errors import AuthenticationError, KitError, RegistryError
+from kitops.oci.reference import Reference
 from kitops.store.shelf import overlook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import TracebackType
+    from typing import Self
 
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
-    from kitops.oci.reference import Reference
+    from kitops.ops.place import Place
+    from kitops.registry.repository import Repository
     from kitops.store import Store
 
 
@@ -71,7 +76,56 @@ class Neighbours:
             not ref.is_unnamed and ref.registry == self._target.registry and ref.repository != self._target.repository
         )
 
+    @property
+    def are_sure(self) -> bool:
+        """Whether there is one that has all of them."""
+        return self._sure is not None
+
     def _distance(self, locator: str) -> tuple[int, str]:
         """Near names first: they are more likely ours to read."""
         pairs = zip(locator.split("/"), self._target.locator.split("/"), strict=False)
         return -len(list(takewhile(lambda pair: pair[0] == pair[1], pairs))), locator
+
+
+class Lenders:
+    """Whether other repositories of a registry have a blob that one of them wants. Thread-safe; a context manager.
+
+    Args:
+        place: the way to the registry.
+        target: the repository that wants blobs.
+        served: repositories that will have all of them by then.
+    """
+
+    def __init__(self, place: Place, target: Reference, served: Iterable[Reference] = ()) -> None:
+        self._place = place
+        self._target = target
+        self._neighbours = Neighbours(place.store, target, served)
+        self._stack = ExitStack()
+        self._open: dict[str, Repository] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def have(self, desc: Descriptor) -> bool:
+        """Whether the repository has a blob that a push would take it over from."""
+        found = self._neighbours.find(desc.digest)
+        return self._neighbours.are_sure or any(self.has(locator, desc) for locator in found)
+
+    def has(self, locator: str, desc: Descriptor) -> bool:
+        """Whether the repository ``locator`` is of the same registry, is ours to read, and has a blob."""
+        registry, _, repository = locator.partition("/")
+        if registry != self._target.registry or not repository or locator == self._target.locator:
+            return False
+        with self._lock:
+            if locator not in self._open:
+                self._open[locator] = self._stack.enter_context(self._place.registry(Reference.parse(locator)))
+        try:
+            return self._open[locator].exists(desc)
+        except (AuthenticationError, RegistryError):
+            return False

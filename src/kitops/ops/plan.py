@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from kitops.content.copy import list_graph
+from kitops.content.copy import is_manifest, list_graph
 from kitops.content.parallel import run_all
 from kitops.content.spans import WORTH_LANDING
 from kitops.errors import FileSystemError
 from kitops.ops.locate import check_remote, complete, locate
+from kitops.ops.neighbours import Lenders
 from kitops.ops.reading import read_if_kit
 from kitops.store.filesystem import free_space, nearest
 from kitops.store.lease import live_leases
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from kitops.registry.repository import Repository
     from kitops.store import Store
 
-State = Literal["new", "partial", "exists", "left-out", "missing"]
+State = Literal["new", "partial", "exists", "mountable", "left-out", "missing"]
 _BLOCK: Final = 4096
 
 
@@ -44,8 +45,9 @@ class Item:
         digest: what it is.
         label: what to call it in front of people.
         size: in bytes.
-        state: ``new``; ``partial``: an earlier attempt left some of it; ``exists`` where it would go; ``left-out`` by a
-            filter; ``missing``: to be pushed, but left out of the store by a filtered pull.
+        state: ``new``; ``partial``: an earlier attempt left some of it; ``exists`` where it would go; ``mountable``:
+            another repository of the registry has it; ``left-out`` by a filter; ``missing``: to be pushed, but left
+            out of the store by a filtered pull.
         present: bytes of it that need not be moved.
         disk: bytes that it will take beyond what it takes now.
     """
@@ -107,6 +109,7 @@ class Plan:
             "references": [str(ref) for ref in self.references],
             "transfer": self.transfer,
             "exists": self.size_of("exists"),
+            "mountable": self.size_of("mountable"),
             "leftOut": self.size_of("left-out"),
             "missing": self.size_of("missing"),
             "items": [item.to_json() for item in self.items],
@@ -174,10 +177,12 @@ def plan_push(place: Place, source: Reference, destinations: Sequence[Reference]
     items: list[Item] = []
     with locate(place, source, "local") as located:
         wanted = list_items(located.source, located.desc, read_if_kit(located.source, located.desc), place.run)
+        served: list[Reference] = []
         for target in {target.locator: target for target in targets}.values():
             check_remote(target)
-            with place.registry(target) as sink:
-                items += _plan_there(place, sink, wanted, place.run)
+            with place.registry(target) as sink, Lenders(place, target, served) as lenders:
+                items += _plan_there(place, sink, lenders, wanted, located.ref.locator)
+            served.append(target)
     return Plan("push", targets, tuple(items))
 
 
@@ -208,14 +213,20 @@ def _plan_here(store: Store, desc: Descriptor, label: str, absent: Collection[Di
     return Item(desc.digest, label, desc.size, "new", disk=disk)
 
 
-def _plan_there(place: Place, sink: Repository, wanted: Iterable[tuple[Descriptor, str]], run: Run) -> list[Item]:
+def _plan_there(
+    place: Place, sink: Repository, lenders: Lenders, wanted: Iterable[tuple[Descriptor, str]], locator: str
+) -> list[Item]:
+    """What a push to ``sink`` would send; what is not here can only come from ``locator``, its own repository."""
+
     def look(desc: Descriptor, label: str, run: Run) -> Item:
         run.cancel.check()
         if sink.exists(desc):
             return Item(desc.digest, label, desc.size, "exists", present=desc.size)
-        state: State = "new" if place.store.blobs.exists(desc.digest) else "missing"
-        return Item(desc.digest, label, desc.size, state)
+        is_here = place.store.blobs.exists(desc.digest)
+        if not is_manifest(desc) and (lenders.have(desc) if is_here else lenders.has(locator, desc)):
+            return Item(desc.digest, label, desc.size, "mountable", present=desc.size)
+        return Item(desc.digest, label, desc.size, "new" if is_here else "missing")
 
     unique = {desc.digest: (desc, label) for desc, label in wanted}
     jobs = [partial(look, desc, label) for desc, label in unique.values()]
-    return run_all(jobs, run, workers=run.concurrency)
+    return run_all(jobs, place.run, workers=place.run.concurrency)

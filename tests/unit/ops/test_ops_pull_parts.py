@@ -10,6 +10,7 @@ from ops_places import no_network, open_network_place
 from test_ops_pack import refs
 
 import kitops
+from kitops.cli._plan import format_plan
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.errors import FileSystemError, NotFoundError
@@ -22,7 +23,7 @@ from kitops.ops.list import list_
 from kitops.ops.location import Location
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
-from kitops.ops.plan import plan_push
+from kitops.ops.plan import Plan, plan_push
 from kitops.ops.pull import plan_pull, pull
 from kitops.ops.push import push
 from kitops.ops.remove import remove
@@ -183,6 +184,42 @@ def test_the_parts_that_are_not_here_are_mounted_where_the_registry_is_the_same(
     assert (tmp_path / "out" / "readme").read_bytes() == b"readme" * 1000
 
 
+def states(plan: Plan) -> list[str]:
+    return [item.state for item in plan.items]
+
+
+def test_a_plan_knows_what_will_be_mounted(place: Place, ref: Reference, registry: str) -> None:
+    pull(place, [ref])
+    there, too = (Reference.parse(f"{registry}/other/{name}:v1") for name in ("x", "y"))
+    plan = plan_push(place, ref, [there, too])
+    assert states(plan) == ["new", *["mountable"] * 4] * 2
+    manifest = plan.items[0].size
+    assert plan.transfer == 2 * manifest
+    assert plan.to_json()["mountable"] == 2 * sum(item.size for item in plan.items[1:5])
+    assert "taken over within the registry: 5" in format_plan(plan)
+    done = push(place, ref, [there, too])
+    assert [one.moved_size for one in done.copied] == [0, 0]  # manifests are not counted there
+    assert states(plan_push(place, ref, [there])) == ["exists"] * 5
+
+
+def test_a_plan_believes_no_neighbour_that_is_gone(place: Place, ref: Reference, registry: str, tmp_path: Path) -> None:
+    pull(place, [ref])
+    stranger = Reference.parse(f"{registry}/never/pushed:v1")
+    tag(place, ref, [stranger])
+    remove(place, [ref])
+    target = Reference.parse(f"{registry}/other/x:v1")
+    assert states(plan_push(place, stranger, [target])) == ["new"] * 5
+    assert states(plan_push(place, stranger, [target, target.with_tag("v2")])) == ["new"] * 5
+    assert states(plan_push(place, stranger, [target, stranger])) == ["new"] * 6 + ["mountable"] * 4
+
+
+def test_a_plan_of_what_is_not_all_here(place: Place, ref: Reference, registry: str) -> None:
+    (pulled,) = pull(place, [ref], MODEL)
+    assert len(pulled.left_out) == 2
+    target = Reference.parse(f"{registry}/other/x:v1")
+    assert states(plan_push(place, ref, [target])) == ["new", *["mountable"] * 4]
+
+
 def test_a_part_is_not_pushed_to_a_registry_that_lacks_the_rest(place: Place, ref: Reference, tmp_path: Path) -> None:
     pull(place, [ref], MODEL)
     with RegistryServer(tmp_path / "elsewhere") as elsewhere:
@@ -242,7 +279,7 @@ def test_the_plan_of_a_push(place: Place, ref: Reference, registry: str) -> None
     pull(place, [ref])
     assert {item.state for item in plan_push(place, ref).items} == {"exists"}
     plan = plan_push(place, ref, refs(f"{registry}/new/x:a", f"{registry}/new/x:b"))
-    assert [item.state for item in plan.items] == ["new"] * 5
+    assert [item.state for item in plan.items] == ["new", *["mountable"] * 4]
     assert plan.transfer == plan.size_of("new")
     assert (plan.needed, plan.fits) == (None, True)
 
@@ -256,4 +293,7 @@ def test_the_library_takes_filters_and_tells_plans(ref: Reference, registry: str
         "left-out"
     )
     assert kitops.pull(str(ref), filters="model", settings=settings).left_out == pulled.left_out
-    assert kitops.plan_push(str(ref), f"{registry}/new/x:v1", settings=settings).size_of("missing") > 0
+    plan = kitops.plan_push(str(ref), f"{registry}/new/x:v1", settings=settings)
+    assert (plan.size_of("missing"), plan.size_of("mountable") > 0) == (0, True)
+    with RegistryServer(tmp_path / "elsewhere") as elsewhere:
+        assert kitops.plan_push(str(ref), f"{elsewhere.address}/x:v1", settings=settings).size_of("missing") > 0
