@@ -88,11 +88,13 @@ def read_connection(
         warn: told about a credential file of another tool that cannot be used.
     """
     from kitops.registry.credentials import CredentialStore, default_config_paths  # noqa: PLC0415 - costs urllib3
-    from kitops.registry.environment import complete_network, read_mirrors  # noqa: PLC0415 - as above
+    from kitops.registry.environment import complete_network, read_mirrors, read_plain_hosts  # noqa: PLC0415 - as above
     from kitops.registry.network import Network  # noqa: PLC0415 - as above
 
     chosen = complete_network(network or Network(), environ)
-    mirrors = read_mirrors(home / "settings.toml", environ)
+    settings = home / "settings.toml"
+    chosen = replace(chosen, plain_hosts=(*chosen.plain_hosts, *read_plain_hosts(settings)))
+    mirrors = read_mirrors(settings, environ)
     user = Path(environ.get("HOME") or Path.home())
     files = default_config_paths(environ, user)
     return Connection(chosen, CredentialStore(home / "credentials.json", files, warn=warn), mirrors)

@@ -50,6 +50,26 @@ class Boolean(click.types.BoolParamType):
         return self.fail(f"{value!r} is neither true nor false", param, ctx)
 
 
+class BooleanOrHosts(Boolean):
+    """``true``, ``false``, or hosts, comma separated: a tuple of them."""
+
+    name = "boolean or hosts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        hosts = tuple(str(value).lower().split(","))
+        if not all("." in host or ":" in host or host == "localhost" for host in hosts):
+            return super().convert(value, param, ctx)
+        from kitops.errors import InvalidValueError
+        from kitops.oci.reference import check_registry
+
+        try:
+            for host in hosts:
+                check_registry(host)
+        except InvalidValueError as error:
+            self.fail(error.message, param, ctx)
+        return hosts
+
+
 class Switch(KitOption):
     """A boolean that takes ``=true`` and ``=false``, but no word of its own.
 
@@ -305,7 +325,10 @@ def network_options(function: Callable[..., None]) -> Callable[..., None]:
     shared: dict[str, Any] = {"section": NETWORK}
     path = click.Path(dir_okay=False)
     added = [
-        switch("--plain-http", help="Speak HTTP without TLS.", **shared),
+        switch(
+            "--plain-http", type=BooleanOrHosts(),
+            help="Speak HTTP without TLS; --plain-http=HOST[,HOST] with these registries only.", **shared,
+        ),
         switch("--tls-verify", default=True, help="Check certificates.", **shared),
         option("--tls-cert", type=path, multiple=True, metavar="FILE", help="Trust this CA too (PEM).", **shared),
         option("--cert", type=path, metavar="FILE", help="Client certificate (PEM).", **shared),

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class NetworkFlags(NamedTuple):
-    """The network options of one command line."""
+    """The network options of one command line; ``plain_http`` may be the hosts that it is for."""
 
-    plain_http: bool = False
+    plain_http: bool | tuple[str, ...] = False
     tls_verify: bool = True
     tls_cert: tuple[str, ...] = ()
     cert: str | None = None
@@ -43,7 +43,8 @@ def build_network(flags: NetworkFlags, environ: Mapping[str, str] = os.environ) 
     cert = environ.get("KITOPS_CLIENT_CERT") or flags.cert
     key = environ.get("KITOPS_CLIENT_KEY") or flags.key
     return Network(
-        plain_http=flags.plain_http,
+        plain_http=flags.plain_http is True,
+        plain_hosts=flags.plain_http if isinstance(flags.plain_http, tuple) else (),
         tls_verify=flags.tls_verify,
         tls_certs=tuple(Path(path) for path in flags.tls_cert),
         client_cert=Path(cert) if cert else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, InvalidValueError, printable
+from kitops.oci.reference import check_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,21 +57,48 @@ def read_mirrors(settings: Path, environ: Mapping[str, str]) -> tuple[Mirror, ..
         from kitops.registry.mirror import parse_mirrors  # noqa: PLC0415 - costs urllib3, and few have mirrors
 
         return parse_mirrors(text)
-    try:
-        with open(settings, "rb") as file:
-            raw = file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    except OSError as error:
-        raise FileSystemError.wrap(error, "reading settings from", settings) from error
-    import tomllib  # noqa: PLC0415 - few have the file
-
-    try:
-        table = tomllib.loads(raw.decode())
-    except ValueError as error:
-        raise InvalidValueError(f"settings file {printable(settings)} is not valid TOML: {error}") from error
-    if "mirror" not in table:
+    tables = _read_settings(settings).get("mirror")
+    if tables is None:
         return ()
     from kitops.registry.mirror import read_mirror_tables  # noqa: PLC0415 - as above
 
-    return read_mirror_tables(table["mirror"])
+    return read_mirror_tables(tables)
+
+
+def read_plain_hosts(settings: Path) -> tuple[str, ...]:
+    """The hosts in the ``[[registry]]`` tables of the file ``settings`` that have ``plain_http = true``.
+
+    Raises:
+        InvalidValueError: a table is something else than ``host`` and ``plain_http``.
+        FileSystemError: the file cannot be read.
+    """
+    tables = _read_settings(settings).get("registry", [])
+    if not isinstance(tables, list):
+        raise InvalidValueError("settings: registries are written as [[registry]] tables")
+    found = []
+    for table in tables:
+        if not isinstance(table, dict) or table.keys() - {"host", "plain_http"}:
+            raise InvalidValueError("settings: a [[registry]] has host and plain_http, and nothing else")
+        host, is_plain = table.get("host"), table.get("plain_http", False)
+        if not isinstance(host, str) or not isinstance(is_plain, bool):
+            raise InvalidValueError("settings: a [[registry]] has host as text, and plain_http as true or false")
+        check_registry(host)
+        found += [host.lower()] if is_plain else []
+    return tuple(found)
+
+
+def _read_settings(path: Path) -> Mapping[str, object]:
+    """The settings; none where there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading settings from", path) from error
+    import tomllib  # noqa: PLC0415 - few have the file
+
+    try:
+        return tomllib.loads(raw.decode())
+    except ValueError as error:
+        raise InvalidValueError(f"settings file {printable(path)} is not valid TOML: {error}") from error

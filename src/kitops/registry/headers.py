@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PROXY_LOGIN: Final = "put the proxy's user and password into its URL"
 """What to do when a proxy answers 407."""
+MAYBE_TLS: Final = "if the registry serves TLS, leave --plain-http out, or name who has none: --plain-http=HOST"
+"""What to do when a registry without TLS makes no sense."""
 _WARNING = re.compile(r'299\s+\S+\s+"((?:[^"\\]|\\.)*)"')
 _LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[^;,\"]+(?:\"[^\"]*\")?)*)")
 _UPLOADED: Final = re.compile(r"(?:bytes[= ])?0-(\d{1,18})(?:/.*)?", re.ASCII)

@@ -11,7 +11,7 @@ from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from urllib3.exceptions import HTTPError, LocationParseError, ProxyError, ReadTimeoutError
 
 from kitops.errors import NetworkError, printable
-from kitops.registry.headers import PROXY_LOGIN, one_line
+from kitops.registry.headers import MAYBE_TLS, PROXY_LOGIN, one_line
 from kitops.registry.trickle import EndlessHeadError
 
 _REFUSED = "check the host and port, and that the registry is running"
@@ -25,7 +25,7 @@ _TLS_HINTS = (
     (
         ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"),
         "the server does not speak TLS",
-        "if the registry serves plain HTTP, say --plain-http",
+        "if the registry serves plain HTTP, say --plain-http, or --plain-http=HOST where others do not",
     ),
     (
         ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE", "UNKNOWN_CA"),
@@ -64,7 +64,8 @@ def _explain_one(cause: BaseException, prefix: str) -> NetworkError | None:
         case socket.gaierror():
             return _explain_lookup(cause, prefix)
         case IncompleteRead() | RemoteDisconnected():
-            return NetworkError(f"{prefix}the connection was closed early")
+            may_want_tls = isinstance(cause, RemoteDisconnected) and prefix.partition(" ")[2].startswith("http://")
+            return NetworkError(f"{prefix}the connection was closed early", hint=MAYBE_TLS if may_want_tls else None)
         case TimeoutError() | ReadTimeoutError():
             return NetworkError(f"{prefix}no answer in time", hint="check the address, the network and its proxies")
         case OSError():
@@ -76,7 +77,7 @@ def _explain_one(cause: BaseException, prefix: str) -> NetworkError | None:
         case HTTPException():
             return NetworkError(
                 f"{prefix}the answer is not HTTP ({type(cause).__name__})",
-                hint="if the registry serves TLS, leave --plain-http out",
+                hint=MAYBE_TLS,
             )
         case HTTPError():
             return None  # its cause says more, and it stands before

@@ -274,7 +274,7 @@ def _open(mirror: Mirror, repository: str, network: Network, credentials: FindsC
         connect=min(network.patience.connect, _CONNECT_SECONDS),
         longest_pause=min(network.patience.longest_pause, _LONGEST_PAUSE),
     )
-    reached = replace(network, plain_http=mirror.plain_http, patience=patience)
+    reached = replace(network, plain_http=mirror.plain_http, plain_hosts=(), patience=patience)
     return Session(mirror.host, mirror.place(repository), reached, credentials, run)
 
 

@@ -51,6 +51,7 @@ class Network:
 
     Args:
         plain_http: speak HTTP without TLS, for registries on loopback or in a lab.
+        plain_hosts: with these only, written as references have them (``localhost:5000``).
         tls_verify: check certificates.
         tls_certs: PEM files with more certificate authorities to trust, besides the system's.
         client_cert: PEM file with a client certificate (mutual TLS).
@@ -64,6 +65,7 @@ class Network:
     """
 
     plain_http: bool = False
+    plain_hosts: tuple[str, ...] = ()
     tls_verify: bool = True
     tls_certs: tuple[Path, ...] = ()
     client_cert: Path | None = None
@@ -74,6 +76,10 @@ class Network:
     no_proxy: str = ""
     user_agent: str = "kitops"
     patience: Patience = Patience()
+
+    def is_plain(self, registry: str) -> bool:
+        """Whether ``registry`` is spoken to without TLS."""
+        return self.plain_http or registry.lower() in self.plain_hosts
 
     def proxy_for(self, scheme: str, host: str, port: int) -> str | None:
         """The URL of the proxy for a host, or None for a direct connection.

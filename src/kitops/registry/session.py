@@ -10,7 +10,7 @@ from kitops.content.events import Message, Waiting
 from kitops.errors import AuthenticationError, KitError, NetworkError, NotFoundError, RegistryError
 from kitops.registry.auth import TokenServerError
 from kitops.registry.authorizer import Authorizer
-from kitops.registry.headers import PROXY_LOGIN, Refusal, parse_refusal, parse_warnings, retry_after
+from kitops.registry.headers import MAYBE_TLS, PROXY_LOGIN, Refusal, parse_refusal, parse_warnings, retry_after
 from kitops.registry.known_secrets import KnownSecrets
 from kitops.registry.memory import Memory
 from kitops.registry.transport import Answer, Body, Transport
@@ -95,7 +95,7 @@ class Session:
         self.registry = registry
         self.run = run
         self.memory = memory or Memory()
-        self.base = api_base(registry, plain_http=network.plain_http)
+        self.base = api_base(registry, plain_http=network.is_plain(registry))
         self._home = origin(self.base)
         self._patience = network.patience
         self._transport = Transport(network, run.cancel, run.concurrency + 2 + EXTRA_CONNECTIONS)
@@ -252,9 +252,9 @@ class Session:
         if answer.status == 407:
             host, hint = "the proxy", PROXY_LOGIN
         if answer.status == 400 and self._home[0] == "http" and "HTTPS" in body.text.upper():
-            hint = "the registry serves TLS: leave --plain-http out"
+            hint = "the registry serves TLS: leave --plain-http out, or name who has none: --plain-http=HOST"
         elif answer.status == 400 and self._home[0] == "http" and not body.text:  # HEAD: why has no place
-            hint = "if the registry serves TLS, leave --plain-http out"
+            hint = MAYBE_TLS
         return RegistryError(
             f"{doing}: {host} answered {answer.status}{said}",
             status=answer.status,

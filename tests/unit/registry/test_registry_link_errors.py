@@ -54,6 +54,12 @@ def test_what_went_wrong_in_words(error: BaseException, says: str, hint: str | N
     assert (found.hint is None) if hint is None else (hint in (found.hint or ""))
 
 
+def test_a_connection_without_tls_that_is_closed_at_once_may_want_it() -> None:
+    error = ProtocolError("aborted", http.client.RemoteDisconnected("x"))
+    assert "--plain-http" in (explain(error, "GET http://registry.example.com/v2/").hint or "")
+    assert explain(error, "GET https://registry.example.com/v2/?next=http://x").hint is None
+
+
 def test_the_package_names_what_it_has() -> None:
     for name in kitops.registry.__all__:
         assert getattr(kitops.registry, name)
