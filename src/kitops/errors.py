@@ -63,9 +63,13 @@ class KitError(Exception):
 
     def __init__(self, headline: str, *, hint: str | None = None, rows: Sequence[str] = ()) -> None:
         self.lines = (headline, *(f"  {row}" for row in rows))
-        self.message = "\n".join(self.lines)
         self.hint = hint
         super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        """All that it says."""
+        return "\n".join(self.lines)
 
     def __str__(self) -> str:
         return self.message

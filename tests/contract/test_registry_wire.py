@@ -556,9 +556,9 @@ def test_a_refusal_that_comes_before_the_body_was_sent_is_read() -> None:
         while connection.recv(1 << 20):
             pass
 
-    size = 8 * 1024 * 1024
+    data = bytes(8 * 1024 * 1024)
     with raw_server(impatient) as address, connect(address) as repository, pytest.raises(RegistryError, match="413"):
-        repository.put(Descriptor(BLOB, Digest.of(b""), size), BytesReader(bytes(size)), lambda count: None)
+        repository.put(Descriptor.of(data, BLOB), BytesReader(data), lambda count: None)
 
 
 def test_deleting_that_is_switched_off() -> None:

@@ -191,10 +191,11 @@ def test_killed_imports_go_on(hub: Hub, tmp_path: Path) -> None:
             file.write(os.urandom(MIB))
     hub.add(model_repo("Org/Big", {"model.bin": path}))
     kills = 0
-    for step in (1, 2, 3):
+    for _ in range(2):
         process = kit(hub, tmp_path / "home", "import", "Org/Big")
         limit = time.monotonic() + 60
-        while hub.xet.sent < step * size // 4 and process.poll() is None and time.monotonic() < limit:
+        enough = hub.xet.sent + 140 * MIB  # more than what is lost
+        while hub.xet.sent < enough and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.01)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)

@@ -62,7 +62,7 @@ class ChangedError(IntegrityError):
 
     def __init__(self, what: str, expected: object, actual: object, *, hint: str | None = None) -> None:
         super().__init__(what, expected, actual, hint=hint)
-        self.message = f"{what} is another than wanted: expected {expected}, got {actual}"
+        self.lines = (f"{what} is another than wanted: expected {expected}, got {actual}",)
 
 
 def replaced(name: str, expected: str, actual: str) -> ChangedError:
