@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from kitops.formats.modelpack import file_path
+from kitops.formats.layertypes import weight_suffix
+from kitops.formats.modelpack import file_path, weight_names
 from kitops.formats.named import Known, Named, NamedLayer, kinds_by_name, make_kitfile, text_of, unique_path
 from kitops.formats.parts import Kind
 from kitops.kitfile.schema import Package
@@ -46,21 +47,19 @@ def read_docker(manifest: Manifest, config: bytes, what: str) -> Named:
     """
     table = expect_map(gojson.loads(config, what), what)
     weights = [layer for layer in manifest.layers if _WEIGHTS.fullmatch(_kind(layer))]
-    names = {id(layer): _weight_name(layer, number, len(weights)) for number, layer in enumerate(weights, 1)}
+    names = dict(zip(map(id, weights), weight_names([_suffix(layer) for layer in weights]), strict=True))
     taken: set[str] = set()
     layers = tuple(_name(layer, names.get(id(layer), ""), taken) for layer in manifest.layers)
     return Named(make_kitfile(layers, _known(table)), layers)
 
 
 def _kind(layer: Descriptor) -> str:
-    return layer.media_type.removeprefix(_TYPE)
+    return weight_suffix(layer.media_type) or layer.media_type.removeprefix(_TYPE)
 
 
-def _weight_name(layer: Descriptor, number: int, count: int) -> str:
-    """As the runner calls a model's weights: ``model.gguf``, or with the number of the shard."""
+def _suffix(layer: Descriptor) -> str:
     kind = _kind(layer)
-    suffix = next((word for word in ("safetensors", "dduf") if kind.startswith(word)), "gguf")
-    return f"model.{suffix}" if count == 1 else f"model-{number:05}-of-{count:05}.{suffix}"
+    return next((word for word in ("safetensors", "dduf") if kind.startswith(word)), "gguf")
 
 
 def _name(layer: Descriptor, weight: str, taken: set[str]) -> NamedLayer:
@@ -72,7 +71,7 @@ def _name(layer: Descriptor, weight: str, taken: set[str]) -> NamedLayer:
     if kind in _OTHERS:
         part, name, word = _OTHERS[kind]
         return NamedLayer(layer, part, told or (name if name == "." else unique_path(name, taken)), form, type=word)
-    path = told or unique_path(kind, taken)
+    path = told or unique_path(kind.rpartition("/")[2], taken)
     return NamedLayer(layer, kinds_by_name((path, "model.gguf"))[path], path, form)
 
 

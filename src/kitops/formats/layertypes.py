@@ -52,8 +52,7 @@ _KITOPS = re.compile(rf"application/vnd\.kitops\.modelkit\.(?P<kind>[a-z]+){_ENC
 _MODELPACK = re.compile(
     rf"application/vnd\.(?:cncf|cnai)\.model\.(?P<kind>weight\.config|weight|code|dataset|doc){_ENCODING}", re.ASCII
 )
-_ONE_FILE = re.compile(r"application/vnd\.(?:cncf|cnai)\.model\.weight\.v1\.(?:gguf|safetensors)", re.ASCII)
-"""Weights as early releases of Docker Model Runner call them; the bytes are those of a raw layer."""
+_ONE_FILE = re.compile(r"application/vnd\.(?:cncf|cnai)\.model\.weight\.v1\.(?P<suffix>gguf|safetensors)", re.ASCII)
 _KINDS = {
     "model": Kind.MODEL,
     "modelpart": Kind.MODEL_PART,
@@ -80,7 +79,7 @@ class LayerType:
         """Read a media type and the layer-subtype annotation; None when it is no layer of a model artifact."""
         if media_type == JOZU_LAYER:
             return cls(None, Format.TAR, Codec.GZIP)
-        if _ONE_FILE.fullmatch(media_type):
+        if weight_suffix(media_type):
             return cls(Kind.MODEL, Format.RAW, Codec.NONE)
         match = _KITOPS.fullmatch(media_type) or _MODELPACK.fullmatch(media_type)
         if match is None or match["kind"] not in _KINDS:
@@ -89,6 +88,12 @@ class LayerType:
         if kind is Kind.CODE and subtype == PROMPT_SUBTYPE:
             kind = Kind.PROMPT
         return cls(kind, Format(match["format"]), Codec(match["codec"] or "none"))
+
+
+def weight_suffix(media_type: str) -> str:
+    """``gguf`` or ``safetensors`` of a type of early Docker Model Runner, whose bytes are a raw layer's; else ""."""
+    found = _ONE_FILE.fullmatch(media_type)
+    return found["suffix"] if found else ""
 
 
 def kitops_layer(kind: Kind, form: Format, codec: Codec) -> str:

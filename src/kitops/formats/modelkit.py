@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from kitops.formats.layertypes import LayerType
 from kitops.formats.parts import Kind, Part, list_parts
 from kitops.formats.shape import Shape, shape_of
 from kitops.kitfile.schema import clean_path
+from kitops.layers.write import Format
 from kitops.oci import gojson, mediatype
 from kitops.oci.annotations import FILE_PATH, KITFILE, LAYER_SUBTYPE
 from kitops.oci.descriptor import expect_list, expect_map
@@ -20,12 +20,11 @@ from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kitops.content.protocols import Source
     from kitops.kitfile.schema import Kitfile
     from kitops.layers.codec import Codec
-    from kitops.layers.write import Format
     from kitops.oci.descriptor import Descriptor
 
 
@@ -71,6 +70,7 @@ class ModelKit:
         layers: those that hold files.
         shape: its format.
         is_authored: whether somebody wrote the Kitfile; else it was made here.
+        unknown: layers of a type that nobody knows here.
     """
 
     desc: Descriptor
@@ -79,6 +79,7 @@ class ModelKit:
     layers: tuple[KitLayer, ...]
     shape: Shape = Shape.MODELKIT
     is_authored: bool = True
+    unknown: tuple[Descriptor, ...] = ()
 
     @property
     def is_modelpack(self) -> bool:
@@ -87,7 +88,7 @@ class ModelKit:
     @property
     def size(self) -> int:
         """Bytes of all layers, as stored."""
-        return sum(layer.desc.size for layer in self.layers)
+        return sum(layer.size for layer in self.manifest.layers)
 
     @property
     def author(self) -> str:
@@ -165,16 +166,23 @@ def understand(desc: Descriptor, manifest: Manifest, config: bytes) -> ModelKit:
     shape = shape_of(manifest) or Shape.MODELKIT
     if shape not in (Shape.MODELKIT, Shape.MODELPACK):
         return _understand_foreign(desc, manifest, shape, config, what)
-    is_modelpack = shape is Shape.MODELPACK
-    text = manifest.annotations.get(KITFILE)
-    if not is_modelpack:
+    is_authored = shape is Shape.MODELKIT or KITFILE in manifest.annotations
+    if shape is Shape.MODELKIT:
         known = Config.parse(config, what)
-    elif text is not None:
-        known = Config.parse(text, f"annotation {KITFILE} of {desc.digest}")
+        found = list(_match(manifest.layers, known))
     else:
-        known = Config(modelpack.make_kitfile(manifest, config, what), {})
-    layers = _match(manifest.layers, known, is_modelpack=is_modelpack)
-    return ModelKit(desc, manifest, known.kitfile, layers, shape, not is_modelpack or text is not None)
+        if is_authored:
+            known = Config.parse(manifest.annotations[KITFILE], f"annotation {KITFILE} of {desc.digest}")
+        else:
+            known = Config(modelpack.make_kitfile(manifest, config, what), {})
+        found = list(_match_modelpack(manifest.layers, known, is_made=not is_authored))
+    layers = tuple(layer for layer in found if isinstance(layer, KitLayer))
+    unknown = tuple(layer for layer in found if not isinstance(layer, KitLayer))
+    if unknown and not layers:
+        raise InvalidValueError(
+            f"layer {unknown[0].digest} has media type {unknown[0].media_type!r}, which is no ModelKit layer"
+        )
+    return ModelKit(desc, manifest, known.kitfile, layers, shape, is_authored, unknown)
 
 
 def _understand_foreign(desc: Descriptor, manifest: Manifest, shape: Shape, config: bytes, what: str) -> ModelKit:
@@ -190,13 +198,12 @@ def _understand_foreign(desc: Descriptor, manifest: Manifest, shape: Shape, conf
 
         reader = {Shape.DOCKER: read_docker, Shape.OLLAMA: read_ollama, Shape.IMAGE: read_image}[shape]
         named = reader(manifest, config, what)
-    parts = list_parts(named.kitfile)
+    parts = _Parts(named.kitfile)
     layers = []
     for layer in named.layers:
-        candidates = [part for part in parts if layer.kind in (None, part.kind)]
         path = clean_path(layer.path) if layer.path else ""
-        part = _pick_by_path(candidates, path or ".")
-        kind = layer.kind or (part.kind if part else None)
+        part = parts.at_path(path or ".", layer.kind)
+        kind = part.kind if part else layer.kind
         layers.append(KitLayer(layer.desc, layer.form, layer.codec, kind, path, part, layer.base, layer.within))
     return ModelKit(desc, manifest, named.kitfile, tuple(layers), shape, named.is_authored)
 
@@ -204,44 +211,80 @@ def _understand_foreign(desc: Descriptor, manifest: Manifest, shape: Shape, conf
 _ALSO: Final[Mapping[Kind | None, tuple[Kind, ...]]] = {
     Kind.CODE: (Kind.CODE, Kind.MCP_SERVER),
     Kind.MODEL: (Kind.MODEL, Kind.MODEL_PART),
+    None: tuple(Kind),
 }
-"""The kinds that a ModelPack type stands for: it has none for bundles, and a Kitfile has one model."""
+"""The kinds that a type of another format stands for: it has none for bundles, and a Kitfile has one model."""
 
 
-def _match(layers: Sequence[Descriptor], known: Config, *, is_modelpack: bool) -> tuple[KitLayer, ...]:
-    waiting: dict[Kind | None, list[Part]] = defaultdict(list)
-    for part in list_parts(known.kitfile):
-        waiting[part.kind].append(part)
-    return tuple(_match_one(desc, known, waiting, is_modelpack=is_modelpack) for desc in layers)
+class _Parts:
+    """The parts of a Kitfile, on their way to their layers."""
 
+    def __init__(self, kitfile: Kitfile) -> None:
+        self._parts = list_parts(kitfile)
+        self._taken: set[tuple[Part, str]] = set()
+        self._waiting = list(self._parts)
 
-def _match_one(
-    desc: Descriptor, known: Config, waiting: Mapping[Kind | None, list[Part]], *, is_modelpack: bool
-) -> KitLayer:
-    subtype = desc.annotations.get(LAYER_SUBTYPE, "")
-    found = LayerType.parse(desc.media_type, subtype=subtype)
-    if found is None:
-        raise InvalidValueError(f"layer {desc.digest} has media type {desc.media_type!r}, which is no ModelKit layer")
-    path = modelpack.file_path(desc) if is_modelpack else desc.annotations.get(FILE_PATH, "")
-    kind = found.kind
-    if is_modelpack and path:
+    def at_path(self, path: str, kind: Kind | None) -> Part | None:
+        """The part with this path, else the deepest one above it: a directory may be spread over one layer a file.
+
+        Of several with the same path (prompts may share one), the first that has no such layer yet.
+        """
         kinds = _ALSO.get(kind, (kind,))
-        part = _pick_by_path([part for one in kinds for part in waiting[one]], path)
-        kind = part.kind if part is not None else kind
-    else:
-        candidates = waiting[kind] if kind else [part for parts in waiting.values() for part in parts]
-        part = _pick(candidates, desc, path, known)
-    path = path or (part.path if part else "")
-    if part is not None and part.path == path:
-        waiting[part.kind].remove(part)
-    base = "" if known.digests or is_modelpack else path.rpartition("/")[0]
-    return KitLayer(desc, found.format, found.codec, kind, path, part, base)
+        above = [
+            part
+            for part in self._parts
+            if part.kind in kinds and (part.path in (path, ".") or path.startswith(f"{part.path}/"))
+        ]
+
+        def rank(part: Part) -> tuple[bool, bool, int, bool]:
+            return part.path == path, part.path != ".", len(part.path), (part, path) not in self._taken
+
+        found = max(above, key=rank, default=None)
+        if found is not None:
+            self._taken.add((found, path))
+            if found.path == path and found in self._waiting:
+                self._waiting.remove(found)
+        return found
+
+    def in_order(self, desc: Descriptor, path: str, kind: Kind | None, known: Config) -> Part | None:
+        """By digest and path where the config tells digests, else (kits of 2024) the next of its kind."""
+        found = _pick([part for part in self._waiting if kind in (None, part.kind)], desc, path, known)
+        if found is not None and found.path == (path or found.path):
+            self._waiting.remove(found)
+        return found
 
 
-def _pick_by_path(candidates: Sequence[Part], path: str) -> Part | None:
-    """The part with this path, else the deepest one above it: a directory may be spread over one layer a file."""
-    above = [part for part in candidates if part.path in (path, ".") or path.startswith(f"{part.path}/")]
-    return max(above, key=lambda part: (part.path == path, part.path != ".", len(part.path)), default=None)
+def _match(layers: Sequence[Descriptor], known: Config) -> Iterator[KitLayer | Descriptor]:
+    """The layers of a ModelKit with their parts; those of a type that nobody knows as they are."""
+    parts = _Parts(known.kitfile)
+    for desc in layers:
+        found = LayerType.parse(desc.media_type, subtype=desc.annotations.get(LAYER_SUBTYPE, ""))
+        if found is None:
+            yield desc
+            continue
+        path = desc.annotations.get(FILE_PATH, "")
+        part = parts.in_order(desc, path, found.kind, known)
+        path = path or (part.path if part else "")
+        base = "" if known.digests else path.rpartition("/")[0]
+        yield KitLayer(desc, found.format, found.codec, found.kind, path, part, base)
+
+
+def _match_modelpack(layers: Sequence[Descriptor], known: Config, *, is_made: bool) -> Iterator[KitLayer | Descriptor]:
+    """The same of a ModelPack artifact. A Kitfile that ``is_made`` here has one part for archives without a path."""
+    parts = _Parts(known.kitfile)
+    for desc, path in zip(layers, modelpack.layer_paths(layers), strict=True):
+        found = LayerType.parse(desc.media_type, subtype=desc.annotations.get(LAYER_SUBTYPE, ""))
+        if found is None:
+            yield desc
+        elif path:
+            part = parts.at_path(path, found.kind)
+            kind = part.kind if part is not None else found.kind
+            yield KitLayer(desc, found.format, found.codec, kind, path, part)
+        else:
+            is_whole = is_made and found.format is Format.TAR
+            part = parts.at_path(".", None) if is_whole else parts.in_order(desc, "", found.kind, known)
+            kind = part.kind if part is not None else found.kind
+            yield KitLayer(desc, found.format, found.codec, kind, part.path if part else "", part)
 
 
 def _pick(candidates: Sequence[Part], desc: Descriptor, path: str, known: Config) -> Part | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kitops.formats.layertypes import LayerType
+from kitops.formats.layertypes import LayerType, weight_suffix
 from kitops.formats.parts import Kind
 from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, Model, Package
 from kitops.kitfile.schema import Part as ModelPart
+from kitops.layers.write import Format
 from kitops.oci import gojson
 from kitops.oci.annotations import FILE_PATHS, TITLE
 from kitops.oci.descriptor import expect_map
@@ -30,11 +31,18 @@ def make_kitfile(manifest: Manifest, config: bytes, what: str) -> Kitfile:
     descriptor = table.get("descriptor")
     known = descriptor if isinstance(descriptor, dict) else {}
     paths: dict[Kind, list[str]] = {kind: [] for kind in Kind}
-    for layer in manifest.layers:
+    nameless: list[Kind] = []
+    for layer, path in zip(manifest.layers, layer_paths(manifest.layers), strict=True):
         found = LayerType.parse(layer.media_type)
-        path = file_path(layer)
-        if found is not None and found.kind is not None and path:
+        if found is None or found.kind is None:
+            continue
+        if path and path not in paths[found.kind]:
             paths[found.kind].append(path)
+        elif not path and found.format is Format.TAR:
+            nameless.append(found.kind)
+    if nameless:  # only their members have names, from the context on: one part has them all
+        is_model = Kind.MODEL in nameless or Kind.MODEL_PART in nameless
+        paths[Kind.MODEL if is_model else nameless[0]].append(".")
     authors = known.get("authors")
     return Kitfile(
         package=Package(
@@ -54,6 +62,24 @@ def make_kitfile(manifest: Manifest, config: bytes, what: str) -> Kitfile:
 def file_path(desc: Descriptor) -> str:
     """The path of a layer's content: by the annotation of any age of the specification, else by the title; else ""."""
     return next((found for key in (*FILE_PATHS, TITLE) if (found := desc.annotations.get(key))), "")
+
+
+def layer_paths(layers: Sequence[Descriptor]) -> list[str]:
+    """The path of the content of each layer; weights of early Docker Model Runner have the names that it gives them."""
+    paths = [file_path(layer) for layer in layers]
+    unnamed = [number for number, path in enumerate(paths) if not path and weight_suffix(layers[number].media_type)]
+    names = weight_names([weight_suffix(layers[number].media_type) for number in unnamed])
+    for number, name in zip(unnamed, names, strict=True):
+        paths[number] = name
+    return paths
+
+
+def weight_names(suffixes: Sequence[str]) -> list[str]:
+    """What Docker Model Runner calls the weights of a model, given the suffix of each: ``model.gguf``, or the shard."""
+    if len(suffixes) == 1:
+        return [f"model.{suffixes[0]}"]
+    count = len(suffixes)
+    return [f"model-{number:05}-of-{count:05}.{suffix}" for number, suffix in enumerate(suffixes, 1)]
 
 
 def _make_model(weights: Sequence[str], others: Sequence[str], table: dict[str, Json]) -> Model | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kitops.oci.manifest import Manifest
 
 _NAMES: Final = {
-    "model": (Kind.MODEL, "model.{format}", ""),
+    "model": (Kind.MODEL, "model", ""),
     "projector": (Kind.MODEL_PART, "projector.gguf", "projector"),
     "adapter": (Kind.MODEL_PART, "adapter.gguf", "lora-adapter"),
     "template": (Kind.MODEL_PART, "template", "chat-template"),
@@ -60,5 +60,5 @@ def _name(layer: Descriptor, told: str, form: str, taken: set[str]) -> NamedLaye
     if told:
         path = unique_path(f"{told}.safetensors" if kind == "tensor" else told, taken)
         return NamedLayer(layer, Kind.MODEL if kind == "tensor" else kinds_by_name((path, "m.gguf"))[path], path)
-    part, name, word = _NAMES.get(kind, (Kind.MODEL_PART, kind.rpartition("/")[2], ""))
-    return NamedLayer(layer, part, unique_path(name.format(format=form), taken), type=word)
+    part, name, word = _NAMES.get(kind, (Kind.MODEL_PART, kind.rpartition("/")[2] or layer.digest.encoded[:12], ""))
+    return NamedLayer(layer, part, unique_path(f"{name}.{form}" if kind == "model" else name, taken), type=word)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read_kit(located: Located, run: Run) -> ModelKit:
-    """What ``located`` is; that its Kitfile was made here is told.
+    """What ``located`` is; that its Kitfile was made here is told, and what of it nobody understands.
 
     Raises:
         InvalidValueError: nobody knows what its files are called.
@@ -31,6 +31,9 @@ def read_kit(located: Located, run: Run) -> ModelKit:
     if not kit.is_authored:
         text = f"{located.ref} is {kit.shape.label} without a Kitfile: one was made from what is known of it"
         run.observer(Message("info", text))
+    for layer in kit.unknown:
+        text = f"{located.ref}: layer {layer.digest} is left out: its type is not known, {layer.media_type!r}"
+        run.observer(Message("warning", text))
     return kit
 
 
