@@ -450,7 +450,7 @@ def convert(
         destination: the name of the result; else that of ``ref`` with the format behind its tag.
         layer_format: of the layers; None keeps what each is.
         compression: of the layers; None keeps what each has.
-        platform: of an image, ``os/architecture``.
+        platform: of an image, ``os/architecture`` or ``os/architecture/variant``.
         headers: read the headers of the weights, so that the config of a ModelPack artifact tells what they say.
         remote: convert in the registry; nothing is pulled.
         settings: where and how.

@@ -7,6 +7,7 @@ Source: image-spec, ``config.md`` and ``layer.md``; KServe, "Serve models with O
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kitops.formats.build import Built
@@ -59,11 +60,20 @@ def read_image(manifest: Manifest, config: bytes, what: str) -> Named:
     return Named(Kitfile(package=package_of(labels), model=Model(path=".")), layers)
 
 
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What an image is for, in Go's words: ``linux``, ``arm64``, and where there are several of those, ``v8``."""
+
+    system: str
+    architecture: str
+    variant: str = ""
+
+
 def build_image(
     kitfile: Kitfile,
     layers: Sequence[tuple[str, Codec, LayerRecord]],
     extra: Mapping[str, str],
-    platform: tuple[str, str],
+    platform: Platform,
 ) -> Built:
     """The manifest and config of an image whose layers have everything below ``/models``. Nothing runs in it.
 
@@ -71,9 +81,8 @@ def build_image(
         kitfile: becomes a label.
         layers: of each, the path of its part, its compression, and digests.
         extra: annotations of the manifest.
-        platform: operating system and architecture, as Go calls them: files have none, but runtimes ask.
+        platform: files have none, but runtimes ask.
     """
-    system, architecture = platform
     package = kitfile.package
     labels: dict[str, Json] = {KITFILE: gojson.dumps(to_json(kitfile)).decode()}
     for label, attribute in _LABELS:
@@ -84,8 +93,9 @@ def build_image(
     diff_ids: list[Json] = [str(record.diff_id) for _, _, record in layers]
     config = gojson.dumps(
         {
-            "architecture": architecture,
-            "os": system,
+            "architecture": platform.architecture,
+            **({"variant": platform.variant} if platform.variant else {}),
+            "os": platform.system,
             "config": {"Labels": labels},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         }

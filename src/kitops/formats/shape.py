@@ -68,8 +68,14 @@ def shape_of(manifest: Manifest) -> Shape | None:
         return Shape.DOCKER
     if any(layer.media_type.startswith(OLLAMA_LAYER) for layer in manifest.layers):
         return Shape.OLLAMA
-    if media_type in IMAGE_CONFIGS and all(layer.media_type in IMAGE_LAYERS for layer in manifest.layers):
+    titled = [layer for layer in manifest.layers if layer.annotations.get(TITLE)]
+    is_each_a_file = bool(titled) and len(titled) == len(manifest.layers)  # an image's layers have no names
+    if (
+        media_type in IMAGE_CONFIGS
+        and all(layer.media_type in IMAGE_LAYERS for layer in manifest.layers)
+        and not is_each_a_file
+    ):
         return Shape.IMAGE
-    if any(layer.annotations.get(TITLE) for layer in manifest.layers):
+    if titled:
         return Shape.ARTIFACT
     return None

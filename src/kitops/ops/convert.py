@@ -19,7 +19,7 @@ from kitops.errors import HeaderError, InvalidValueError, NotFoundError
 from kitops.formats.build import Built, build_modelkit, build_modelpack
 from kitops.formats.config import Config
 from kitops.formats.conversion import Wishes, plan_conversion, suffixed_tag
-from kitops.formats.image import build_image
+from kitops.formats.image import Platform, build_image
 from kitops.formats.layertypes import KITOPS_CONFIG, MODELPACK_CONFIGS
 from kitops.formats.modelkit import fetch_config
 from kitops.formats.shape import Shape
@@ -60,7 +60,7 @@ class ConvertOptions:
             behind the tag.
         layer_format: of the layers; None keeps what each is.
         compression: of the layers; None keeps what each has.
-        platform: of an image, ``os/architecture``.
+        platform: of an image, ``os/architecture`` or ``os/architecture/variant``.
         headers: read the headers of the weights, so that the config of a ModelPack artifact tells what they say.
         remote: convert in the registry; nothing is pulled.
     """
@@ -130,7 +130,7 @@ class _Work:
     shape: Shape
     plan: Sequence[Target]
     target: Reference
-    platform: tuple[str, str]
+    platform: Platform
     options: ConvertOptions
 
     @property
@@ -295,8 +295,9 @@ def _put(sink: Repository, desc: Descriptor, content: bytes) -> None:
         sink.put(desc, BytesReader(content), lambda _: None)
 
 
-def _platform(text: str) -> tuple[str, str]:
-    system, slash, architecture = text.partition("/")
-    if not (system and slash and architecture) or "/" in architecture:
-        raise InvalidValueError(f"{text!r} is not a platform", hint="a platform looks like linux/amd64")
-    return system, architecture
+def _platform(text: str) -> Platform:
+    system, _, machine = text.partition("/")
+    architecture, slash, variant = machine.partition("/")
+    if not (system and architecture) or bool(slash) is not bool(variant) or "/" in variant:
+        raise InvalidValueError(f"{text!r} is not a platform", hint="a platform looks like linux/amd64 or linux/arm/v7")
+    return Platform(system, architecture, variant)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 @option("--layer-format", type=click.Choice(["tar", "raw"]), help="Of the layers.  [default: what they are]")
 @option("--compression", type=click.Choice(["none", "gzip", "gzip-fastest", "zstd"]),
         help="Of the layers.  [default: as they are]")  # fmt: skip
-@option("--platform", default="linux/amd64", show_default=True, metavar="OS/ARCH", help="What an image is for.")
+@option("--platform", default="linux/amd64", show_default=True, metavar="OS/ARCH[/VARIANT]",
+        help="What an image is for.")  # fmt: skip
 @switch("--headers", help="Read the headers of the weights, so that a ModelPack's config tells what they say.")
 @switch("-r", "--remote", help="Convert in the registry; REF is not pulled.")
 @network_options
