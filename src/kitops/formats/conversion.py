@@ -9,6 +9,7 @@ from kitops.errors import InvalidValueError
 from kitops.formats.parts import Kind, list_parts
 from kitops.formats.shape import Shape
 from kitops.layers.codec import Codec
+from kitops.layers.raw import raw_member
 from kitops.layers.write import Format
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _group(kit: ModelKit) -> list[tuple[Part, tuple[KitLayer, ...]]]:
 
 def _plan_part(part: Part, sources: Sequence[KitLayer], to: Shape, wishes: Wishes) -> list[Target]:
     is_modelpack = to is Shape.MODELPACK
-    form = wishes.form or (Format.RAW if all(layer.form is Format.RAW for layer in sources) else Format.TAR)
+    files = [layer for layer in sources if not _is_directory(layer)]
+    is_raw = bool(files) and all(layer.form is Format.RAW for layer in files)
+    form = wishes.form or (Format.RAW if is_raw else Format.TAR)
     if part.kind is Kind.MCP_SERVER:
         form = Format.RAW
     elif wishes.form is None and not is_modelpack and [layer.path for layer in sources] != [part.path]:
@@ -107,6 +110,9 @@ def _plan_part(part: Part, sources: Sequence[KitLayer], to: Shape, wishes: Wishe
         return [Target(part, tuple(sources), form, codec or Codec.NONE, is_spread=is_modelpack)]
     targets = []
     for layer in sources:
+        if _is_directory(layer):  # only an archive can tell of one
+            targets.append(Target(part, (layer,), Format.TAR, Codec.NONE, is_spread=is_modelpack))
+            continue
         is_reused = _may_stay(layer, form, codec) and (is_modelpack or layer.path == part.path)
         kept = layer.codec if is_reused else codec or Codec.NONE
         targets.append(Target(part, (layer,), form, kept, is_reused=is_reused, is_spread=is_modelpack))
@@ -129,6 +135,15 @@ def _plan_image(groups: Sequence[tuple[Part, tuple[KitLayer, ...]]], wishes: Wis
         codec = wishes.codec or _codec_of(sources)
         targets.append(Target(part, sources, Format.TAR, Codec.NONE if codec is Codec.ZSTD else codec))
     return tuple(targets)
+
+
+def _is_directory(layer: KitLayer) -> bool:
+    """Whether a raw layer stands for a directory.
+
+    Raises:
+        TrustError: it stands for a link.
+    """
+    return layer.form is Format.RAW and bool(layer.path) and raw_member(layer.desc, layer.path, layer.label).is_dir
 
 
 def _may_stay(layer: KitLayer, form: Format, codec: Codec | None) -> bool:

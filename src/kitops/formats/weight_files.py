@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from kitops.errors import IntegrityError
 from kitops.formats.parts import Kind
 from kitops.layers.codec import PIECE, Codec, decompress
+from kitops.layers.raw import raw_member
 from kitops.layers.untar import PieceReader, read_members
 from kitops.layers.write import Format
 from kitops.weights.header import INDEX_SUFFIX, has_header, read_header
@@ -98,7 +99,8 @@ def find_weights(layer: KitLayer, blob: Ranges, what: str, run: Run, *, limit: i
         content = Ahead(blob, first=_MEMBER) if is_archive else Ahead(blob)
     try:
         if not is_archive:
-            yield from _look(layer, layer.path, content, what)
+            if not raw_member(layer.desc, layer.path, what).is_dir:
+                yield from _look(layer, layer.path, content, what)
             return
         archive = _Archive(content, what, run)
         for member in read_members(archive, layer.base, layer.within):

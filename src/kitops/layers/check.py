@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from kitops.errors import FileSystemError
 from kitops.layers.codec import Codec
-from kitops.layers.compose import raw_mode, read_files
+from kitops.layers.compose import read_files
 from kitops.layers.ignore import is_ours
 from kitops.layers.index import HeaderReader
+from kitops.layers.raw import raw_member
 from kitops.layers.ring import Ring
 from kitops.layers.tar import END, member_header, padding
-from kitops.layers.untar import parse_path, read_members
+from kitops.layers.untar import read_members
 from kitops.layers.write import Format
 
 if TYPE_CHECKING:
@@ -98,14 +99,15 @@ class Checker:
     def check_raw(self, layer: LayerContent) -> LayerCheck:
         """Hash the file of an uncompressed raw layer."""
         found = LayerCheck()
-        path = parse_path(layer.path.encode(), layer.what)
-        if is_ours(path):  # it was not unpacked
+        member = raw_member(layer.desc, layer.path, layer.what)
+        if is_ours(member.path):  # it was not unpacked
             return found
-        if found.look(path, raw_mode(layer.desc), layer.desc.size, self.tree, is_dir=False):
+        is_there = found.look(member.path, member.mode, member.size, self.tree, is_dir=member.is_dir)
+        if is_there and not member.is_dir:
             with self._hashing(layer) as feed:
-                is_whole = feed.take_file(path, layer.desc.size)
+                is_whole = feed.take_file(member.path, member.size)
             if not is_whole or not feed.is_match():
-                found.changed.append(path)
+                found.changed.append(member.path)
         return found
 
     def check_members(self, layer: LayerContent, members: Sequence[Tracked]) -> LayerCheck:

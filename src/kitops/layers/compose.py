@@ -6,17 +6,16 @@ What is read is verified while it is used, in a thread of its own; memory does n
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from kitops.content.protocols import LayerRecord
 from kitops.errors import FileSystemError, IntegrityError
 from kitops.layers.codec import PIECE, Codec, decompress
+from kitops.layers.raw import raw_member
 from kitops.layers.ring import Ring
 from kitops.layers.tar import END, member_header, padding
-from kitops.layers.untar import Member, PieceReader, read_members
+from kitops.layers.untar import PieceReader, read_members
 from kitops.layers.write import Format, LayerFile
-from kitops.oci.annotations import FILE_METADATAS
 from kitops.oci.digest import Digest
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from kitops.content.cancel import CancelToken
     from kitops.content.protocols import Reader, Run
     from kitops.layers.extract import LayerContent
-    from kitops.oci.descriptor import Descriptor
+    from kitops.layers.untar import Member
 
 Take: TypeAlias = "Callable[[Member, Iterator[memoryview]], None]"
 
@@ -46,6 +45,29 @@ def read_files(reader: Reader, layer: LayerContent, run: Run, take: Take, moved:
         IntegrityError: the layer is damaged.
         TrustError: it holds something unsafe.
     """
+
+    def use(content: PieceReader) -> None:
+        if layer.form is Format.RAW:
+            member = raw_member(layer.desc, layer.path, layer.what)
+            if not member.is_dir and layer.codec is not Codec.NONE:
+                member.size = -1
+            take(member, iter(()) if member.is_dir else content.rest())
+        else:
+            for member in read_members(content, layer.base, layer.within):
+                take(member, content.parts(member.size))
+        content.drain()
+
+    read_content(reader, layer, run, use, moved)
+
+
+def read_content(
+    reader: Reader, layer: LayerContent, run: Run, use: Callable[[PieceReader], None], moved: Callable[[int], None]
+) -> None:
+    """Let ``use`` have the uncompressed bytes of a layer, all of which it reads; the layer is verified at the end.
+
+    Raises:
+        IntegrityError: the layer is damaged.
+    """
     hasher = layer.desc.digest.new_hasher()
     size = 0
     with Ring(hasher.update, run.cancel, beside=layer.desc.size > PIECE) as ring:
@@ -62,14 +84,7 @@ def read_files(reader: Reader, layer: LayerContent, run: Run, take: Take, moved:
                 ring.give(view[:count])
                 moved(count)
 
-        content = PieceReader(decompress(pieces(), layer.codec, layer.what), layer.what)
-        if layer.form is Format.RAW:
-            known = layer.desc.size if layer.codec is Codec.NONE else -1
-            take(Member(layer.path, is_dir=False, mode=raw_mode(layer.desc), size=known), content.rest())
-        else:
-            for member in read_members(content, layer.base, layer.within):
-                take(member, content.parts(member.size))
-            content.drain()
+        use(PieceReader(decompress(pieces(), layer.codec, layer.what), layer.what))
     if size != layer.desc.size:
         raise IntegrityError(layer.what, f"{layer.desc.size} bytes", f"{size} bytes")
     if hasher.hexdigest() != layer.desc.digest.encoded:
@@ -169,28 +184,6 @@ class LayerOut:
     def _write_packed(self, out: bytes) -> None:
         self._packed.update(out)
         self._file.write(memoryview(out))
-
-
-def raw_metadata(desc: Descriptor) -> dict[str, object]:
-    """What a raw layer's annotation tells of its file; empty where it is none."""
-    told = next((desc.annotations[key] for key in FILE_METADATAS if key in desc.annotations), "{}")
-    try:
-        table = json.loads(told)
-    except ValueError:
-        return {}
-    return table if isinstance(table, dict) else {}
-
-
-def raw_mode(desc: Descriptor) -> int:
-    """The permission bits that a raw layer's annotation tells, else 0644."""
-    told = told_mode(desc)
-    return 0o644 if told is None else told
-
-
-def told_mode(desc: Descriptor) -> int | None:
-    """The permission bits that a raw layer's annotation tells; None where it tells none."""
-    mode = raw_metadata(desc).get("mode")
-    return mode & 0o777 if isinstance(mode, int) and mode > 0 else None
 
 
 def _read_into(reader: Reader, view: memoryview, what: str) -> int:

@@ -19,16 +19,16 @@ from kitops.content.memory import has_room_in_cache
 from kitops.content.reflink import share
 from kitops.errors import Cancelled, FileSystemError, IntegrityError, NetworkError, TrustError, printable
 from kitops.layers.codec import PIECE, Codec, decompress
-from kitops.layers.compose import raw_mode
 from kitops.layers.ignore import is_ours
 from kitops.layers.index import Index
 from kitops.layers.journal import Journal, can_resume, find_replay, forget
 from kitops.layers.ledger import Ledger, probe
 from kitops.layers.newfiles import NewFiles
+from kitops.layers.raw import raw_member
 from kitops.layers.ring import Ring
 from kitops.layers.staging import Existing, Staging, check_absent
 from kitops.layers.stamps import Tracked, look_again, stamp_of
-from kitops.layers.untar import PieceReader, parse_path, read_members
+from kitops.layers.untar import PieceReader, read_members
 from kitops.layers.write import Format
 
 if TYPE_CHECKING:
@@ -159,8 +159,10 @@ class Extraction:
                     self._run.cancel.check()
                     self._ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
             self._passed_over.update(index.passed_over)
-        elif not is_ours(_raw_path(layer)):
-            self._ledger.claim(_raw_path(layer), is_dir=False, layer=layer.what)
+        else:
+            member = raw_member(layer.desc, layer.path, layer.what)
+            if not is_ours(member.path):
+                self._ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
         self._judged[_key(layer)] = index
 
     def add_blob(self, blob: Path, layer: LayerContent, moved: Callable[[int], None]) -> None:
@@ -305,13 +307,7 @@ class Extraction:
         if ledger is not None:
             ledger.start_layer()
         if layer.form is Format.RAW:
-            if is_ours(_raw_path(layer)):
-                self._passed_over.add(_raw_path(layer))
-                pieces.drain()
-                return
-            if ledger is not None:
-                ledger.claim(_raw_path(layer), is_dir=False, layer=layer.what)
-            self._unpack_raw(pieces, layer, made, journal)
+            self._unpack_raw(pieces, layer, ledger, made, journal)
             return
         is_plain = layer.codec is Codec.NONE  # its pieces are the buffers that are hashed
         for member in self._list_members(pieces, layer, journal):
@@ -341,16 +337,31 @@ class Extraction:
         return members if journal is None else journal.watch(members)
 
     def _unpack_raw(
-        self, pieces: PieceReader, layer: LayerContent, made: list[tuple[str, int, bool]], journal: Journal | None
+        self,
+        pieces: PieceReader,
+        layer: LayerContent,
+        ledger: Ledger | None,
+        made: list[tuple[str, int, bool]],
+        journal: Journal | None,
     ) -> None:
-        path, mode = _raw_path(layer), raw_mode(layer.desc)
-        made.append((path, mode, False))
-        size = layer.desc.size if layer.codec is Codec.NONE else 0
+        member = raw_member(layer.desc, layer.path, layer.what)
+        if is_ours(member.path):
+            self._passed_over.add(member.path)
+            pieces.drain()
+            return
+        if ledger is not None:
+            ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
+        made.append((member.path, member.mode, member.is_dir))
+        if member.is_dir:
+            self._make_directory(member.path, member.mode)
+            pieces.drain()
+            return
+        size = member.size if layer.codec is Codec.NONE else 0
         parts = pieces.rest()
         if journal is not None:
-            journal.begin(path, mode, size, is_dir=False)
+            journal.begin(member.path, member.mode, size, is_dir=False)
             parts = journal.follow(parts, size)
-        self._put(path, mode, size, parts, layer.what)
+        self._put(member.path, member.mode, size, parts, layer.what)
 
     def _put(self, path: str, mode: int, size: int, parts: Iterable[memoryview], what: str) -> None:
         if not self._files.write(path, mode, size, parts):
@@ -373,15 +384,16 @@ class Extraction:
 
     def _clone(self, blob: int, layer: LayerContent) -> bool:
         """Share the blob's blocks with the file where the file system can; the content is verified all the same."""
-        path = _raw_path(layer)
+        member = raw_member(layer.desc, layer.path, layer.what)
+        path = member.path
         if is_ours(path):
             return False
         full = f"{self._staging.path}/{path}"
-        if os.path.lexists(full):
+        if member.is_dir or os.path.lexists(full):
             return False
         try:
             os.makedirs(os.path.dirname(full), exist_ok=True)
-            descriptor = os.open(full, _NEW_FILE, raw_mode(layer.desc))
+            descriptor = os.open(full, _NEW_FILE, member.mode)
         except OSError as error:
             raise self._files.explain(error, path, layer.desc.size) from error
         try:
@@ -395,7 +407,7 @@ class Extraction:
         if _key(layer) not in self._judged:
             self._ledger.start_layer()
             self._ledger.claim(path, is_dir=False, layer=layer.what)
-        self._made.append([(path, raw_mode(layer.desc), False)])
+        self._made.append([(path, member.mode, False)])
         self._files.count += 1
         self._files.size += layer.desc.size
         self._shared[path] = layer.desc.size
@@ -450,13 +462,6 @@ def _read_into(reader: Reader, view: memoryview, what: str) -> int:
 def _key(layer: LayerContent) -> tuple[Digest, str, str, str]:
     """What decides the names in a layer."""
     return layer.desc.digest, layer.path, layer.base, layer.within
-
-
-def _raw_path(layer: LayerContent) -> str:
-    path = parse_path(layer.path.encode(), layer.what)
-    if not path:
-        raise TrustError(f"{layer.what}: it does not say what its file is called")
-    return path
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -161,7 +161,7 @@ def read_members(reader: PieceReader, base: str = "", within: str = "") -> Itera
                 reader.skip(held + padding(held))
                 continue
             name = inside
-        member = _understand(name, kind, _number(header[100:108], reader.what) & 0o7777, size, reader.what)
+        member = parse_member(name, kind, _number(header[100:108], reader.what) & 0o7777, size, reader.what)
         if member is None or _is_passed_over(member, base, reader):
             reader.skip(size + padding(size))
             continue
@@ -232,8 +232,12 @@ def _check_length(name: bytes, what: str) -> None:
         raise TrustError(f"{what}: {shown} is a path of {len(name)} bytes and {name.count(b'/')} directories")
 
 
-def _understand(name: bytes, kind: bytes, mode: int, size: int, what: str) -> Member | None:
-    """The member; None for the root directory."""
+def parse_member(name: bytes, kind: bytes, mode: int, size: int, what: str) -> Member | None:
+    """A member by its name and the letter of its type; None for the root directory.
+
+    Raises:
+        TrustError: it is a link or device, or its name leads out.
+    """
     is_dir = kind == b"5" or (kind in _FILES and name.endswith(b"/"))
     if not is_dir and kind not in _FILES:
         found = _KINDS.get(kind, f"of type {printable(kind)}")

@@ -13,8 +13,9 @@ from kitops.formats.build import PackedLayer
 from kitops.formats.image import MODELS
 from kitops.formats.plan import PlannedLayer
 from kitops.layers.codec import Codec
-from kitops.layers.compose import LayerOut, raw_metadata, raw_mode, read_files
-from kitops.layers.untar import Member, parse_path
+from kitops.layers.compose import LayerOut, read_content, read_files
+from kitops.layers.raw import raw_metadata, raw_mode
+from kitops.layers.untar import Member
 from kitops.layers.write import Format
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kitops.formats.conversion import Target
     from kitops.formats.modelkit import KitLayer
     from kitops.layers.compose import Take
+    from kitops.layers.untar import PieceReader
     from kitops.ops.locate import Located
     from kitops.store import Store
     from kitops.store.lease import Lease
@@ -150,8 +152,9 @@ class Composer:
 
         written = self._write(target.codec, target.size, fill, is_archive=True)
         packed = _packed(target, written.record, target.part.path, 0, 0)
-        if self.is_image and len(target.sources) == 1 and target.sources[0].form is Format.RAW:
-            packed = replace(packed, file=target.sources[0].path)  # layers of one part can be told apart by it
+        alone = target.sources[0] if len(target.sources) == 1 else None
+        if (self.is_image or target.is_spread) and alone is not None and alone.form is Format.RAW:
+            packed = replace(packed, file=alone.path)  # layers of one part can be told apart by it
         return Made(packed, written.is_new)
 
     def _settle(self, layer: KitLayer, run: Run) -> KitLayer:
@@ -172,13 +175,14 @@ class Composer:
         hasher = hashlib.sha256()
         size = 0
 
-        def take(_: Member, parts: Iterator[memoryview]) -> None:
+        def use(content: PieceReader) -> None:
             nonlocal size
-            for part in parts:
+            for part in content.rest():
                 hasher.update(part)
                 size += len(part)
 
-        self._read(replace(layer, form=Format.RAW), take, "", run)
+        with self.located.source.stream(layer.desc) as reader:
+            read_content(reader, layer_content(layer, self.located.ref), run, use, lambda _: None)
         return Digest.from_hasher(hasher), size
 
     def _read(self, layer: KitLayer, take: Take, item: str, run: Run) -> None:
@@ -186,11 +190,8 @@ class Composer:
             if item:
                 run.observer(Advanced(item, size))
 
-        content = layer_content(layer, self.located.ref)
-        if layer.form is Format.RAW and layer.path:
-            parse_path(layer.path.encode(), content.what)
         with self.located.source.stream(layer.desc) as reader:
-            read_files(reader, content, run, take, moved)
+            read_files(reader, layer_content(layer, self.located.ref), run, take, moved)
 
     def _write(
         self, codec: Codec, size: int, fill: Callable[[LayerOut], object], *, is_archive: bool = False

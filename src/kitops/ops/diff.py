@@ -11,6 +11,7 @@ from kitops.errors import printable
 from kitops.kitfile.dump import to_json
 from kitops.layers.codec import Codec
 from kitops.layers.members import list_files
+from kitops.layers.raw import raw_member
 from kitops.layers.write import Format
 from kitops.oci.reference import Reference
 from kitops.ops.locate import check_pointer, locate
@@ -228,6 +229,8 @@ def _diff_files(old: dict[str, _File], new: dict[str, _File]) -> Iterator[FileCh
 
 def _read_files(side: _Side, layer: KitLayer, run: Run) -> dict[str, _File]:
     """The files of one layer; a raw one is its own file and need not be read."""
+    if layer.form is Format.RAW and layer.path and raw_member(layer.desc, layer.path, layer.label).is_dir:
+        return {}
     if layer.form is Format.RAW and layer.codec is Codec.NONE:
         return {layer.path: _File(layer.desc.size, None, layer.desc.digest)}
     item = f"{side.located.ref} {layer.path} {layer.desc.digest}"

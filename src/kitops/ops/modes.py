@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kitops.errors import FileSystemError
-from kitops.layers.compose import told_mode
+from kitops.layers.raw import told_mode
 from kitops.layers.write import Format
 
 if TYPE_CHECKING:

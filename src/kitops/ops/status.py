@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final
 from kitops.content.events import Message
 from kitops.errors import FileSystemError, IntegrityError, TrustError
 from kitops.layers.codec import Codec
-from kitops.layers.compose import raw_mode
 from kitops.layers.index import Index
+from kitops.layers.raw import raw_member
 from kitops.layers.stamps import read_tree
-from kitops.layers.untar import parse_path
 from kitops.layers.write import Format
 from kitops.oci.digest import Digest
 from kitops.ops.modes import find_other_modes
@@ -98,9 +97,9 @@ def _list_members(layer: TrackedLayer, copies: Copies) -> list[tuple[str, int, b
     """Path, bits, whether it is a directory, bytes (-1: not known) of each; None where that costs more than a look."""
     content = layer.content
     if content.form is Format.RAW:
-        path = parse_path(content.path.encode(), content.what)
-        size = content.desc.size if content.codec is Codec.NONE else -1
-        return [(path, raw_mode(content.desc), False, size)]
+        member = raw_member(content.desc, content.path, content.what)
+        size = member.size if content.codec is Codec.NONE else -1
+        return [(member.path, member.mode, member.is_dir, size)]
     blob = copies.path(layer)
     if content.codec is not Codec.NONE or blob is None:
         return None
