@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import InvalidValueError, KitError
 from kitops.formats.config import Config
-from kitops.formats.grammar import is_licence, is_param_size, is_precision, is_time, is_url
+from kitops.formats.grammar import is_time
 from kitops.formats.layertypes import MODELPACK_ARTIFACTS, MODELPACK_CONFIGS, LayerType
+from kitops.formats.modelpack_fields import CONFIG, DESCRIPTOR, MODELFS, Violation, check_object
 from kitops.kitfile.schema import clean_path
 from kitops.layers.codec import PIECE, decompress
 from kitops.layers.untar import PieceReader, read_members
@@ -26,7 +26,7 @@ from kitops.oci.annotations import FILE_METADATA, FILE_PATH, FILE_UNTESTED, KITF
 from kitops.oci.digest import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from kitops.content.protocols import Reader, Run
@@ -34,27 +34,12 @@ if TYPE_CHECKING:
     from kitops.oci.gojson import Json
     from kitops.oci.manifest import Manifest
 
-    Check = Callable[[str, Json], Iterator["Violation"]]
-
 _LAYER: Final = re.compile(
     r"application/vnd\.cncf\.model\.(?:weight|weight\.config|doc|code|dataset)\.v1\.(?:raw|tar|tar\+gzip|tar\+zstd)",
     re.ASCII,
 )
 _TYPE_FLAGS: Final = frozenset({0, 2, 5, ord("0"), ord("2"), ord("5")})
 """A file, a link, a directory: as modctl writes them, and as letters of tar as others do."""
-_LANGUAGE: Final = re.compile(r"[a-z]{2}", re.ASCII)
-_MODALITIES: Final = frozenset({"text", "image", "audio", "video", "embedding", "other"})
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One thing that is not as it should be: where (``layers[2].annotations``), and what."""
-
-    where: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.problem}"
 
 
 def validate_modelpack(manifest: Manifest, config: bytes) -> tuple[Violation, ...]:
@@ -189,7 +174,7 @@ def _check_config(config: bytes, manifest: Manifest) -> Iterator[Violation]:
         return
     if manifest.config.digest != Digest.of(config) or manifest.config.size != len(config):
         yield Violation("config", f"the blob is not {manifest.config.digest} of {manifest.config.size} bytes")
-    sections = {"descriptor": _DESCRIPTOR, "config": _CONFIG, "modelfs": _MODELFS}
+    sections = {"descriptor": DESCRIPTOR, "config": CONFIG, "modelfs": MODELFS}
     if not isinstance(table, dict):
         yield Violation("config", "it is not an object")
         return
@@ -199,20 +184,8 @@ def _check_config(config: bytes, manifest: Manifest) -> Iterator[Violation]:
         if key not in table:
             yield Violation(f"config.{key}", "is missing")
         else:
-            yield from _check_object(f"config.{key}", table[key], fields)
+            yield from check_object(f"config.{key}", table[key], fields)
     yield from _check_diff_ids(table.get("modelfs"), manifest)
-
-
-def _check_object(where: str, value: Json, fields: Mapping[str, Check]) -> Iterator[Violation]:
-    if not isinstance(value, dict):
-        yield Violation(where, "is not an object")
-        return
-    for key, item in value.items():
-        check = fields.get(key)
-        if check is None:
-            yield Violation(f"{where}.{key}", "is not known")
-        else:
-            yield from check(f"{where}.{key}", item)
 
 
 def _check_diff_ids(modelfs: Json, manifest: Manifest) -> Iterator[Violation]:
@@ -229,95 +202,6 @@ def _check_diff_ids(modelfs: Json, manifest: Manifest) -> Iterator[Violation]:
     for number, (diff_id, desc) in enumerate(zip(told, manifest.layers, strict=False)):
         if desc.media_type.endswith((".raw", ".tar")) and diff_id != str(desc.digest):
             yield Violation(f"{where}[{number}]", f"is {diff_id!r}, the layer is uncompressed and has {desc.digest}")
-
-
-# --- fields of the config
-
-
-def _text(accept: Callable[[str], bool] = lambda _: True, wanted: str = "") -> Check:
-    """A check for a text that ``accept`` takes."""
-
-    def check(where: str, value: Json) -> Iterator[Violation]:
-        if not isinstance(value, str):
-            yield Violation(where, "is not text")
-        elif not accept(value):
-            yield Violation(where, f"{value!r} is not {wanted}")
-
-    return check
-
-
-def _list(item: Check, *, least: int = 0) -> Check:
-    """A check for a list of at least ``least`` items, each of which ``item`` checks."""
-
-    def check(where: str, value: Json) -> Iterator[Violation]:
-        if not isinstance(value, list):
-            yield Violation(where, "is not a list")
-            return
-        if len(value) < least:
-            yield Violation(where, f"must have {least} entry at least")
-        for number, found in enumerate(value):
-            yield from item(f"{where}[{number}]", found)
-
-    return check
-
-
-def _object(fields: Mapping[str, Check]) -> Check:
-    return lambda where, value: _check_object(where, value, fields)
-
-
-def _boolean(where: str, value: Json) -> Iterator[Violation]:
-    if not isinstance(value, bool):
-        yield Violation(where, "is neither true nor false")
-
-
-def _is_digest(text: str) -> bool:
-    try:
-        Digest.parse(text)
-    except InvalidValueError:
-        return False
-    return True
-
-
-_TIME = _text(is_time, "a time of RFC 3339")
-_URL = _text(is_url, "an absolute address")
-_MODALITY = _text(_MODALITIES.__contains__, f"one of {', '.join(sorted(_MODALITIES))}")
-_DESCRIPTOR: Final[Mapping[str, Check]] = {
-    "createdAt": _TIME,
-    "authors": _list(_text()),
-    "vendor": _text(),
-    "family": _text(),
-    "name": _text(bool, "a name of one letter at least"),
-    "version": _text(),
-    "title": _text(),
-    "description": _text(),
-    "docURL": _URL,
-    "sourceURL": _URL,
-    "datasetsURL": _list(_URL),
-    "revision": _text(),
-    "licenses": _list(_text(is_licence, "an SPDX expression")),
-}
-_CONFIG: Final[Mapping[str, Check]] = {
-    "architecture": _text(),
-    "format": _text(),
-    "paramSize": _text(is_param_size, "a number of parameters like 6.7B"),
-    "precision": _text(is_precision, "a precision like bfloat16, or several joined by commas"),
-    "quantization": _text(),
-    "capabilities": _object(
-        {
-            "inputTypes": _list(_MODALITY),
-            "outputTypes": _list(_MODALITY),
-            "knowledgeCutoff": _TIME,
-            "reasoning": _boolean,
-            "toolUsage": _boolean,
-            "reward": _boolean,
-            "languages": _list(_text(lambda text: _LANGUAGE.fullmatch(text) is not None, "a language of two letters")),
-        }
-    ),
-}
-_MODELFS: Final[Mapping[str, Check]] = {
-    "type": _text(lambda text: text == "layers", "'layers'"),
-    "diffIds": _list(_text(_is_digest, "a digest"), least=1),
-}
 
 
 # --- the layers

@@ -11,7 +11,7 @@ from kitops.oci.manifest import Manifest
 from kitops.ops.locate import check_pointer, locate
 
 if TYPE_CHECKING:
-    from kitops.formats.validate import Violation
+    from kitops.formats.modelpack_fields import Violation
     from kitops.oci.reference import Reference
     from kitops.ops.place import Place
 
