@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,8 @@ from kitops.formats.build import PackedLayer, build_modelpack
 from kitops.formats.config import Config
 from kitops.formats.grammar import is_time
 from kitops.formats.modelkit import understand
+from kitops.formats.modelpack_config import read_config
+from kitops.formats.modelpack_fields import CONFIG, DESCRIPTOR
 from kitops.formats.parts import list_parts
 from kitops.formats.plan import PlannedLayer
 from kitops.formats.validate import validate_modelpack
@@ -21,6 +24,7 @@ from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, Model, Package
 from kitops.kitfile.schema import Part as ModelPart
 from kitops.layers.codec import Codec
 from kitops.layers.write import Format
+from kitops.oci import gojson
 from kitops.oci.annotations import CREATED, DOCUMENTATION, KITFILE, REVISION, SOURCE, VENDOR
 from kitops.oci.digest import Digest
 from kitops.weights.facts import PRECISION_WORDS, Facts
@@ -144,3 +148,45 @@ def test_what_is_written_is_valid_and_read_back(
     assert [layer.part for layer in kit.layers] == [layer.planned.part for layer in layers]
     assert [layer.path for layer in kit.layers] == [layer.path for layer in layers]
     assert build_modelpack(kitfile, layers, annotations, facts) == built
+
+
+_WORDS = st.sampled_from(
+    ["", "text", "en", "english", "7B", "7 billion", "8.03 B", "bfloat16", "fp16", "MIT", "my own", "https://x.y/z"]
+)
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | _TEXT | _TIMES | _WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS, inner, max_size=3),
+    max_leaves=6,
+)
+_PARAMETERS = st.sampled_from(
+    ["architecture", "family", "parameterSize", "parameters", "precision", "quantization", "capabilities", "licenses",
+     "datasetsURL"]
+)  # fmt: skip
+_CAPABILITIES = st.dictionaries(st.sampled_from([*CONFIG["capabilities"], "embedding"]), _ANY | _WORDS, max_size=4)  # type: ignore[misc,list-item]
+
+
+def sections(fields: Any) -> st.SearchStrategy[Any]:
+    return st.dictionaries(st.sampled_from([*fields, "unknown"]), _ANY | _CAPABILITIES, max_size=6) | _ANY
+
+
+@CALM
+@given(
+    kitfiles(),
+    st.dictionaries(_PARAMETERS, _ANY | _CAPABILITIES, max_size=5) | _ANY,
+    st.fixed_dictionaries({}, optional={"descriptor": sections(DESCRIPTOR), "config": sections(CONFIG)}),
+)
+def test_whatever_was_said_before_what_is_written_is_valid(kitfile: Kitfile, parameters: Any, older: Any) -> None:
+    assert kitfile.model is not None
+    kitfile = replace(kitfile, model=replace(kitfile.model, parameters=parameters))
+    layers = pack_layers(kitfile, [Format.TAR] * 5, [])
+    raw = gojson.dumps(older)
+    told = read_config(raw, "it")
+    built = build_modelpack(kitfile, layers, told.annotations, older=told)
+    assert validate_modelpack(built.manifest, built.config) == ()
+    again = read_config(built.config, "it")
+    assert again.left_out == ()
+    assert {**again.descriptor, **told.descriptor} == again.descriptor
+    assert {**again.config, **told.config} == again.config
+    assert read_config(gojson.dumps({"descriptor": told.descriptor, "config": told.config}), "it") == replace(
+        told, left_out=()
+    )

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kitops.content.protocols import LayerRecord
+    from kitops.formats.modelpack_config import Told
     from kitops.formats.plan import PlannedLayer
     from kitops.kitfile.schema import Kitfile
     from kitops.weights.facts import Facts
 
-"""Of a model whose weights were not looked at."""
 MAX_MANIFEST: Final = 4 << 20
 """Bytes of manifest that every registry takes (distribution-spec, "Pushing manifests")."""
 
@@ -90,7 +90,7 @@ def build_modelpack(
     extra: Mapping[str, str],
     facts: Facts | None = None,
     *,
-    older: bytes | None = None,
+    older: Told | None = None,
 ) -> Built:
     """The same layers as a ModelPack artifact; the Kitfile is kept in an annotation, as the Go tool does.
 
@@ -99,18 +99,16 @@ def build_modelpack(
         layers: in order.
         extra: annotations that the user asked for; some of them are fields of the config too.
         facts: what is known of the model; None is nothing.
-        older: the config of the ModelPack artifact that these layers come from; what it says of the model is kept.
+        older: what the config of the ModelPack artifact says that these layers come from.
 
     Raises:
         PackError: there is no layer, a raw one is compressed, or there are too many layers for a manifest.
     """
-    from kitops.formats.modelpack_config import build_config, carry_config  # noqa: PLC0415 - costs the readers of weight files
+    from kitops.formats.modelpack_config import build_config  # noqa: PLC0415 - costs the readers of weight files
     from kitops.weights.facts import Facts  # noqa: PLC0415 - as above
 
     _check_modelpack(layers)
-    config = build_config(kitfile, [layer.record.diff_id for layer in layers], facts or Facts(), extra)
-    if older is not None:
-        config = carry_config(config, older, "config of a ModelPack artifact")
+    config = build_config(kitfile, [layer.record.diff_id for layer in layers], facts or Facts(), extra, older)
     kitfile_json = _config_of(kitfile, layers).dump().decode()
     manifest = Manifest.build(
         config=Descriptor.of(config, MODELPACK_CONFIGS[0]),

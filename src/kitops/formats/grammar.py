@@ -12,6 +12,7 @@ _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
 _PARAM_SIZE = re.compile(r"[0-9]+(?:\.[0-9])?[QTBMK]", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,20}))? ?([QTBMK])", re.ASCII | re.IGNORECASE)
 _NAME = r"(?!(?:AND|OR|WITH)(?![A-Za-z0-9.:+-]))[A-Za-z0-9.:-]+\+?"
 _TERMS = rf"{_NAME}(?: +WITH +{_NAME})?(?: +(?:AND|OR) +{_NAME}(?: +WITH +{_NAME})?)*"
 _EXPRESSION = re.compile(_TERMS, re.ASCII)
@@ -46,6 +47,18 @@ def is_url(text: str) -> bool:
 def is_param_size(text: str) -> bool:
     """Whether ``text`` is a number of parameters: ``6.7B``, ``124M``."""
     return _PARAM_SIZE.fullmatch(text) is not None
+
+
+def to_param_size(text: str) -> str:
+    """``text`` as a number of parameters with one decimal at most: ``8.03 B`` is ``8.0B``; "" where it is none."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return ""
+    whole, decimals, unit = found.groups()
+    if not decimals:
+        return f"{whole}{unit}"
+    tenths = int(f"{whole}{decimals[0]}") + (decimals[1:2] >= "5")  # halves up
+    return f"{tenths // 10}.{tenths % 10}{unit}"
 
 
 def is_precision(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kitops.formats.layertypes import LayerType, weight_suffix
+from kitops.formats.model_parameters import to_parameters
 from kitops.formats.parts import Kind
 from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, Model, Package
 from kitops.kitfile.schema import Part as ModelPart
@@ -88,8 +89,9 @@ def _make_model(weights: Sequence[str], others: Sequence[str], table: dict[str, 
         return None
     config = table.get("config")
     form = _text(config, "format") if isinstance(config, dict) else ""
-    parts = [ModelPart(path=path) for path in (*weights[1:], *others)]
-    return Model(path=weights[0] if weights else "", format=form, parts=tuple(parts))
+    parts = tuple(ModelPart(path=path) for path in (*weights[1:], *others))
+    parameters = to_parameters(table) or None
+    return Model(path=weights[0] if weights else "", format=form, parts=parts, parameters=parameters)
 
 
 def _text(table: dict[str, Json], key: str) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kitops.formats.build import PackedLayer
     from kitops.formats.conversion import Target
     from kitops.formats.modelkit import ModelKit
+    from kitops.formats.modelpack_config import Told
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
     from kitops.oci.reference import Reference
@@ -191,11 +192,13 @@ class _Work:
     def _build(self, layers: Sequence[PackedLayer]) -> Built:
         kit = self.kit
         extra = {key: value for key, value in kit.manifest.annotations.items() if key != KITFILE}
+        told = self._read_told() if kit.is_modelpack else None
+        if told is not None and self.shape is not Shape.MODELPACK:
+            extra = told.annotations | extra
         if self.shape is Shape.MODELKIT:
             return build_modelkit(kit.kitfile, layers, extra)
         if self.shape is Shape.MODELPACK:
-            older = self.located.source.fetch(kit.manifest.config) if kit.is_modelpack else None
-            return build_modelpack(kit.kitfile, layers, extra, self._facts(), older=older)
+            return build_modelpack(kit.kitfile, layers, extra, self._facts(), older=told)
         rows = [(layer.path, layer.planned.codec, layer.record) for layer in layers]
         return build_image(kit.kitfile, rows, extra, self.platform)
 
@@ -211,17 +214,18 @@ class _Work:
             except HeaderError as error:
                 text = f"the config tells nothing of these weights: {error.message}"
                 self.place.run.observer(Message("warning", text))
-        model = self.kit.kitfile.model
-        told = model.parameters if model is not None and not self.kit.is_authored else None
-        table = told if isinstance(told, dict) else {}
-        known = {
-            key: value for key in ("architecture", "family", "quantization") if isinstance(value := table.get(key), str)
-        }
-        return Facts(
-            architecture=known.get("architecture", ""),
-            family=known.get("family", ""),
-            quantization=known.get("quantization", ""),
-        )
+        return Facts()
+
+    def _read_told(self) -> Told:
+        """What the config of a ModelPack artifact says; what is not valid in it is left out, and told."""
+        from kitops.formats.modelpack_config import read_config  # noqa: PLC0415 - other formats have none
+
+        told = read_config(self.located.source.fetch(self.kit.manifest.config), f"config of {self.located.ref}")
+        if self.shape is Shape.MODELPACK:
+            for violation in told.left_out:
+                text = f"left out, as it is not valid: {violation}"
+                self.place.run.observer(Message("warning", text))
+        return told
 
     def _diff_ids(self) -> Mapping[Digest, Digest]:
         """The diff IDs of layers that the Kitfile's JSON tells."""

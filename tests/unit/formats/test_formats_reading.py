@@ -67,6 +67,7 @@ def test_modelpack_without_a_kitfile_gets_one_from_what_is_known() -> None:
     assert table["model"] == {
         "path": "model.safetensors",
         "parts": [{"path": "onnx/a.onnx"}, {"path": "config.json"}, {"path": "tokenizer.json"}],
+        "parameters": {"family": "llama", "precision": "float16"},
     }
     assert table["code"] == [{"path": "train.py"}]
     assert {layer.form for layer in kit.layers} == {Format.RAW}

@@ -15,7 +15,7 @@ import pytest
 from golden_trees import GOLDEN, LayoutSource
 from kitops.content.copy import BytesReader
 from kitops.content.protocols import Run
-from kitops.formats.grammar import is_licence, is_param_size, is_precision, is_time, is_url, to_licence
+from kitops.formats.grammar import is_licence, is_param_size, is_precision, is_time, is_url, to_licence, to_param_size
 from kitops.formats.validate import validate_layers, validate_modelpack
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
@@ -344,5 +344,9 @@ def test_addresses_sizes_and_precisions() -> None:
     assert not any(map(is_url, ["", "x", "/a", "http://", "http://[", "a b://c", "https://x y", "https://x\n"]))
     assert all(map(is_param_size, ["6.7B", "8b", "1.0t", "100m", "3K", "1Q"]))
     assert not any(map(is_param_size, ["", "B", "6.75B", "6.", "7", "7 B", "-1B", ".5B", "7B\n"]))
+    assert [to_param_size(text) for text in ("6.7B", "8.03 B", "361.85 m", "0.95K", "7 T", "9.96B", "10.25B")] == [
+        "6.7B", "8.0B", "361.9m", "1.0K", "7T", "10.0B", "10.3B"
+    ]  # fmt: skip
+    assert not any(map(to_param_size, ["", "7 billion", "B", "7", "6.B", "-1B", "7  B", "7B\n", "\u0667B"]))
     assert all(map(is_precision, ["float16", "bfloat16,float32", "complex128", "float8_e4m3"]))
     assert not any(map(is_precision, ["", "fp16", "float16,", "float16, int8", "float16,float16"]))
