@@ -438,7 +438,7 @@ def convert(
     layer_format: Literal["tar", "raw"] | None = None,
     compression: Literal["none", "gzip", "gzip-fastest", "zstd"] | None = None,
     platform: str = "linux/amd64",
-    headers: bool = False,
+    headers: bool | None = None,
     remote: bool = False,
     settings: Settings | None = None,
 ) -> Converted:
@@ -451,7 +451,8 @@ def convert(
         layer_format: of the layers; None keeps what each is.
         compression: of the layers; None keeps what each has.
         platform: of an image, ``os/architecture`` or ``os/architecture/variant``.
-        headers: read the headers of the weights, so that the config of a ModelPack artifact tells what they say.
+        headers: read the headers of the weights, so that the config of a ModelPack artifact tells what they say; None
+            where that takes some KiB of each file: not of compressed layers, nor of another ModelPack artifact.
         remote: convert in the registry; nothing is pulled.
         settings: where and how.
 

@@ -74,12 +74,12 @@ def build_config(
     annotations: Mapping[str, str],
     older: Told | None = None,
 ) -> bytes:
-    """The config blob: what the weights, the Kitfile and the user say, and the true diff IDs. Nothing is made up.
+    """The config blob: what the Kitfile, the weights and the user say, and the true diff IDs. Nothing is made up.
 
     Fields are those that model-spec 0.0.7 and its later drafts have in common.
 
     Args:
-        kitfile: its word on the format is believed; the parameters of its model fill in what the weights do not say.
+        kitfile: its word on the format is believed, and its model's parameters where they are valid.
         diff_ids: in layer order.
         facts: what the headers of the weights and a ``config.json`` say.
         annotations: those of the manifest: time, source, revision and vendor where the user gave them.
@@ -133,7 +133,7 @@ def _build_model(kitfile: Kitfile, facts: Facts, told: Told) -> dict[str, Json]:
         "quantization": facts.quantization,
         "capabilities": None,
     }
-    return {key: value or told.config.get(key) for key, value in known.items()}
+    return {key: told.config.get(key) or value for key, value in known.items()}
 
 
 def _build_descriptor(kitfile: Kitfile, facts: Facts, annotations: Mapping[str, str], told: Told) -> dict[str, Json]:
@@ -146,7 +146,7 @@ def _build_descriptor(kitfile: Kitfile, facts: Facts, annotations: Mapping[str, 
         "createdAt": created if is_time(created) else "",
         "authors": list(package.authors),
         "vendor": annotations.get(VENDOR, ""),
-        "family": facts.family or told.descriptor.get("family"),
+        "family": told.descriptor.get("family") or facts.family,
         "name": name,
         "version": package.version or (model.version if model is not None else ""),
         "title": name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import IntegrityError
+from kitops.errors import HeaderError, IntegrityError
 from kitops.formats.parts import Kind
 from kitops.layers.codec import PIECE, Codec, decompress
 from kitops.layers.raw import raw_member
@@ -21,7 +21,7 @@ from kitops.weights.ranges import Ahead, StreamRanges, TooFarError, Window
 from kitops.weights.safetensors import MAX_INDEX, ShardIndex, parse_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kitops.content.protocols import Run
     from kitops.formats.modelkit import KitLayer
@@ -47,6 +47,7 @@ class IndexFile:
     """An index of shards in a layer."""
 
     path: str
+    layer: KitLayer
     index: ShardIndex
 
 
@@ -55,7 +56,17 @@ class ConfigFile:
     """A ``config.json`` in a layer."""
 
     path: str
+    layer: KitLayer
     config: ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A file in a layer whose header, or index, is malformed."""
+
+    path: str
+    layer: KitLayer
+    error: HeaderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,7 @@ class Unread:
     limit: int
 
 
-Found = WeightFile | IndexFile | ConfigFile | Unread
+Found = WeightFile | IndexFile | ConfigFile | Broken | Unread
 
 
 def may_have_weights(layer: KitLayer) -> bool:
@@ -74,6 +85,19 @@ def may_have_weights(layer: KitLayer) -> bool:
     if layer.form is Format.RAW:
         return _is_wanted(layer.path)
     return layer.kind in _MODEL
+
+
+def newest(found: Iterable[Found]) -> list[Found]:
+    """Without what is hidden: of an image, the last layer with a path has the file. ``found`` is in layer order."""
+    seen: set[str] = set()
+    kept: list[Found] = []
+    for item in reversed(list(found)):
+        if not isinstance(item, Unread) and item.layer.within:
+            if item.path in seen:
+                continue
+            seen.add(item.path)
+        kept.append(item)
+    return kept[::-1]
 
 
 def find_weights(layer: KitLayer, blob: Ranges, what: str, run: Run, *, limit: int) -> Iterator[Found]:
@@ -87,7 +111,6 @@ def find_weights(layer: KitLayer, blob: Ranges, what: str, run: Run, *, limit: i
         limit: bytes of a stream (a compressed layer) that are read at most, compressed or uncompressed.
 
     Raises:
-        HeaderError: a header is malformed.
         IntegrityError: the layer is damaged.
         TrustError: it holds something unsafe.
     """
@@ -119,12 +142,15 @@ def _is_wanted(path: str) -> bool:
 
 def _look(layer: KitLayer, path: str, content: Ranges, what: str) -> Iterator[Found]:
     named = f"{path} in {what}"
-    if has_header(path):
-        yield WeightFile(path, layer, read_header(content, named))
-    elif path.lower().endswith(INDEX_SUFFIX):
-        yield IndexFile(path, parse_index(content.read_at(0, MAX_INDEX + 1), named))
-    else:
-        yield ConfigFile(path, parse_model_config(content.read_at(0, MAX_CONFIG + 1)))
+    try:
+        if has_header(path):
+            yield WeightFile(path, layer, read_header(content, named))
+        elif path.lower().endswith(INDEX_SUFFIX):
+            yield IndexFile(path, layer, parse_index(content.read_at(0, MAX_INDEX + 1), named))
+        else:
+            yield ConfigFile(path, layer, parse_model_config(content.read_at(0, MAX_CONFIG + 1)))
+    except HeaderError as error:
+        yield Broken(path, layer, error)
 
 
 def _pieces(blob: Ranges, run: Run, limit: int) -> Iterator[memoryview]:

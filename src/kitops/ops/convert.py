@@ -15,7 +15,7 @@ from kitops.content.copy import BytesReader
 from kitops.content.events import Message, Planned
 from kitops.content.parallel import run_all
 from kitops.content.protocols import Gapped
-from kitops.errors import HeaderError, InvalidValueError, NotFoundError
+from kitops.errors import InvalidValueError
 from kitops.formats.build import Built, build_modelkit, build_modelpack
 from kitops.formats.config import Config
 from kitops.formats.conversion import Wishes, plan_conversion, suffixed_tag
@@ -62,7 +62,9 @@ class ConvertOptions:
         layer_format: of the layers; None keeps what each is.
         compression: of the layers; None keeps what each has.
         platform: of an image, ``os/architecture`` or ``os/architecture/variant``.
-        headers: read the headers of the weights, so that the config of a ModelPack artifact tells what they say.
+        headers: read the headers of the weights, so that the config of a ModelPack artifact tells what they say. None
+            reads them where that is some KiB of each file: in layers that are not compressed. The config of another
+            ModelPack artifact is believed instead.
         remote: convert in the registry; nothing is pulled.
     """
 
@@ -70,7 +72,7 @@ class ConvertOptions:
     layer_format: Literal["tar", "raw"] | None = None
     compression: Literal["none", "gzip", "gzip-fastest", "zstd"] | None = None
     platform: str = PLATFORM
-    headers: bool = False
+    headers: bool | None = None
     remote: bool = False
 
 
@@ -203,18 +205,13 @@ class _Work:
         return build_image(kit.kitfile, rows, extra, self.platform)
 
     def _facts(self) -> Facts:
-        """What is known of the model without its headers, or with them where that was asked for."""
-        if self.options.headers:
-            from kitops.ops.tensors import read_tensors  # noqa: PLC0415 - only where it is asked for
+        """What the weights say, where their headers are to be read; the config of a ModelPack artifact says it too."""
+        headers = self.options.headers
+        if headers is False or (headers is None and self.kit.is_modelpack):
+            return Facts()
+        from kitops.ops.model_facts import read_kit_facts  # noqa: PLC0415 - only ModelPack has such facts
 
-            try:
-                return read_tensors(self.place, self.located).facts
-            except NotFoundError:
-                return Facts()
-            except HeaderError as error:
-                text = f"the config tells nothing of these weights: {error.message}"
-                self.place.run.observer(Message("warning", text))
-        return Facts()
+        return read_kit_facts(self.place, self.located, self.kit, compressed=headers is True)
 
     def _read_told(self) -> Told:
         """What the config of a ModelPack artifact says; what is not valid in it is left out, and told."""

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Final
 from kitops.content.parallel import run_all
 from kitops.errors import NotFoundError
 from kitops.formats.modelkit import read_modelkit
-from kitops.formats.weight_files import ConfigFile, IndexFile, Unread, WeightFile, find_weights, may_have_weights
+from kitops.formats.weight_files import (
+    Broken,
+    ConfigFile,
+    IndexFile,
+    Unread,
+    WeightFile,
+    find_weights,
+    may_have_weights,
+    newest,
+)
 from kitops.kitfile.schema import clean_path
 from kitops.layers.codec import Codec
 from kitops.ops.locate import check_pointer, locate
@@ -122,15 +131,17 @@ def read_tensors(place: Place, located: Located) -> Tensors:
     ref = located.ref
     kit = read_modelkit(located.source, located.desc)
     layers = [layer for layer in kit.layers if may_have_weights(layer)]
-    jobs = [partial(_read_layer, place, located, layer) for layer in layers]
-    found = [item for items in run_all(jobs, place.run, workers=place.run.concurrency) for item in items]
+    found = read_layers(place, located, layers, limit=LOCAL_LIMIT if located.is_local else REMOTE_LIMIT)
+    for item in found:
+        if isinstance(item, Broken):
+            raise item.error
     files = tuple(TensorFile(item.path, item.header, item.layer) for item in found if isinstance(item, WeightFile))
     notes = (*_tell_unread(found, is_local=located.is_local), *_compare_indexes(found))
     if not files and not notes:
         raise NotFoundError(
             f"{ref} has no file of weights whose header can be read", hint=f"those are called *{', *'.join(SUFFIXES)}"
         )
-    return Tensors(files, notes, kit, _facts(kit, found), is_remote=not located.is_local)
+    return Tensors(files, notes, kit, facts_of(kit, found), is_remote=not located.is_local)
 
 
 def file_tensors(path: Path) -> Tensors:
@@ -157,20 +168,34 @@ def tensor_json(tensor: Tensor) -> dict[str, Json]:
     }
 
 
-def _read_layer(place: Place, located: Located, layer: KitLayer, run: Run) -> list[Found]:
+def read_layers(place: Place, located: Located, layers: Sequence[KitLayer], *, limit: int) -> list[Found]:
+    """What is told of weights in ``layers``, in their order, of an image what its newest layers have.
+
+    Args:
+        place: has the store.
+        located: the artifact of the layers.
+        layers: those that are looked into.
+        limit: bytes of a layer that are read at most where it can only be read as a stream.
+    """
+    jobs = [partial(_read_layer, place, located, layer, limit) for layer in layers]
+    return newest(item for items in run_all(jobs, place.run, workers=place.run.concurrency) for item in items)
+
+
+def _read_layer(place: Place, located: Located, layer: KitLayer, limit: int, run: Run) -> list[Found]:
     what = f"layer {layer.desc.digest.short} of {located.ref}"
     with ExitStack() as stack:
         blob: Ranges
         if located.is_local:
             blob = stack.enter_context(open_file(place.store.blobs.path(layer.desc.digest)))
         elif isinstance(located.source, RangedSource):
-            blob = stack.enter_context(located.source.ranges(layer.desc, limit=REMOTE_LIMIT))
+            blob = stack.enter_context(located.source.ranges(layer.desc, limit=limit))
         else:
             raise AssertionError("a registry gives ranges")
-        return list(find_weights(layer, blob, what, run, limit=LOCAL_LIMIT if located.is_local else REMOTE_LIMIT))
+        return list(find_weights(layer, blob, what, run, limit=limit))
 
 
-def _facts(kit: ModelKit, found: Sequence[Found]) -> Facts:
+def facts_of(kit: ModelKit, found: Sequence[Found]) -> Facts:
+    """What headers and ``config.json`` say of the model of ``kit``."""
     files = [(item.path, item.header) for item in found if isinstance(item, WeightFile)]
     configs = {item.path: item.config for item in found if isinstance(item, ConfigFile)}
     path = clean_path(kit.kitfile.model.path) if kit.kitfile.model else ""

@@ -24,11 +24,13 @@ from kitops.layers.codec import Codec
 from kitops.layers.write import Format
 from kitops.oci.manifest import Manifest
 from kitops.oci.reference import Reference
+from kitops.ops import model_facts
 from kitops.ops.convert import Converted, ConvertOptions, convert
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.unpack import unpack
 from kitops.ops.validate import validate
+from weight_bytes import plain_safetensors
 
 REF = Reference.parse("tiny:v1")
 IO = Path("/proc/self/io")
@@ -80,11 +82,56 @@ def test_archives_stay_and_come_back(compression: Any, place: Place, project: Pa
 
 
 @pytest.mark.parametrize("form", ["tar", "raw"])
-def test_with_headers_it_is_what_pack_would_have_made(form: Any, place: Place, project: Path) -> None:
+@pytest.mark.parametrize("headers", [True, None])
+def test_with_headers_it_is_what_pack_would_have_made(headers: Any, form: Any, place: Place, project: Path) -> None:
     expected = pack_tiny(place, project, modelpack=True, layer_format=form)
     pack_tiny(place, project)
-    assert str(go(place, "tiny:v1", "modelpack", layer_format=form, headers=True).desc.digest) == expected
-    assert str(go(place, "tiny:v1", "modelpack", "tiny:silent", layer_format=form).desc.digest) != expected
+    assert str(go(place, "tiny:v1", "modelpack", layer_format=form, headers=headers).desc.digest) == expected
+    silent = go(place, "tiny:v1", "modelpack", "tiny:silent", layer_format=form, headers=False)
+    assert str(silent.desc.digest) != expected
+
+
+@pytest.mark.parametrize("form", ["tar", "raw"])
+def test_what_we_packed_comes_back_from_a_modelkit(form: Any, place: Place, project: Path) -> None:
+    expected = pack_tiny(place, project, modelpack=True, layer_format=form)
+    assert (go(place, "tiny:v1", "modelkit").written > 0) is (form == "raw")
+    assert str(go(place, "tiny:v1-modelkit", "modelpack", layer_format=form).desc.digest) == expected
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_headers_of_compressed_layers_are_read_when_asked_for(compression: Any, project: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_test_place(tmp_path / "home", Run(observer=events.append))
+    expected = pack_tiny(place, project, modelpack=True, compression=compression)
+    go(place, "tiny:v1", "modelkit")
+    assert str(go(place, "tiny:v1-modelkit", "modelpack").desc.digest) != expected
+    assert any(isinstance(event, Message) and "(--headers does)" in event.text for event in events)
+    assert str(go(place, "tiny:v1-modelkit", "modelpack", headers=True).desc.digest) == expected
+
+
+def test_a_file_that_is_no_weights_is_told_and_passed_over(project: Path, tmp_path: Path) -> None:
+    (project / "model/broken.safetensors").write_bytes(b"a pickle, in truth")
+    events: list[Event] = []
+    place = open_test_place(tmp_path / "home", Run(observer=events.append))
+    expected = pack_tiny(place, project, modelpack=True)
+    go(place, "tiny:v1", "modelkit")
+    events.clear()
+    assert str(go(place, "tiny:v1-modelkit", "modelpack").desc.digest) == expected
+    told = [event.text for event in events if isinstance(event, Message) and event.level == "warning"]
+    assert len(told) == 1
+    assert "broken.safetensors in layer" in told[0]
+
+
+def test_nothing_is_told_of_weights_that_were_read_in_part(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_facts, "LOCAL_LIMIT", 4096)  # else the layer would have to be huge
+    events: list[Event] = []
+    place = open_test_place(tmp_path / "home", Run(observer=events.append))
+    pack_tiny(place, project, compression="gzip")
+    digest = go(place, "tiny:v1", "modelpack", headers=False).desc.digest
+    assert go(place, "tiny:v1", "modelpack", headers=True).desc.digest == digest
+    assert any(isinstance(event, Message) and "only the first 4096 bytes" in event.text for event in events)
 
 
 def test_files_spread_and_gathered_again(place: Place, project: Path, tmp_path: Path) -> None:
@@ -343,14 +390,17 @@ def io_counters() -> dict[str, int]:
 
 @pytest.mark.skipif(not IO.exists(), reason="the system does not tell what a process read")
 @pytest.mark.parametrize("form", ["tar", "raw"])
-def test_no_byte_of_a_layer_that_stays_is_read_or_written(form: Any, place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["bin", "safetensors"])
+def test_no_byte_of_a_layer_that_stays_is_read_or_written(suffix: str, form: Any, place: Place, tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
-    with (tmp_path / "p/m.bin").open("wb") as file:
-        file.truncate(32 << 20)
-    pack_tiny(place, tmp_path / "p", b"model: {path: m.bin}\n", layer_format=form)
+    with (tmp_path / f"p/m.{suffix}").open("wb") as file:
+        file.write(plain_safetensors(wte=(1 << 23,))) if suffix == "safetensors" else file.truncate(32 << 20)
+    pack_tiny(place, tmp_path / "p", f"model: {{path: m.{suffix}}}\n".encode(), layer_format=form)
     go(place, "tiny:v1", "modelpack", "warm:v1")  # what is imported is read too
     before = io_counters()
     go(place, "tiny:v1", "modelpack")
     after = io_counters()
     assert after["rchar"] - before["rchar"] < 1 << 20
     assert after["wchar"] - before["wchar"] < 1 << 20
+    config = json.loads(place.store.blobs.fetch(read(place, "tiny:v1-modelpack").manifest.config))
+    assert config["config"].get("paramSize") == ("8.4M" if suffix == "safetensors" else None)

@@ -168,7 +168,7 @@ def test_numbers_of_parameters_of_other_tools(place: Place) -> None:
     assert config["descriptor"] == {"family": "llama"}
 
 
-def test_a_kitfile_fills_in_what_weights_do_not_say(place: Place, tmp_path: Path) -> None:
+def test_a_kitfile_is_believed_where_it_is_valid(place: Place, tmp_path: Path) -> None:
     (tmp_path / "m.bin").write_bytes(b"m")
     text = b"""
 model:

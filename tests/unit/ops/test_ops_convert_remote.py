@@ -43,7 +43,7 @@ def there(place: Place, registry: ThrowAwayRegistry, tmp_path: Path) -> Referenc
     return ref
 
 
-@pytest.mark.parametrize("headers", [False, True])
+@pytest.mark.parametrize("headers", [False, True, None])
 def test_the_registry_gives_what_the_store_would(headers: Any, there: Reference, place: Place, tmp_path: Path) -> None:
     away = open_network_place(tmp_path / "away")
     done = go(away, str(there), "modelpack", remote=True, headers=headers)

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         help="Of the layers.  [default: as they are]")  # fmt: skip
 @option("--platform", default="linux/amd64", show_default=True, metavar="OS/ARCH[/VARIANT]",
         help="What an image is for.")  # fmt: skip
-@switch("--headers", help="Read the headers of the weights, so that a ModelPack's config tells what they say.")
+@switch("--headers", default=None,
+        help="Read the headers of the weights, so that a ModelPack's config tells what they say.  "
+             "[default: where that takes some KiB; --headers=false: never]")  # fmt: skip
 @switch("-r", "--remote", help="Convert in the registry; REF is not pulled.")
 @network_options
 @result_format
