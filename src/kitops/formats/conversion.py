@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import InvalidValueError
+from kitops.formats.modelkit import newest_first
 from kitops.formats.parts import Kind, list_parts
 from kitops.formats.shape import Shape
 from kitops.layers.codec import Codec
@@ -48,9 +49,9 @@ class Target:
         return sum(source.desc.size for source in self.sources)
 
     @property
-    def newest_first(self) -> tuple[KitLayer, ...]:
-        """The sources, so that the first one that has a path is right: of an image the last layer wins."""
-        return self.sources[::-1] if self.sources[0].within else self.sources
+    def newest_first(self) -> Sequence[KitLayer]:
+        """The sources, so that the first one that has a path is right."""
+        return newest_first(self.sources)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,11 @@ class ModelKit:
         return self.kitfile.package.authors[0] if self.kitfile.package.authors else ""
 
 
+def newest_first(layers: Sequence[KitLayer]) -> Sequence[KitLayer]:
+    """``layers`` so that the first that has a path is right: of an image the last layer wins."""
+    return layers[::-1] if any(layer.within for layer in layers) else layers
+
+
 def is_model_artifact(manifest: Manifest) -> bool:
     """Whether ``manifest`` can be read as a ModelKit, and does not only belong to another one, as a signature does."""
     shape = shape_of(manifest)

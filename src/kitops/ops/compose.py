@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Finished, Message, Started
 from kitops.content.protocols import LayerRecord
-from kitops.errors import NotFoundError, PackError, TrustError
+from kitops.errors import NotFoundError, PackError
 from kitops.formats.build import PackedLayer
 from kitops.formats.image import MODELS
 from kitops.formats.plan import PlannedLayer
 from kitops.layers.codec import Codec
 from kitops.layers.compose import LayerOut, read_content, read_files
+from kitops.layers.merge import Once, Plain, merge, order
 from kitops.layers.raw import raw_metadata, raw_mode
-from kitops.layers.untar import Member
 from kitops.layers.write import Format
-from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
 from kitops.ops.reading import layer_content
+from kitops.weights.ranges import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from kitops.formats.conversion import Target
     from kitops.formats.modelkit import KitLayer
     from kitops.layers.compose import Take
-    from kitops.layers.untar import PieceReader
+    from kitops.layers.untar import Member, PieceReader
     from kitops.ops.locate import Located
     from kitops.store import Store
     from kitops.store.lease import Lease
@@ -102,73 +104,109 @@ class Composer:
 
     def _spread(self, target: Target, item: str, run: Run) -> list[Made]:
         """Every file becomes a raw layer of its own; a ModelKit's must be the part itself."""
-        made: list[Made] = []
-        seen: set[str] = set()
+        made: dict[str, Made] = {}
         empty: set[str] = set()
+        once = _once(target)
 
         def take(member: Member, parts: Iterator[memoryview]) -> None:
-            if member.path in seen or _is_kitfile(member, target):
-                _pass_over(member, parts, target)
-                return
-            seen.add(member.path)
-            above = member.path.rpartition("/")[0]
-            while above:
-                empty.discard(above)
-                seen.add(above)
-                above = above.rpartition("/")[0]
-            if member.is_dir:
+            if not _is_wanted(member, target) or not once.takes(member):
+                for _ in parts:  # passed over
+                    pass
+            elif member.is_dir:
                 empty.add(member.path)
-                return
-            if not target.is_spread and (made or member.path != target.part.path):
+            elif target.is_spread or (not made and member.path == target.part.path):
+                written = self._write(target.codec, max(member.size, 0), lambda out: _write_all(out, parts))
+                layer = _packed(target, written.record, member.path, member.mode & 0o777, written.size)
+                made[member.path] = Made(layer, written.is_new)
+            else:
                 raise PackError(
                     f"{target.part.field}: {target.part.path} is not one file, as a raw layer is",
                     hint="leave --layer-format out, or convert to modelpack, which spreads directories",
                 )
-            written = self._write(target.codec, max(member.size, 0), lambda out: _write_all(out, parts))
-            layer = _packed(target, written.record, member.path, member.mode & 0o777, written.size)
-            made.append(Made(layer, written.is_new))
 
         for source in target.newest_first:
+            once.start_layer()
             self._read(source, take, item, run)
         for path in sorted(empty):
-            run.observer(Message("warning", f"{target.part.field}: left out {path}, a directory without files"))
+            if not any(file.startswith(f"{path}/") for file in made):
+                run.observer(Message("warning", f"{target.part.field}: left out {path}, a directory without files"))
         if not made:
             raise PackError(
                 f"{target.part.field}: {target.part.path} has no file, as raw layers are", hint="use --layer-format tar"
             )
-        return made
+        return [made[path] for path in sorted(made, key=order)]
 
     def _archive(self, target: Target, item: str, run: Run) -> Made:
         """One archive of all that the sources hold. Of an image, later layers hide what earlier ones have."""
+        alone = target.sources[0] if len(target.sources) == 1 else None
 
         def fill(out: LayerOut) -> None:
-            archive = _Archive(out, f"{MODELS}/" if self.is_image else "", target)
-            for source in target.newest_first:
-                is_raw = source.form is Format.RAW
-                take = archive.take_alone if is_raw else archive.take
-                self._read(self._settle(source, run) if is_raw else source, take, item, run)
-            if archive.is_empty and target.sources[0].within:
-                raise PackError(f"{self.located.ref} has no file below /{MODELS}")
+            if self.is_image:
+                out.add_member(MODELS.encode(), 0o755, 0, (), is_dir=True)
+            if alone is not None and alone.form is Format.TAR and not alone.within:
+                self._copy(alone, target, out, item, run)
+            else:
+                self._merge(target, out, item, run)
 
         written = self._write(target.codec, target.size, fill, is_archive=True)
         packed = _packed(target, written.record, target.part.path, 0, 0)
-        alone = target.sources[0] if len(target.sources) == 1 else None
         if (self.is_image or target.is_spread) and alone is not None and alone.form is Format.RAW:
             packed = replace(packed, file=alone.path)  # layers of one part can be told apart by it
         return Made(packed, written.is_new)
 
-    def _settle(self, layer: KitLayer, run: Run) -> KitLayer:
-        """A raw layer whose size is known: a compressed one is uncompressed into the store first."""
+    @property
+    def _prefix(self) -> str:
+        return f"{MODELS}/" if self.is_image else ""
+
+    def _copy(self, source: KitLayer, target: Target, out: LayerOut, item: str, run: Run) -> None:
+        """The members of one archive, in its order."""
+        once = _once(target)
+
+        def take(member: Member, parts: Iterator[memoryview]) -> None:
+            if once.takes(member):  # else it is a directory, of which there is nothing to read
+                name = f"{self._prefix}{member.path}".encode()
+                out.add_member(name, member.mode, member.size, parts, is_dir=member.is_dir)
+
+        self._read(source, take, item, run)
+
+    def _merge(self, target: Target, out: LayerOut, item: str, run: Run) -> None:
+        """The members of several layers, in the order of pack."""
+
+        def moved(size: int) -> None:
+            run.observer(Advanced(item, size))
+
+        sources = [
+            Plain(
+                layer_content(layer, self.located.ref),
+                partial(self._open_plain, layer, moved, run),
+                layer.codec is not Codec.NONE,
+            )
+            for layer in target.newest_first
+        ]
+        wants = partial(_is_wanted, target=target)
+        has_any = merge(sources, out, wants, run, moved, once=_once(target), prefix=self._prefix)
+        if not has_any and target.sources[0].within:
+            raise PackError(f"{self.located.ref} has no file below /{MODELS}")
+
+    @contextmanager
+    def _open_plain(self, layer: KitLayer, moved: Callable[[int], None], run: Run) -> Iterator[int]:
+        """The uncompressed bytes of a layer in a file: its blob, or verified ones in one that goes with the block."""
         if layer.codec is Codec.NONE:
-            return layer
-        found: list[LayerRecord] = []
-
-        def take(_: Member, parts: Iterator[memoryview]) -> None:
-            found.append(self._write(Codec.NONE, 0, lambda out: _write_all(out, parts)).record)
-
-        self._read(layer, take, "", run)
-        desc = Descriptor(layer.desc.media_type, found[0].digest, found[0].size, layer.desc.annotations)
-        return replace(layer, desc=desc, codec=Codec.NONE)
+            with open_file(self.store.blobs.path(layer.desc.digest)) as blob:
+                yield blob.fd
+            return
+        with self.store.blobs.create(self.lease) as spool:
+            with LayerOut(spool.fd, Codec.NONE, None, run.cancel, beside=layer.desc.size > BIG) as out:
+                with self.located.source.stream(layer.desc) as reader:
+                    read_content(
+                        reader,
+                        layer_content(layer, self.located.ref),
+                        run,
+                        lambda pieces: _write_all(out, pieces.rest()),
+                        moved,
+                    )
+                out.finish(is_archive=False)
+            yield spool.fd
 
     def _measure(self, layer: KitLayer, run: Run) -> tuple[Digest, int]:
         """Digest and bytes of a layer's uncompressed content, by reading it."""
@@ -218,63 +256,18 @@ class _Written:
     is_new: bool
 
 
-class _Archive:
-    """An archive that takes each path once.
-
-    Args:
-        out: takes its members.
-        prefix: stands before every name.
-        target: what it is for.
-    """
-
-    def __init__(self, out: LayerOut, prefix: str, target: Target) -> None:
-        self._out = out
-        self._target = target
-        self._prefix = prefix
-        self._seen: set[str] = set()
-        if prefix:
-            out.add_member(prefix.rstrip("/").encode(), 0o755, 0, (), is_dir=True)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._seen
-
-    def take(self, member: Member, parts: Iterator[memoryview]) -> None:
-        """Add a member, unless its path was added already."""
-        if member.path in self._seen or _is_kitfile(member, self._target):
-            _pass_over(member, parts, self._target)
-            return
-        self._seen.add(member.path)
-        name = f"{self._prefix}{member.path}".encode()
-        self._out.add_member(name, member.mode, member.size, parts, is_dir=member.is_dir)
-
-    def take_alone(self, member: Member, parts: Iterator[memoryview]) -> None:
-        """Add a file that comes without the directories above it."""
-        above = member.path.split("/")[:-1]
-        for count in range(1, len(above) + 1):
-            self.take(Member("/".join(above[:count]), is_dir=True, mode=0o755, size=0), iter(()))
-        self.take(member, parts)
-
-
 def _write_all(out: LayerOut, parts: Iterator[memoryview]) -> None:
     for part in parts:
         out.write(part)
 
 
-def _is_kitfile(member: Member, target: Target) -> bool:
-    """Whether it is the Kitfile that somebody copied into an image: no part has it, as the ModelKit itself does."""
-    return member.path == "Kitfile" and bool(target.sources[0].within) and target.part.path != "Kitfile"
+def _once(target: Target) -> Once:
+    return Once(target.part.field, is_image=bool(target.sources[0].within))
 
 
-def _pass_over(member: Member, parts: Iterator[memoryview], target: Target) -> None:
-    """Leave out what an image's later layer hides; elsewhere nobody could say which file is meant."""
-    if not member.is_dir and not target.sources[0].within:
-        raise TrustError(
-            f"{target.part.field}: {member.path} is there twice",
-            hint="do not trust this ModelKit, or unpack and pack it",
-        )
-    for _ in parts:
-        pass
+def _is_wanted(member: Member, target: Target) -> bool:
+    """All but a Kitfile that somebody copied into an image: no part has it, as the ModelKit itself does."""
+    return member.path != "Kitfile" or not target.sources[0].within or target.part.path == "Kitfile"
 
 
 def _told_size(layer: KitLayer) -> int | None:
