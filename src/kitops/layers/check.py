@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 from kitops.errors import FileSystemError
 from kitops.layers.codec import Codec
 from kitops.layers.compose import read_files
+from kitops.layers.cover import Cover
 from kitops.layers.ignore import is_ours
 from kitops.layers.index import HeaderReader
 from kitops.layers.raw import raw_member
@@ -147,15 +148,20 @@ class Checker:
         found.is_certain = found.is_clean and feed.is_match()
         return found
 
-    def check_stream(self, layer: LayerContent, reader: Reader) -> LayerCheck:
-        """Compare every file with a layer that is verified on the way.
+    def check_stream(self, layer: LayerContent, reader: Reader, cover: Cover | None = None) -> LayerCheck:
+        """Compare every file with a layer that is verified on the way; those that ``cover`` hides are not its own.
 
         Raises:
             IntegrityError: the layer is damaged.
         """
         found = LayerCheck()
+        cover = cover or Cover()
 
         def take(member: Member, parts: Iterator[memoryview]) -> None:
+            if cover.hides(member.path, is_dir=member.is_dir):
+                for _ in parts:
+                    pass
+                return
             is_there = found.look(member.path, member.mode, member.size, self.tree, is_dir=member.is_dir)
             if member.is_dir:
                 return

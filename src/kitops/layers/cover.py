@@ -12,16 +12,17 @@ class Cover:
     def __init__(self) -> None:
         self._files: set[str] = set()
         self._directories: set[str] = set()
+        self._above: set[str] = set()  # directories that are there because something is in them
 
     def add(self, path: str, *, is_dir: bool) -> None:
         """Take in a member of a layer that is newer than those that are asked about from now on."""
         (self._directories if is_dir else self._files).add(path)
-        while (path := path.rpartition("/")[0]) and path not in self._directories:
-            self._directories.add(path)
+        while (path := path.rpartition("/")[0]) and path not in self._above:
+            self._above.add(path)
 
     def hides(self, path: str, *, is_dir: bool) -> bool:
-        """Whether a member of an older layer is not seen: a newer one has another file there, or above it."""
-        if path in self._files or (path in self._directories and not is_dir):
+        """Whether a member of an older layer is not seen: a newer one tells of its path, or has a file above it."""
+        if path in self._files or path in self._directories or (path in self._above and not is_dir):
             return True
         while path := path.rpartition("/")[0]:
             if path in self._files:

@@ -19,6 +19,7 @@ from kitops.content.memory import has_room_in_cache
 from kitops.content.reflink import share
 from kitops.errors import Cancelled, FileSystemError, IntegrityError, NetworkError, TrustError, printable
 from kitops.layers.codec import PIECE, Codec, decompress
+from kitops.layers.cover import Cover
 from kitops.layers.ignore import is_ours
 from kitops.layers.index import Index
 from kitops.layers.journal import Journal, can_resume, find_replay, forget
@@ -94,6 +95,8 @@ class Extracted:
 class Extraction:
     """Unpacks layers into ``target``; a context manager. Leaving it without :meth:`commit` leaves nothing behind.
 
+    Layers of an image come the newest first: what later ones have in the place of its files is passed over.
+
     Args:
         target: a directory; made where it is missing.
         existing: what to do with files that are there.
@@ -110,6 +113,7 @@ class Extraction:
         self._run = run
         self._only = only
         self._late_modes: dict[str, int] = {}
+        self._cover = Cover()
         self._judged: dict[tuple[Digest, str, str, str], Index] = {}
         self._made: list[list[tuple[str, int, bool]]] = []  # a list a layer: path, mode, is a directory
         self._shared: dict[str, int] = {}  # files that share a blob's blocks, and their bytes
@@ -144,12 +148,14 @@ class Extraction:
         return self._umask
 
     def judge(self, blob: Path, layer: LayerContent) -> None:
-        """Look at the names in a local layer before anything is written; a compressed one is judged while staged.
+        """Look at the names in a local layer before anything is written.
+
+        A compressed one, and one of an image, of which newer ones hide files, is judged while it is staged.
 
         Raises:
             KitError: as :meth:`add_blob`.
         """
-        if layer.codec is not Codec.NONE:
+        if layer.codec is not Codec.NONE or layer.within:
             return
         index = Index()
         self._ledger.start_layer()
@@ -315,7 +321,7 @@ class Extraction:
                 ledger.claim(member.path, is_dir=member.is_dir, layer=layer.what)
             made.append((member.path, member.mode, member.is_dir))
             if member.is_dir:
-                self._make_directory(member.path, member.mode)
+                self._make_directory(member.path, member.mode, is_first=bool(layer.within))
             elif is_plain and (content := pieces.take(member.size)) is not None:
                 if not self._files.put_off(member.path, member.mode, content):
                     self._put_again(member.path, member.mode, (content,), layer.what)
@@ -332,9 +338,23 @@ class Extraction:
             members = index.replay(pieces)
         else:
             members = read_members(pieces, layer.base, layer.within)
+        if layer.within:
+            members = self._uncover(members, pieces)
         if self._only is not None:
             members = _pick(members, pieces, self._only)
         return members if journal is None else journal.watch(members)
+
+    def _uncover(self, members: Iterable[Member], pieces: PieceReader) -> Iterator[Member]:
+        """Those of an image's layer that newer layers do not hide; then they hide those of older ones."""
+        seen = []
+        for member in members:
+            if self._cover.hides(member.path, is_dir=member.is_dir):
+                _pass_over(pieces, member)
+            else:
+                seen.append((member.path, member.is_dir))
+                yield member
+        for path, is_dir in seen:
+            self._cover.add(path, is_dir=is_dir)
 
     def _unpack_raw(
         self,
@@ -377,9 +397,11 @@ class Extraction:
         if not is_same:
             raise TrustError(f"{what}: {printable(path)} is in another layer too, with other content")
 
-    def _make_directory(self, path: str, mode: int) -> None:
+    def _make_directory(self, path: str, mode: int, *, is_first: bool = False) -> None:
+        """Make a directory; ``is_first``: what was in it before it was told of made it without its mode."""
         is_new = self._files.make_directory(path, mode & 0o777 | 0o700)
-        if is_new and mode & 0o700 != 0o700 and not (self._staging.target / path).is_dir():
+        is_late = mode & 0o700 != 0o700 if is_new else is_first
+        if is_late and not (self._staging.target / path).is_dir():
             self._late_modes[path] = mode & 0o777
 
     def _clone(self, blob: int, layer: LayerContent) -> bool:
@@ -420,8 +442,11 @@ def _pick(members: Iterable[Member], pieces: PieceReader, only: Collection[str])
         if member.path in only:
             yield member
         else:
-            for _ in pieces.parts(0 if member.is_dir else member.size):
-                pass
+            _pass_over(pieces, member)
+
+
+def _pass_over(pieces: PieceReader, member: Member) -> None:
+    pieces.skip(0 if member.is_dir else member.size)
 
 
 class _FileReader:

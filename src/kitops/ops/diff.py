@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from kitops.content.events import Advanced, Finished, Planned, Started
 from kitops.errors import printable
 from kitops.kitfile.dump import to_json
 from kitops.layers.codec import Codec
+from kitops.layers.compose import read_files
+from kitops.layers.cover import Cover
+from kitops.layers.extract import LayerContent
 from kitops.layers.members import list_files
 from kitops.layers.raw import raw_member
 from kitops.layers.write import Format
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Run
     from kitops.formats.modelkit import KitLayer, ModelKit
+    from kitops.layers.untar import Member
     from kitops.oci.digest import Digest
     from kitops.oci.gojson import Json
     from kitops.ops.locate import Located, Where
@@ -113,8 +117,35 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
+    """One of the two, and what of its layers was looked into for what it hides."""
+
     located: Located
     kit: ModelKit
+    names: dict[Digest, list[tuple[str, bool]]] = field(default_factory=dict)
+
+    def cover_of(self, layer: KitLayer, run: Run) -> Cover:
+        """What the newer layers of an image have: their files are there instead of those of ``layer``."""
+        cover = Cover()
+        for newer in self.kit.layers[self.kit.layers.index(layer) + 1 :]:
+            for path, is_dir in self._list_names(newer, run):
+                cover.add(path, is_dir=is_dir)
+        return cover
+
+    def _list_names(self, layer: KitLayer, run: Run) -> list[tuple[str, bool]]:
+        if layer.desc.digest not in self.names:
+            found: list[tuple[str, bool]] = []
+
+            def take(member: Member, parts: Iterator[memoryview]) -> None:
+                found.append((member.path, member.is_dir))
+                for _ in parts:  # only names are wanted
+                    pass
+
+            what = f"layer {layer.label} of {self.located.ref}"
+            content = LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what, layer.within)
+            with self.located.source.stream(layer.desc) as reader:
+                read_files(reader, content, run, take, lambda _: None)
+            self.names[layer.desc.digest] = found
+        return self.names[layer.desc.digest]
 
 
 def diff(place: Place, a: str, b: str) -> Difference:
@@ -228,7 +259,7 @@ def _diff_files(old: dict[str, _File], new: dict[str, _File]) -> Iterator[FileCh
 
 
 def _read_files(side: _Side, layer: KitLayer, run: Run) -> dict[str, _File]:
-    """The files of one layer; a raw one is its own file and need not be read."""
+    """The files of one layer that no newer one hides; a raw one is its own file and need not be read."""
     if layer.form is Format.RAW and layer.path and raw_member(layer.desc, layer.path, layer.label).is_dir:
         return {}
     if layer.form is Format.RAW and layer.codec is Codec.NONE:
@@ -249,6 +280,9 @@ def _read_files(side: _Side, layer: KitLayer, run: Run) -> dict[str, _File]:
                 run=run,
             )
         }
+    if found and layer.within:
+        cover = side.cover_of(layer, run)
+        found = {path: file for path, file in found.items() if not cover.hides(path, is_dir=False)}
     run.observer(Advanced(item, layer.desc.size))
     run.observer(Finished(item, "done"))
     return found

@@ -6,11 +6,12 @@ wrote it and set the time back) may have changed. Where that costs little, its l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kitops.content.events import Message
 from kitops.errors import FileSystemError, IntegrityError, TrustError
 from kitops.layers.codec import Codec
+from kitops.layers.cover import Cover
 from kitops.layers.index import Index
 from kitops.layers.raw import raw_member
 from kitops.layers.stamps import read_tree
@@ -21,7 +22,7 @@ from kitops.ops.tracked import Compared, find_extra, open_tracked
 from kitops.ops.unpack_record import read_record, write_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from kitops.layers.stamps import Tree
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 CHEAP: Final = 256 << 20
 """Bytes of layers that are read at most: a quarter of a second."""
+
+_Members: TypeAlias = "list[tuple[str, int, bool, int]]"
+"""Path, bits, whether it is a directory, and bytes (-1: not known) of each."""
 
 
 def status(place: Place, directory: Path, ref: Reference | None = None) -> Compared:
@@ -60,8 +64,7 @@ def status(place: Place, directory: Path, ref: Reference | None = None) -> Compa
         unknown = [
             "the content of files: no record tells of an unpack of this ModelKit, so names and sizes are compared"
         ]
-        for layer in tracked.layers:
-            members = _list_members(layer, tracked.copies)
+        for layer, members in _list_visible(tracked.layers, tracked.copies):
             if members is None:
                 blind.append(layer.content.path)
                 unknown.append(f"what is in {layer.recorded.label}: its layer is not in the store")
@@ -93,8 +96,23 @@ def _compare_with_record(place: Place, directory: Path, record: Record, tree: Tr
     return found
 
 
-def _list_members(layer: TrackedLayer, copies: Copies) -> list[tuple[str, int, bool, int]] | None:
-    """Path, bits, whether it is a directory, bytes (-1: not known) of each; None where that costs more than a look."""
+def _list_visible(layers: Iterable[TrackedLayer], copies: Copies) -> Iterator[tuple[TrackedLayer, _Members | None]]:
+    """What is in each layer, without what newer ones of the same image hide; None where that is not known."""
+    covers: dict[Reference, Cover | None] = {}
+    for layer in layers:
+        cover = covers.setdefault(layer.recorded.ref, Cover()) if layer.content.within else Cover()
+        members = None if cover is None else _list_members(layer, copies)
+        if cover is None or members is None:
+            covers[layer.recorded.ref] = None
+            yield layer, None
+            continue
+        yield layer, [member for member in members if not cover.hides(member[0], is_dir=member[2])]
+        for path, _, is_dir, _ in members:
+            cover.add(path, is_dir=is_dir)
+
+
+def _list_members(layer: TrackedLayer, copies: Copies) -> _Members | None:
+    """What is in a layer; None where that costs more than a look."""
     content = layer.content
     if content.form is Format.RAW:
         member = raw_member(content.desc, content.path, content.what)

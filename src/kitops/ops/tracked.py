@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kitops.content.events import Message
 from kitops.errors import IntegrityError, InvalidValueError, NetworkError, NotFoundError
+from kitops.formats.modelkit import newest_first
 from kitops.formats.parts import Kind
 from kitops.layers.ignore import OWN
 from kitops.ops.layer_copies import Copies
@@ -122,7 +123,7 @@ class Tracked:
     Args:
         ref: the ModelKit.
         desc: its manifest.
-        layers: that should be there.
+        layers: that should be there; those of an image the newest first.
         record: of the unpack of this very ModelKit; None without one.
         kit: the ModelKit; None where only the record is known.
         kitfile: the Kitfile; None where none was written, or only the record is known.
@@ -188,13 +189,16 @@ class _OutOfReachError(Exception):
 def _track(place: Place, ref: Reference, record: Record | None, stack: ExitStack, *, include_remote: bool) -> Tracked:
     try:
         located, kit = _find_kit(place, ref, stack)
-        pairs = [(layer, located) for layer in kit.layers]
+        pairs = [(layer, located) for layer in newest_first(kit.layers)]
         taken = {layer.path for layer in kit.layers}
         for parent in open_parents(place, kit.kitfile, stack):
-            for layer in parent.kit.layers:
-                if layer.kind in (Kind.MODEL, Kind.MODEL_PART) and layer.path not in taken:
-                    pairs.append((layer, parent.located))
-                    taken.add(layer.path)
+            own_layers = [
+                layer
+                for layer in newest_first(parent.kit.layers)
+                if layer.kind in (Kind.MODEL, Kind.MODEL_PART) and layer.path not in taken
+            ]
+            pairs += [(layer, parent.located) for layer in own_layers]
+            taken |= {layer.path for layer in own_layers}
     except (NotFoundError, NetworkError, InvalidValueError, IntegrityError) as error:
         raise _OutOfReachError(error) from error
     own = record if record is not None and record.desc.digest == located.desc.digest else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.protocols import Gapped
 from kitops.errors import FileSystemError, IntegrityError, KitError, NotFoundError, TrustError, printable
+from kitops.formats.modelkit import newest_first
 from kitops.formats.parts import Kind
 from kitops.formats.select import is_kitfile_selected, select_layers
 from kitops.formats.shape import Shape
@@ -133,7 +134,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
     with ExitStack() as stack:
         located = stack.enter_context(locate(place, ref, options.where))
         kit = read_kit(located, place.run)
-        jobs = [_Job(layer, located) for layer in select_layers(kit, options.filters)]
+        jobs = [_Job(layer, located) for layer in newest_first(select_layers(kit, options.filters))]
         jobs += _list_parent_jobs(place, kit, options, stack)
         remote = _select_remote(kit, options)
         jobs += _list_remote_jobs(place, remote, stack)
@@ -191,10 +192,13 @@ def _list_parent_jobs(place: Place, kit: ModelKit, options: UnpackOptions, stack
     taken = {layer.path for layer in kit.layers}
     jobs: list[_Job] = []
     for parent in open_parents(place, kit.kitfile, stack):
-        for layer in select_layers(parent.kit, options.filters):
-            if layer.kind in (Kind.MODEL, Kind.MODEL_PART) and layer.path not in taken:
-                jobs.append(_Job(layer, parent.located))
-                taken.add(layer.path)
+        found = [
+            layer
+            for layer in newest_first(select_layers(parent.kit, options.filters))
+            if layer.kind in (Kind.MODEL, Kind.MODEL_PART) and layer.path not in taken
+        ]
+        jobs += [_Job(layer, parent.located) for layer in found]
+        taken |= {layer.path for layer in found}
     return jobs
 
 

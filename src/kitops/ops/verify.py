@@ -19,6 +19,7 @@ from kitops.errors import (
     TrustError,
 )
 from kitops.layers.check import Checker, LayerCheck, can_remake
+from kitops.layers.cover import Cover
 from kitops.layers.stamps import read_tree
 from kitops.ops.kitfile import says_the_same
 from kitops.ops.modes import find_other_modes
@@ -26,6 +27,7 @@ from kitops.ops.tracked import Compared, find_extra, open_tracked
 from kitops.ops.unpack_record import write_record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kitops.content.protocols import Run
@@ -92,8 +94,8 @@ def check_content(place: Place, tracked: Tracked, directory: Path, tree: Tree) -
     found = _Findings()
     run.observer(Planned("verify", len(tracked.layers), sum(layer.content.desc.size for layer in tracked.layers)))
     work = _Work(directory, tree, tracked.copies, found, beside=len(tracked.layers) < workers)
-    jobs = [partial(work.check, layer) for layer in tracked.layers]
-    checks = run_all(jobs, run, workers=workers)
+    jobs = [partial(work.check_all, layers) for layers in _group(tracked.layers)]
+    checks = [check for one in run_all(jobs, run, workers=workers) for check in one]
     for layer, check in zip(tracked.layers, checks, strict=True):
         found.changed.update(check.changed)
         found.missing.update(check.missing)
@@ -130,29 +132,53 @@ class _Work:
     found: _Findings
     beside: bool
 
-    def check(self, layer: TrackedLayer, run: Run) -> LayerCheck:
-        """What the files of one layer are."""
+    def check_all(self, layers: Sequence[TrackedLayer], run: Run) -> list[LayerCheck]:
+        """What the files of one layer are, or of those of an image, the newest first."""
+        cover: Cover | None = Cover()
+        checks = []
+        for layer in layers:
+            if cover is None:
+                self.found.unknown.append(
+                    f"{layer.recorded.label}: a newer layer, which may hide its files, is not here"
+                )
+                checks.append(LayerCheck(is_certain=False))
+                continue
+            check = self.check(layer, cover, run)
+            checks.append(check)
+            members = check.members
+            if not check.is_certain and not members:
+                known = layer.recorded.members
+                members = [(member.path, member.mode, member.stamp is None) for member in known or ()]
+                if known is None:
+                    cover = None
+                    continue
+            for path, _, is_dir in members:
+                cover.add(path, is_dir=is_dir)
+        return checks
+
+    def check(self, layer: TrackedLayer, cover: Cover, run: Run) -> LayerCheck:
+        """What the files of one layer are that ``cover`` does not hide."""
         content = layer.content
         item = f"{content.path} {content.desc.digest}"
         run.observer(Started(item, layer.recorded.label, content.desc.size))
         checker = Checker(self.directory, self.tree, run, self.beside, lambda size: run.observer(Advanced(item, size)))
         try:
-            check = self._check_once(checker, layer)
+            check = self._check_once(checker, layer, cover)
         except (IntegrityError, TrustError, FileSystemError):
             if self.copies.path(layer) is None or not self.copies.is_damaged(layer):
                 raise
-            check = self._check_once(checker, layer)
+            check = self._check_once(checker, layer, cover)
         run.observer(Finished(item, "done"))
         return check
 
-    def _check_once(self, checker: Checker, layer: TrackedLayer) -> LayerCheck:
+    def _check_once(self, checker: Checker, layer: TrackedLayer, cover: Cover) -> LayerCheck:
         """From the files alone where that is certain, else beside a copy of the layer."""
         check = self._remake(checker, layer)
         if check is not None and check.is_certain:
             return check
         try:
             with self.copies.open(layer) as reader:
-                check = checker.check_stream(layer.content, reader)
+                check = checker.check_stream(layer.content, reader, cover)
             self.copies.vouch(layer)
         except (NotFoundError, NetworkError, RegistryError, AuthenticationError) as error:
             self.found.unknown.append(f"{layer.recorded.label}: {error.message}")
@@ -166,6 +192,23 @@ class _Work:
             return checker.check_alone(layer.content, layer.recorded.members)
         with blob.open("rb") as file:
             return checker.check_blob(layer.content, file.fileno())
+
+
+def _group(layers: Sequence[TrackedLayer]) -> list[list[TrackedLayer]]:
+    """Each layer by itself, but those of one image together: the newer hide files of the older."""
+    groups: list[list[TrackedLayer]] = []
+    for layer in layers:
+        last = groups[-1][0] if groups else None
+        if (
+            last is not None
+            and layer.content.within
+            and last.content.within
+            and last.recorded.ref == layer.recorded.ref
+        ):
+            groups[-1].append(layer)
+        else:
+            groups.append([layer])
+    return groups
 
 
 def _find_touched(layer: TrackedLayer, tree: Tree) -> list[str]:
