@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kitops.kitfile.schema import Kitfile
     from kitops.weights.facts import Facts
 
+_OF_MODEL: Final = (Kind.MODEL, Kind.MODEL_PART)
 MAX_MANIFEST: Final = 4 << 20
 """Bytes of manifest that every registry takes (distribution-spec, "Pushing manifests")."""
 
@@ -50,6 +51,7 @@ class PackedLayer:
         mode: permission bits of the file of a raw layer; 0 for tar.
         file_size: bytes of the file of a raw layer, uncompressed; 0 for tar.
         file: the path of the one file of a raw layer where it is not that of the part: a directory was spread out.
+        family: what it is in a ModelPack artifact, where that is known better than by its part.
     """
 
     planned: PlannedLayer
@@ -57,6 +59,7 @@ class PackedLayer:
     mode: int = 0
     file_size: int = 0
     file: str = ""
+    family: Kind | None = None
 
     @property
     def path(self) -> str:
@@ -77,7 +80,7 @@ def build_modelkit(kitfile: Kitfile, layers: Sequence[PackedLayer], extra: Mappi
     config = _config_of(kitfile, layers).dump()
     manifest = Manifest.build(
         config=Descriptor.of(config, KITOPS_CONFIG),
-        layers=[_describe(layer, kitops_layer) for layer in layers],
+        layers=[_describe(layer, layer.planned.part.kind, kitops_layer) for layer in layers],
         artifact_type=KITOPS_ARTIFACT,
         annotations=extra,
     )
@@ -112,7 +115,7 @@ def build_modelpack(
     kitfile_json = _config_of(kitfile, layers).dump().decode()
     manifest = Manifest.build(
         config=Descriptor.of(config, MODELPACK_CONFIGS[0]),
-        layers=[_describe(layer, modelpack_layer) for layer in layers],
+        layers=[_describe(layer, _family(layer), modelpack_layer) for layer in layers],
         artifact_type=MODELPACK_ARTIFACTS[0],
         annotations={**extra, KITFILE: kitfile_json},
     )
@@ -147,7 +150,13 @@ def _config_of(kitfile: Kitfile, layers: Sequence[PackedLayer]) -> Config:
     )
 
 
-def _describe(layer: PackedLayer, media_type: Callable[[Kind, Format, Codec], str]) -> Descriptor:
+def _family(layer: PackedLayer) -> Kind:
+    """The model is weights, a part what describes them, as in the Go tool, unless it is known better."""
+    kind = layer.planned.part.kind
+    return layer.family if layer.family in _OF_MODEL and kind in _OF_MODEL else kind
+
+
+def _describe(layer: PackedLayer, kind: Kind, media_type: Callable[[Kind, Format, Codec], str]) -> Descriptor:
     planned, path = layer.planned, layer.path
     found = {FILE_PATH: path}
     if planned.form is Format.RAW:
@@ -155,9 +164,7 @@ def _describe(layer: PackedLayer, media_type: Callable[[Kind, Format, Codec], st
         found[FILE_METADATA] = _file_metadata(path, layer.mode, layer.file_size)
     if planned.part.kind is Kind.PROMPT:
         found[LAYER_SUBTYPE] = PROMPT_SUBTYPE
-    return Descriptor(
-        media_type(planned.part.kind, planned.form, planned.codec), layer.record.digest, layer.record.size, found
-    )
+    return Descriptor(media_type(kind, planned.form, planned.codec), layer.record.digest, layer.record.size, found)
 
 
 def _file_metadata(path: str, mode: int, size: int) -> str:

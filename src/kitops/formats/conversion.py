@@ -49,6 +49,12 @@ class Target:
         return sum(source.desc.size for source in self.sources)
 
     @property
+    def family(self) -> Kind | None:
+        """What the sources are by their own types, where those agree; None leaves it to the part."""
+        found = {source.family for source in self.sources}
+        return found.pop() if len(found) == 1 else None
+
+    @property
     def newest_first(self) -> Sequence[KitLayer]:
         """The sources, so that the first one that has a path is right."""
         return newest_first(self.sources)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kitops.errors import InvalidValueError
 from kitops.formats import modelpack
 from kitops.formats.config import Config
 from kitops.formats.layertypes import LayerType
-from kitops.formats.parts import Kind, Part, list_parts
+from kitops.formats.part_finder import PartFinder
 from kitops.formats.shape import Shape, shape_of
 from kitops.kitfile.schema import clean_path
 from kitops.layers.write import Format
@@ -20,9 +20,10 @@ from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from kitops.content.protocols import Source
+    from kitops.formats.parts import Kind, Part
     from kitops.kitfile.schema import Kitfile
     from kitops.layers.codec import Codec
     from kitops.oci.descriptor import Descriptor
@@ -42,6 +43,8 @@ class KitLayer:
         base: the directory that a tar layer's names are relative to: the context, but in kits of 2024 the directory
             of the path.
         within: the only directory of a tar layer that belongs to the kit, names relative to it; "" for all of it.
+        family: what its own type says that it is, in other formats: a Kitfile has one model, and all other weights are
+            parts of it; None where only the Kitfile tells.
     """
 
     desc: Descriptor
@@ -52,6 +55,7 @@ class KitLayer:
     part: Part | None
     base: str = ""
     within: str = ""
+    family: Kind | None = None
 
     @property
     def label(self) -> str:
@@ -203,65 +207,21 @@ def _understand_foreign(desc: Descriptor, manifest: Manifest, shape: Shape, conf
 
         reader = {Shape.DOCKER: read_docker, Shape.OLLAMA: read_ollama, Shape.IMAGE: read_image}[shape]
         named = reader(manifest, config, what)
-    parts = _Parts(named.kitfile)
+    parts = PartFinder(named.kitfile)
     layers = []
     for layer in named.layers:
         path = clean_path(layer.path) if layer.path else ""
         part = parts.at_path(path or ".", layer.kind)
         kind = part.kind if part else layer.kind
-        layers.append(KitLayer(layer.desc, layer.form, layer.codec, kind, path, part, layer.base, layer.within))
+        layers.append(
+            KitLayer(layer.desc, layer.form, layer.codec, kind, path, part, layer.base, layer.within, layer.kind)
+        )
     return ModelKit(desc, manifest, named.kitfile, tuple(layers), shape, named.is_authored)
-
-
-_ALSO: Final[Mapping[Kind | None, tuple[Kind, ...]]] = {
-    Kind.CODE: (Kind.CODE, Kind.MCP_SERVER),
-    Kind.MODEL: (Kind.MODEL, Kind.MODEL_PART),
-    None: tuple(Kind),
-}
-"""The kinds that a type of another format stands for: it has none for bundles, and a Kitfile has one model."""
-
-
-class _Parts:
-    """The parts of a Kitfile, on their way to their layers."""
-
-    def __init__(self, kitfile: Kitfile) -> None:
-        self._parts = list_parts(kitfile)
-        self._taken: set[tuple[Part, str]] = set()
-        self._waiting = list(self._parts)
-
-    def at_path(self, path: str, kind: Kind | None) -> Part | None:
-        """The part with this path, else the deepest one above it: a directory may be spread over one layer a file.
-
-        Of several with the same path (prompts may share one), the first that has no such layer yet.
-        """
-        kinds = _ALSO.get(kind, (kind,))
-        above = [
-            part
-            for part in self._parts
-            if part.kind in kinds and (part.path in (path, ".") or path.startswith(f"{part.path}/"))
-        ]
-
-        def rank(part: Part) -> tuple[bool, bool, int, bool]:
-            return part.path == path, part.path != ".", len(part.path), (part, path) not in self._taken
-
-        found = max(above, key=rank, default=None)
-        if found is not None:
-            self._taken.add((found, path))
-            if found.path == path and found in self._waiting:
-                self._waiting.remove(found)
-        return found
-
-    def in_order(self, desc: Descriptor, path: str, kind: Kind | None, known: Config) -> Part | None:
-        """By digest and path where the config tells digests, else (kits of 2024) the next of its kind."""
-        found = _pick([part for part in self._waiting if kind in (None, part.kind)], desc, path, known)
-        if found is not None and found.path == (path or found.path):
-            self._waiting.remove(found)
-        return found
 
 
 def _match(layers: Sequence[Descriptor], known: Config) -> Iterator[KitLayer | Descriptor]:
     """The layers of a ModelKit with their parts; those of a type that nobody knows as they are."""
-    parts = _Parts(known.kitfile)
+    parts = PartFinder(known.kitfile)
     for desc in layers:
         found = LayerType.parse(desc.media_type, subtype=desc.annotations.get(LAYER_SUBTYPE, ""))
         if found is None:
@@ -276,7 +236,7 @@ def _match(layers: Sequence[Descriptor], known: Config) -> Iterator[KitLayer | D
 
 def _match_modelpack(layers: Sequence[Descriptor], known: Config, *, is_made: bool) -> Iterator[KitLayer | Descriptor]:
     """The same of a ModelPack artifact. A Kitfile that ``is_made`` here has one part for archives without a path."""
-    parts = _Parts(known.kitfile)
+    parts = PartFinder(known.kitfile)
     for desc, path in zip(layers, modelpack.layer_paths(layers), strict=True):
         found = LayerType.parse(desc.media_type, subtype=desc.annotations.get(LAYER_SUBTYPE, ""))
         if found is None:
@@ -284,21 +244,10 @@ def _match_modelpack(layers: Sequence[Descriptor], known: Config, *, is_made: bo
         elif path:
             part = parts.at_path(path, found.kind)
             kind = part.kind if part is not None else found.kind
-            yield KitLayer(desc, found.format, found.codec, kind, path, part)
+            yield KitLayer(desc, found.format, found.codec, kind, path, part, family=found.kind)
         else:
             is_whole = is_made and found.format is Format.TAR
             part = parts.at_path(".", None) if is_whole else parts.in_order(desc, "", found.kind, known)
             kind = part.kind if part is not None else found.kind
-            yield KitLayer(desc, found.format, found.codec, kind, part.path if part else "", part)
-
-
-def _pick(candidates: Sequence[Part], desc: Descriptor, path: str, known: Config) -> Part | None:
-    """By digest and path where the config tells digests, else (kits of 2024) the next in order."""
-    matching = [part for part in candidates if part in known.digests and known.digests[part].digest == desc.digest]
-    for part in matching:
-        if part.path == path:
-            return part
-    if matching:
-        return matching[0]
-    unknown = [part for part in candidates if part not in known.digests]
-    return next((part for part in unknown if path and part.path == path), unknown[0] if unknown else None)
+            where = part.path if part else ""
+            yield KitLayer(desc, found.format, found.codec, kind, where, part, family=found.kind)

@@ -281,5 +281,6 @@ def _told_size(layer: KitLayer) -> int | None:
 def _packed(target: Target, record: LayerRecord, path: str, mode: int, size: int) -> PackedLayer:
     planned = PlannedLayer(target.part, target.form, target.codec, frozenset())
     if target.form is Format.TAR:
-        return PackedLayer(planned, record)
-    return PackedLayer(planned, record, mode=mode, file_size=size, file=path if path != target.part.path else "")
+        return PackedLayer(planned, record, family=target.family)
+    file = path if path != target.part.path else ""
+    return PackedLayer(planned, record, mode=mode, file_size=size, file=file, family=target.family)

@@ -81,6 +81,29 @@ def test_shards_are_converted(tool: str, to: Any, place: Place, tmp_path: Path) 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("form", [None, "tar"])
+@pytest.mark.parametrize("tool", ["docker", "modelpack"])
+def test_weights_stay_weights(tool: str, form: Any, place: Place) -> None:
+    if tool == "docker":
+        layers: list[Layer] = [
+            (f"{DOCKER}gguf.v3", b"one", {}), (f"{DOCKER}gguf.v3", b"two", {}), (f"{DOCKER}mmproj", b"eyes", {}),
+        ]  # fmt: skip
+        put(place, REF, f"{DOCKER}model.config.v0.1+json", {}, layers)
+    else:
+        names = {"a.gguf": "weight", "b.gguf": "weight", "config.json": "weight.config"}
+        layers = [
+            (f"application/vnd.cnai.model.{family}.v1.raw", name.encode(), titled(name))
+            for name, family in names.items()
+        ]
+        put(place, REF, MODELPACK.replace("cncf", "cnai"), {"descriptor": {}}, layers)
+    done = convert(place, REF, "modelpack", ConvertOptions(layer_format=form))
+    types = [layer.media_type for layer in inspect(place, done.reference).kit.manifest.layers]
+    encoding = form or "raw"
+    assert types == [f"{WEIGHT}.{encoding}", f"{WEIGHT}.{encoding}", f"{WEIGHT[:-3]}.config.v1.{encoding}"]
+    again = convert(place, done.reference, "modelpack", ConvertOptions(destination=Reference.parse("again:v1")))
+    assert again.desc == done.desc
+
+
 def test_layers_of_another_tool_are_paired_with_those_that_they_became(place: Place) -> None:
     layers: list[Layer] = [(f"{DOCKER}gguf.v3", one, {}) for one in (b"one", b"two")]
     put(place, REF, f"{DOCKER}model.config.v0.1+json", {}, layers)
