@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         tag,
         tensors,
         unpack,
+        validate,
         verify,
     )
     from kitops.content.cancel import CancelToken
@@ -92,6 +93,7 @@ __all__ = [
     "tag",
     "tensors",
     "unpack",
+    "validate",
     "verify",
 ]
 

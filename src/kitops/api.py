@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from kitops.content.cancel import CancelToken
     from kitops.content.events import Observer
+    from kitops.formats.modelpack_fields import Violation
     from kitops.kitfile.schema import Kitfile
     from kitops.oci.gojson import Json
     from kitops.ops.convert import Converted
@@ -308,6 +309,22 @@ def verify(path: PathLike = ".", ref: str | None = None, *, settings: Settings |
     from kitops.ops.verify import verify as work  # noqa: PLC0415 - as above
 
     return work(make_place(settings), Path(path), None if ref is None else Reference.parse(ref))
+
+
+def validate(
+    ref: str, *, remote: bool = False, layers: bool = True, settings: Settings | None = None
+) -> Sequence[Violation]:
+    """In what ``ref`` is not valid ModelPack, each as ``where`` and ``problem``; empty when it is.
+
+    Args:
+        ref: a ModelPack artifact of the store, or with ``remote`` of its registry.
+        remote: look in the registry.
+        layers: read the layers too, and compare each with its diff ID.
+        settings: where and how.
+    """
+    from kitops.ops.validate import validate as work  # noqa: PLC0415 - as above
+
+    return work(make_place(settings), Reference.parse(ref), remote=remote, layers=layers)
 
 
 def du(*refs: str, settings: Settings | None = None) -> DiskUsage:

@@ -39,6 +39,7 @@ ENTRIES = {
     "diff": Entry("Explain how two ModelKits differ", _LOOKING),
     "status": Entry("Tell which files differ from what was unpacked", _LOOKING),
     "verify": Entry("Read a directory and compare it with its ModelKit", _LOOKING),
+    "validate": Entry("Tell in what an artifact is not valid ModelPack", _LOOKING),
     "du": Entry("Show what each ModelKit occupies", _KEEPING),
     "referrers": Entry("List signatures and what else refers to a ModelKit", _LOOKING),
     "remove": Entry("Remove ModelKits, or tags of them", _KEEPING),

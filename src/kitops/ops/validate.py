@@ -1,4 +1,4 @@
-"""Whether an artifact is valid ModelPack, by the specification."""
+"""``kit validate``: whether an artifact is valid ModelPack, by the specification."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def validate(place: Place, ref: Reference, *, remote: bool = False, layers: bool
     with locate(place, ref, "remote" if remote else "local") as located:
         manifest = Manifest.parse(located.source.fetch(located.desc), f"manifest {located.desc.digest}")
         if manifest.config.media_type not in MODELPACK_CONFIGS:
-            raise InvalidValueError(f"{ref} is no ModelPack artifact: its config is {manifest.config.media_type!r}")
+            raise InvalidValueError(
+                f"{ref} is no ModelPack artifact: its config is {manifest.config.media_type!r}",
+                hint=f"kit convert {ref} --to modelpack",
+            )
         config = located.source.fetch(manifest.config)
         found = validate_modelpack(manifest, config)
         if layers:

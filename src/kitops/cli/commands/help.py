@@ -9,7 +9,7 @@ from kitops.cli._output import to_stdout
 
 EXIT_CODES = (
     (0, "done"),
-    (1, "failed; for `kit diff --exit-code`: the ModelKits differ"),
+    (1, "failed; for `kit diff --exit-code`: the ModelKits differ; for `kit validate`: not valid"),
     (2, "a reference, filter, option or Kitfile does not parse"),
     (3, "a path of the Kitfile is missing, ignored, special, or leaves the directory"),
     (4, "there is no such ModelKit, tag, blob or part"),
