@@ -167,10 +167,15 @@ def order(path: str) -> list[bytes]:
     return path.encode().split(b"/")
 
 
+def above(path: str) -> Iterator[str]:
+    """The directories above ``path``, the deepest first."""
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
 def _add_parents(found: dict[str, _Found]) -> None:
-    for path in list(found):
-        while (path := path.rpartition("/")[0]) and path not in found:
-            found[path] = _Found(Member(path, is_dir=True, mode=_MODE, size=0), None, 0)
+    for path in {parent for member in found for parent in above(member)} - found.keys():
+        found[path] = _Found(Member(path, is_dir=True, mode=_MODE, size=0), None, 0)
 
 
 class _Body:

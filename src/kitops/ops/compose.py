@@ -16,7 +16,7 @@ from kitops.formats.image import MODELS
 from kitops.formats.plan import PlannedLayer
 from kitops.layers.codec import Codec
 from kitops.layers.compose import LayerOut, read_content, read_files
-from kitops.layers.merge import Once, Plain, merge, order
+from kitops.layers.merge import Once, Plain, above, merge, order
 from kitops.layers.raw import raw_metadata, raw_mode
 from kitops.layers.write import Format
 from kitops.oci.digest import Digest
@@ -127,9 +127,8 @@ class Composer:
         for source in target.newest_first:
             once.start_layer()
             self._read(source, take, item, run)
-        for path in sorted(empty):
-            if not any(file.startswith(f"{path}/") for file in made):
-                run.observer(Message("warning", f"{target.part.field}: left out {path}, a directory without files"))
+        for path in sorted(empty.difference(*map(above, made))):
+            run.observer(Message("warning", f"{target.part.field}: left out {path}, a directory without files"))
         if not made:
             raise PackError(
                 f"{target.part.field}: {target.part.path} has no file, as raw layers are", hint="use --layer-format tar"

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ops_places import open_network_place, open_test_place
-from test_ops_foreign import DOCKER, IMAGE, OCI_LAYER, OLLAMA, REF, Layer, archive, is_told, put, table_of, titled
+from test_ops_foreign import (
+    DOCKER,
+    IMAGE,
+    OCI_LAYER,
+    OLLAMA,
+    REF,
+    Layer,
+    archive,
+    image_layer,
+    is_told,
+    put,
+    table_of,
+    titled,
+)
 
 from golden_trees import tree_of
 from kitops.content.events import Event
 from kitops.content.protocols import Run
+from kitops.errors import TrustError
 from kitops.formats.parts import Kind
 from kitops.formats.shape import Shape
 from kitops.oci import mediatype
@@ -110,6 +125,22 @@ def test_layers_of_another_tool_are_paired_with_those_that_they_became(place: Pl
     convert(place, REF, "modelkit")
     found = diff(place, "foreign:v1", "foreign:v1-modelkit")
     assert (found.layers, len(found.shared)) == ((), 2)
+
+
+def test_archives_that_become_one_may_share_directories_but_no_file(place: Place, tmp_path: Path) -> None:
+    one = image_layer(("sub", None), ("sub/z", b"z"), ("b", b"b"))
+    for number, name in enumerate(("sub/a", "sub/z")):
+        two = image_layer(("sub", None), (name, b"other"))
+        layers: list[Layer] = [(f"{DOCKER}vllm.config.tar", one, {}), (f"{DOCKER}dir.tar", two, {})]
+        put(place, REF, f"{DOCKER}model.config.v0.1+json", {}, layers)
+        if number == 0:
+            done = convert(place, REF, "modelkit")
+            (layer,) = inspect(place, done.reference).kit.layers
+            with tarfile.open(place.store.blobs.path(layer.desc.digest)) as tar:
+                assert tar.getnames() == ["b", "sub", "sub/a", "sub/z"]
+        else:
+            with pytest.raises(TrustError, match="sub/z is there twice"):
+                convert(place, REF, "modelkit")
 
 
 # --- parts that share a path

@@ -91,6 +91,21 @@ def test_a_file_is_one_as_before(flag: Any, codec: str, place: Place, tmp_path: 
     assert (tmp_path / "out/run.sh").stat().st_mode & 0o111
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "5", '"typeflag"'])
+def test_metadata_that_are_none_say_nothing(text: str, place: Place, tmp_path: Path) -> None:
+    layer = {"annotations": {"org.cncf.model.filepath": "x", "org.cncf.model.file.metadata+json": text}}
+    put_layers(place, (f"{CODE}.raw", b"x", layer))
+    unpack(place, REF, tmp_path / "out")
+    assert (tmp_path / "out/x").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("path", [".", "./", "//"])
+def test_a_directory_has_a_name(path: str, place: Place, tmp_path: Path) -> None:
+    put_layers(place, (f"{CODE}.raw", b"", described(path, 5)))
+    with pytest.raises(TrustError, match="does not say what its file is called"):
+        unpack(place, REF, tmp_path / "out")
+
+
 @pytest.mark.parametrize("content", [b"", b"what is in a directory"])
 @pytest.mark.parametrize("flag", [5, 53])
 def test_a_directory_is_made(flag: int, content: bytes, place: Place, tmp_path: Path) -> None:
