@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from kitops.errors import FileSystemError, IntegrityError, TrustError
+from kitops.errors import FileSystemError, IntegrityError, TrustError, printable
 from kitops.layers.codec import PIECE, Codec
 from kitops.layers.cover import Cover
 from kitops.layers.index import HeaderReader
@@ -69,7 +69,8 @@ class Once:
         if member.is_dir and self._seen[member.path]:
             return False
         raise TrustError(
-            f"{self._field}: {member.path} is there twice", hint="do not trust this ModelKit, or unpack and pack it"
+            f"{self._field}: {printable(member.path)} is there twice",
+            hint="do not trust this ModelKit, or unpack and pack it",
         )
 
 

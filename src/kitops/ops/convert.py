@@ -15,7 +15,7 @@ from kitops.content.copy import BytesReader
 from kitops.content.events import Message, Planned
 from kitops.content.parallel import run_all
 from kitops.content.protocols import Gapped
-from kitops.errors import InvalidValueError
+from kitops.errors import InvalidValueError, printable
 from kitops.formats.build import Built, build_modelkit, build_modelpack
 from kitops.formats.config import Config
 from kitops.formats.conversion import Wishes, plan_conversion, suffixed_tag
@@ -220,7 +220,7 @@ class _Work:
         told = read_config(self.located.source.fetch(self.kit.manifest.config), f"config of {self.located.ref}")
         if self.shape is Shape.MODELPACK:
             for violation in told.left_out:
-                text = f"left out, as it is not valid: {violation}"
+                text = f"left out, as it is not valid: {printable(str(violation))}"
                 self.place.run.observer(Message("warning", text))
         return told
 

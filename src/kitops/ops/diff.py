@@ -12,13 +12,12 @@ from kitops.kitfile.dump import to_json
 from kitops.layers.codec import Codec
 from kitops.layers.compose import read_files
 from kitops.layers.cover import Cover
-from kitops.layers.extract import LayerContent
 from kitops.layers.members import list_files
 from kitops.layers.raw import raw_member
 from kitops.layers.write import Format
 from kitops.oci.reference import Reference
 from kitops.ops.locate import check_pointer, locate
-from kitops.ops.reading import read_kit
+from kitops.ops.reading import layer_content, read_kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -140,10 +139,8 @@ class _Side:
                 for _ in parts:  # only names are wanted
                     pass
 
-            what = f"layer {layer.label} of {self.located.ref}"
-            content = LayerContent(layer.desc, layer.form, layer.codec, layer.path, layer.base, what, layer.within)
             with self.located.source.stream(layer.desc) as reader:
-                read_files(reader, content, run, take, lambda _: None)
+                read_files(reader, layer_content(layer, self.located.ref), run, take, lambda _: None)
             self.names[layer.desc.digest] = found
         return self.names[layer.desc.digest]
 

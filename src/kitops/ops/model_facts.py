@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from kitops.content.events import Message
-from kitops.errors import HeaderError
+from kitops.errors import HeaderError, printable
 from kitops.formats.parts import Kind
 from kitops.formats.weight_files import Broken, Unread, may_have_weights
 from kitops.kitfile.schema import clean_path
@@ -81,13 +81,13 @@ def read_kit_facts(place: Place, located: Located, kit: ModelKit, *, compressed:
     run = place.run
     packed = next((layer for layer in layers if layer.codec is not Codec.NONE), None)
     if packed is not None and not compressed:
-        text = f"the config tells nothing of the weights: {packed.label} is compressed, and would have to be read"
-        run.observer(Message("info", f"{text} (--headers does)"))
+        text = f"{printable(packed.label)} is compressed, and would have to be read (--headers does)"
+        run.observer(Message("info", f"the config tells nothing of the weights: {text}"))
         return Facts()
     found = read_layers(place, located, layers, limit=LOCAL_LIMIT if located.is_local else REMOTE_LIMIT)
     unread = next((item for item in found if isinstance(item, Unread)), None)
     if unread is not None:
-        text = f"only the first {unread.limit} bytes of {unread.layer.label} were read"
+        text = f"only the first {unread.limit} bytes of {printable(unread.layer.label)} were read"
         run.observer(Message("warning", f"the config tells nothing of the weights: {text}"))
         return Facts()
     for item in found:
