@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kitops.cli._session import Session
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 15.0  # for writing through what has come: on a busy disk that takes a while
 
 
 @kit_group("registry")
