@@ -114,6 +114,18 @@ class Partial:
         with told("removing", path):
             remove_file(path)
 
+    def forget_spans(self, spans: Iterable[Span]) -> None:
+        """Believe no piece any more that has a byte of ``spans``.
+
+        Raises:
+            FileSystemError: it cannot be written.
+        """
+        doubtful = Spans(spans)
+        believed = [piece for piece in read_pieces(self.directory) if _is_apart(piece, doubtful)]
+        self.forget()
+        if believed:
+            self.record(*believed)
+
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
@@ -187,15 +199,22 @@ def find_stale(layout: Layout, live: Collection[str], before_ns: int) -> list[tu
     for entry in entries(layout.partial):
         if _owner(entry.name) in live:
             continue
-        size = newest_ns = 0
-        for file in entries(entry.path):
-            with suppress(FileNotFoundError):
-                stamp = file.stat()
-                size += min(stamp.st_size, getattr(stamp, "st_blocks", stamp.st_size) * 512)
-                newest_ns = max(newest_ns, stamp.st_mtime_ns)
+        size, newest_ns = _measure(entry.path)
         if newest_ns <= before_ns:
             found.append((Path(entry.path), size))
     return found
+
+
+def _measure(directory: str) -> tuple[int, int]:
+    """Bytes on disk of what is below a directory, and when it was last written."""
+    size = newest_ns = 0
+    for above, _, files in os.walk(directory):
+        for name in files:
+            with suppress(FileNotFoundError):
+                stamp = os.stat(os.path.join(above, name))
+                size += min(stamp.st_size, getattr(stamp, "st_blocks", stamp.st_size) * 512)
+                newest_ns = max(newest_ns, stamp.st_mtime_ns)
+    return size, newest_ns
 
 
 def read_pieces(directory: str) -> list[Piece]:
@@ -239,6 +258,10 @@ def _look_at(path: str) -> Orphan:
     is_free = allocated > 0 and _is_free(path)
     size = Spans(span_of(piece) for piece in read_pieces(path)).size if allocated else 0
     return Orphan(path, size, allocated, is_free)
+
+
+def _is_apart(piece: Piece, spans: Spans) -> bool:
+    return spans.missing(piece.offset, piece.end) == [span_of(piece)]
 
 
 def span_of(piece: Piece) -> Span:

@@ -60,10 +60,11 @@ class GrowingDigest:
         self._descriptor = descriptor
         self._hasher = hasher
         self._cancel = cancel
-        self._start = start
         self._every = every
         self._note = note
         self._written = start
+        self._done = start
+        self._asked = False
         self._ended = False
         self.failure: BaseException | None = None
         self._changed = threading.Condition()
@@ -74,6 +75,12 @@ class GrowingDigest:
         """``size`` more bytes are in the file."""
         with self._changed:
             self._written += size
+            self._changed.notify()
+
+    def ask(self) -> None:
+        """Have a note made soon, however little was hashed since the last one."""
+        with self._changed:
+            self._asked = True
             self._changed.notify()
 
     def finish(self) -> str:
@@ -88,11 +95,12 @@ class GrowingDigest:
             raise self.failure
         return self._hasher.hexdigest()
 
-    def abandon(self) -> None:
-        """End the thread; the digest is not wanted any more."""
+    def abandon(self) -> tuple[int, str]:
+        """End the thread before everything was hashed; how many bytes were, and their digest."""
         with self._changed:
             self._written = 0
         self._stop()
+        return self._done, self._hasher.hexdigest()
 
     def _stop(self) -> None:
         with self._changed:
@@ -108,26 +116,31 @@ class GrowingDigest:
 
     def _hash(self) -> None:
         buffer = memoryview(bytearray(BUFFER))
-        done = self._start
-        noted = done
+        noted = self._done
         while True:
             with self._changed:
-                while self._written <= done and not self._ended:
+                while self._written <= self._done and not self._ended and not self._asked:
                     self._changed.wait(_WAIT)
                     self._cancel.check()
-                end = self._written
-            if end <= done:
+                end, is_last = self._written, self._ended
+                is_asked, self._asked = self._asked, False
+            if is_last and end <= self._done:
                 return
-            while done < end:
+            while self._done < end:
                 self._cancel.check()
-                count = os.preadv(self._descriptor, [buffer[: end - done]], done)
+                count = os.preadv(self._descriptor, [buffer[: end - self._done]], self._done)
                 if not count:
                     raise OSError("the file became shorter while it was read")
                 self._hasher.update(buffer[:count])
-                done += count
-                if self._every and done - noted >= self._every:
-                    self._note(done, self._hasher.copy().hexdigest())
-                    noted = done
+                self._done += count
+                if self._every and self._done - noted >= self._every:
+                    noted = self._tell()
+            if is_asked and self._done > noted:
+                noted = self._tell()
+
+    def _tell(self) -> int:
+        self._note(self._done, self._hasher.copy().hexdigest())
+        return self._done
 
 
 def receive(
