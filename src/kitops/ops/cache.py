@@ -44,10 +44,11 @@ def cache_clear(place: Place) -> Cleared:
     found = leftover.find_files(layout, now_ns) + leftover.find_uploads(layout, now_ns)
     found += partial.find_stale(layout, live, now_ns)
     leftover.remove(layout, [path for path, _ in found])
-    for entry in entries(layout.packed):
-        with suppress(FileNotFoundError):
-            found.append((Path(entry.path), entry.stat().st_size))
-            remove_file(entry.path)
+    for directory in (layout.packed, layout.members, layout.sent):
+        for entry in entries(directory):
+            with suppress(FileNotFoundError):
+                found.append((Path(entry.path), entry.stat().st_size))
+                remove_file(entry.path)
     return Cleared(len(found), sum(size for _, size in found))
 
 

@@ -28,7 +28,8 @@ class Neighbours:
     """The repositories of one registry and their blobs. Thread-safe; the store is read when first asked.
 
     Args:
-        store: its refs say which repository has which manifest; some may be there no more, or not yet.
+        store: its refs say which repository has which manifest, and it knows what went through this machine; some may
+            be there no more, or not yet.
         target: the repository that wants the blobs.
         sure: repositories that have all of them.
     """
@@ -55,6 +56,9 @@ class Neighbours:
         for desc, locators in self._manifests().items():
             for child in self._children(desc):
                 known.setdefault(child, set()).update(locators)
+        for blob, sent_to in self._store.sent.find(self._target.registry).items():
+            if others := sent_to - {self._target.locator}:
+                known.setdefault(blob, set()).update(others)
         return known
 
     def _manifests(self) -> dict[Descriptor, set[str]]:

@@ -39,6 +39,13 @@ KEEP_NS: Final = 90 * 24 * 3600 * 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class _Entry:
+    record: LayerRecord
+    started_ns: int
+    is_lasting: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StoreDigestCache:
     """The cache of one store.
 
@@ -55,17 +62,23 @@ class StoreDigestCache:
 
         The caller then takes a lease on it (``blobs.hold``) before it relies on it.
         """
-        if not self._is_local(fingerprint):
+        record = self.recall(fingerprint)
+        if record is None:
             return None
-        entry = self._read(self._path(fingerprint))
-        if entry is None or fingerprint.newest_ns > entry[1] - MARGIN_NS:
-            return None
-        record = entry[0]
         path = trash.find_blob(self.layout, record.digest)
         try:
             return record if path is not None and os.stat(path).st_size == record.size else None
         except OSError:
             return None
+
+    def recall(self, fingerprint: Fingerprint) -> LayerRecord | None:
+        """As :meth:`get`, whether the layer is still in the store or not."""
+        if not self._is_local(fingerprint):
+            return None
+        entry = self._read(self._path(fingerprint))
+        if entry is None or fingerprint.newest_ns > entry.started_ns - MARGIN_NS:
+            return None
+        return entry.record
 
     def put(self, fingerprint: Fingerprint, record: LayerRecord, started_ns: int) -> None:
         """Remember ``record``, unless it could never be believed. A cache that cannot be written stays as it is."""
@@ -77,6 +90,8 @@ class StoreDigestCache:
             "diffId": str(record.diff_id),
             "started": started_ns,
         }
+        if not fingerprint.newest_ns:
+            table["lasting"] = True
         with suppress(OSError):
             os.makedirs(self.layout.packed, exist_ok=True)
             replace_file(
@@ -84,11 +99,18 @@ class StoreDigestCache:
             )
 
     def stale(self, now_ns: int) -> list[str]:
-        """The paths of entries that are of no use: damaged, their blob is gone, or older than :data:`KEEP_NS`."""
+        """The paths of entries that are of no use: damaged, their blob is gone, or older than :data:`KEEP_NS`.
+
+        Where content, not files of a disk, gave the layer, that is true for good: a registry may have the blob.
+        """
         found = []
         for item in entries(self.layout.packed):
             entry = self._read(item.path)
-            if entry is None or now_ns - entry[1] > KEEP_NS or trash.find_blob(self.layout, entry[0].digest) is None:
+            if (
+                entry is None
+                or now_ns - entry.started_ns > KEEP_NS
+                or (not entry.is_lasting and trash.find_blob(self.layout, entry.record.digest) is None)
+            ):
                 found.append(item.path)
         return found
 
@@ -105,11 +127,11 @@ class StoreDigestCache:
         mounts = self.mounts()
         return all(is_local(device, mounts) for device in fingerprint.devices)
 
-    def _read(self, path: str) -> tuple[LayerRecord, int] | None:
+    def _read(self, path: str) -> _Entry | None:
         try:
             content = read_small(path)
             table = json.loads(content or b"{}")
             record = LayerRecord(Digest.parse(table["digest"]), int(table["size"]), Digest.parse(table["diffId"]))
-            return record, int(table["started"])
+            return _Entry(record, int(table["started"]), is_lasting=bool(table.get("lasting")))
         except (OSError, ValueError, KeyError, TypeError, InvalidValueError):
             return None

@@ -118,6 +118,8 @@ def collect(store: Store, *, dry_run: bool = False, grace_seconds: float = GRACE
     leftover.remove(layout, [path for path, _ in leftovers])
     leftover.remove_leases(layout, now_ns)
     store.digest_cache.drop_stale(now_ns)
+    store.members.drop_stale()
+    store.sent.drop_stale()
     refresh_index(store.refs, "prune", removal=True)
     return Collected(tuple(freed), tuple(leftovers))
 
@@ -131,6 +133,19 @@ def free(store: Store, manifests: Collection[Digest], run: Run | None = None) ->
     """
     run = run or store.run
     doomed = dict.fromkeys(digest for manifest in manifests for digest in graph.tree_of(store.blobs, manifest))
+    return free_blobs(store, doomed, run)
+
+
+def free_blobs(store: Store, doomed: Collection[Digest], run: Run) -> int:
+    """Free at once those of these blobs that nothing holds.
+
+    Returns:
+        How many bytes came free.
+
+    Raises:
+        StoreError: a manifest that is kept is missing or damaged.
+        FileSystemError: something cannot be read or moved.
+    """
     if not doomed:
         return Freed()
     leased = _leased(store, now(store.layout))

@@ -11,6 +11,8 @@
     incoming/   what others upload to us, while we serve the store
     trash/      blobs between being found unheld and being deleted
     packed/     which files gave which layer (the digest cache)
+    members/    where in layers the files are that were imported
+    sent/       what went through this machine to registries
 """
 
 from __future__ import annotations
@@ -76,6 +78,14 @@ class Layout:
     @property
     def packed(self) -> str:
         return f"{self.root}/packed"
+
+    @property
+    def members(self) -> str:
+        return f"{self.root}/members"
+
+    @property
+    def sent(self) -> str:
+        return f"{self.root}/sent"
 
     @property
     def blobs(self) -> str:

@@ -162,11 +162,11 @@ def open_partial(layout: Layout, desc: Descriptor, lease: Lease, live: Collectio
         FileSystemError: it cannot be written.
     """
     lease.add(desc.digest)
-    claimed = [_look_at(path) for path in _claim(layout, desc.digest, lease, live)]
+    claimed = [_look_at(path) for path in claim_orphans(layout, desc.digest, lease, live)]
     if any(one.size for one in claimed):
         run.observer(Waiting(f"the bytes of {desc.digest.short} that came before, which are hashed again"))
     base = max((one for one in claimed if one.is_free and one.size), key=lambda one: one.size, default=None)
-    directory = base.path if base is not None else _name(layout, desc.digest, lease.id)
+    directory = base.path if base is not None else name_partial(layout, desc.digest, lease.id)
     with told("writing", directory):
         os.makedirs(directory, exist_ok=True)
         _mark_owner(directory)
@@ -236,13 +236,13 @@ def find_orphans(layout: Layout, digest: Digest, live: Collection[str]) -> list[
     ]
 
 
-def _claim(layout: Layout, digest: Digest, lease: Lease, live: Collection[str]) -> Iterator[str]:
+def claim_orphans(layout: Layout, digest: Digest, lease: Lease, live: Collection[str]) -> Iterator[str]:
     """Rename each orphan of this digest to a name of ours."""
     prefix = f"{names.encode_digest(digest)}."
     for entry in entries(layout.partial):
         owner = _owner(entry.name)
         if entry.name.startswith(prefix) and owner not in live and (owner != lease.id or _is_free(entry.path)):
-            mine = _name(layout, digest, lease.id)
+            mine = name_partial(layout, digest, lease.id)
             try:
                 os.rename(entry.path, mine)
             except OSError:  # another process was faster
@@ -373,7 +373,8 @@ class _Taken:
         return position
 
 
-def _name(layout: Layout, digest: Digest, owner: str) -> str:
+def name_partial(layout: Layout, digest: Digest, owner: str) -> str:
+    """A fresh name for a download of ``digest`` that belongs to the lease ``owner``."""
     return f"{layout.partial}/{names.encode_digest(digest)}.{owner}.{unique_name()}"
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from kitops.oci.digest import Digest
     from kitops.oci.reference import Reference
+    from kitops.store.members import StoreMembers
     from kitops.store.repository import StoreRepository
+    from kitops.store.sent import StoreSent
     from kitops.store.usage import Usage
 
 
@@ -49,6 +51,20 @@ class Store:
         if not optional:
             leftover.clear_dead(self.layout)
         return hold_lease(self.layout, purpose, optional=optional)
+
+    @property
+    def members(self) -> StoreMembers:
+        """Where in its layers the files are that were imported."""
+        from kitops.store.members import StoreMembers  # noqa: PLC0415 - only imports need it
+
+        return StoreMembers(self.layout)
+
+    @property
+    def sent(self) -> StoreSent:
+        """Which repositories of registries were sent what is not kept here."""
+        from kitops.store.sent import StoreSent  # noqa: PLC0415 - as above: only pushes
+
+        return StoreSent(self.layout)
 
     def usage(self) -> Usage:
         """What the store takes on the disk."""

@@ -21,7 +21,7 @@ class Usage:
         partial_size: bytes of unfinished downloads and of files being written.
         incoming_size: bytes of unfinished uploads to the store while it is served.
         trash_size: bytes of blobs on the way out.
-        packed: number of entries of the digest cache.
+        packed: number of entries of the digest cache: what gave which layer, where files are in layers, what was sent.
         packed_size: their bytes.
     """
 
@@ -37,7 +37,8 @@ class Usage:
 def measure(layout: Layout) -> Usage:
     """Add up what is there now."""
     blobs, blobs_size = _add_up(layout.blobs)
-    packed, packed_size = _add_up(layout.packed)
+    caches = [_add_up(directory) for directory in (layout.packed, layout.members, layout.sent)]
+    packed, packed_size = (sum(numbers) for numbers in zip(*caches, strict=True))
     unfinished = _add_up(layout.partial)[1] + _add_up(layout.ingest)[1]
     incoming, trash = _add_up(layout.incoming)[1], _add_up(layout.trash)[1]
     return Usage(blobs, blobs_size, unfinished, incoming, trash, packed, packed_size)
