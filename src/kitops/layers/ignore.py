@@ -39,7 +39,7 @@ JUNK: Final = frozenset(
     }
 )
 OWN: Final = ".kitops-unpack"
-_MAX_SIZE: Final = 1 << 20
+MAX_SIZE: Final = 1 << 20
 
 Verdicts: TypeAlias = tuple[bool, ...]
 """For one directory: which patterns match it or a directory above it, in the order of the patterns."""
@@ -129,13 +129,22 @@ def read_ignore(context: Path) -> IgnoreRules:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would never end
             raise FileSystemError(f"reading {printable(path)}: it is not a file", path=printable(path))
         with open(path, "rb") as file:
-            raw = file.read(_MAX_SIZE + 1)
+            raw = file.read(MAX_SIZE + 1)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
             return IgnoreRules()
         raise FileSystemError.wrap(error, "reading", path) from error
-    if len(raw) > _MAX_SIZE:
-        raise InvalidValueError(f"{path} is larger than {_MAX_SIZE} bytes")
+    return parse_ignore(raw, path)
+
+
+def parse_ignore(raw: bytes, path: str) -> IgnoreRules:
+    """The rules of an ignore file with these bytes.
+
+    Raises:
+        InvalidValueError: it is not UTF-8 text, is larger than 1 MiB, or has a malformed pattern.
+    """
+    if len(raw) > MAX_SIZE:
+        raise InvalidValueError(f"{path} is larger than {MAX_SIZE} bytes")
     try:
         return IgnoreRules.parse(raw.decode("utf-8"), path)
     except UnicodeDecodeError as error:

@@ -150,14 +150,8 @@ class _Walk:
             self._walk(start)
         self._complain()
         if not self._has_content():
-            raise self._excluded()
+            raise excluded_error(self.path)
         return self.found
-
-    def _excluded(self) -> PackError:
-        if (reason := _never_packed(self.path)) is not None:
-            return PackError(f"path {self.path} is never packed: {reason}", hint="take it out of the Kitfile")
-        message = f"path {self.path} is excluded by .kitignore"
-        return PackError(message, hint="take it out of the Kitfile or of .kitignore")
 
     def _has_content(self) -> bool:
         """Whether the path itself, or something below it, is taken (an empty context is no mistake)."""
@@ -174,7 +168,7 @@ class _Walk:
             return b"", verdicts
         parts = self.path.encode().split(b"/")
         if len(parts) > DEPTH_LIMIT:
-            raise self._too_deep()
+            raise too_deep_error(self.path)
         for depth in range(1, len(parts) + 1):
             name = b"/".join(parts[:depth])
             here = self._stat_on_the_way(name)
@@ -232,14 +226,11 @@ class _Walk:
                     self.broken.append(f"{printable(name)} (a loop of symbolic links)")
                     continue
                 if name.count(b"/") >= DEPTH_LIMIT:
-                    raise self._too_deep()
+                    raise too_deep_error(self.path)
                 stack.append((self._list(name, verdicts), identity))
                 break
             else:
                 stack.pop()
-
-    def _too_deep(self) -> PackError:
-        return PackError(f"path {self.path[:80]} has more than {DEPTH_LIMIT} directories inside each other")
 
     def _list(self, name: bytes, above: Verdicts) -> Iterator[tuple[bytes, Verdicts, os.stat_result]]:
         """Take the files of a directory; yield its directories to go into, in order, at the right moment."""
@@ -280,7 +271,7 @@ class _Walk:
         if is_left_out:
             if not is_dir and child.name.startswith(_OWN):
                 self.found.ours.append(text)
-            go_on = is_dir and self.ignore.takes_back and not _is_builtin(text)
+            go_on = is_dir and self.ignore.takes_back and not is_builtin(text)
             return child.stat(follow_symlinks=False) if go_on else None
         here = child.stat(follow_symlinks=False)
         self._take_or_complain(name, here)
@@ -335,7 +326,7 @@ class _Walk:
             self.specials.append(f"{printable(text)}, {kind}")
 
     def _is_left_out(self, text: str, verdicts: Verdicts) -> bool:
-        if _is_builtin(text):
+        if is_builtin(text):
             return True
         if verdicts and self.ignore.decide(verdicts):
             self.ignored += 1
@@ -381,7 +372,21 @@ def _name_of(child: os.DirEntry[bytes]) -> bytes:
     return child.name
 
 
-def _is_builtin(text: str) -> bool:
+def excluded_error(path: str) -> PackError:
+    """The error of a path of a Kitfile of which nothing is taken."""
+    if (reason := _never_packed(path)) is not None:
+        return PackError(f"path {path} is never packed: {reason}", hint="take it out of the Kitfile")
+    message = f"path {path} is excluded by .kitignore"
+    return PackError(message, hint="take it out of the Kitfile or of .kitignore")
+
+
+def too_deep_error(path: str) -> PackError:
+    """The error of a path below which directories are nested too deeply."""
+    return PackError(f"path {path[:80]} has more than {DEPTH_LIMIT} directories inside each other")
+
+
+def is_builtin(text: str) -> bool:
+    """Whether ``text`` is left out whatever ``.kitignore`` says."""
     return text in ROOT_NAMES or is_junk(text[text.rfind("/") + 1 :])
 
 
