@@ -11,7 +11,7 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,6 +60,18 @@ class Hub:
     """Statuses that the next requests to storage get."""
     api_refusals: list[int] = field(default_factory=list)
     """Statuses that the next requests to the API get."""
+    budget: int | None = None
+    """How many requests to the API are still answered; the rest are told to come later."""
+    silence: threading.Event | None = None
+    """The API answers when it is set."""
+    stall: threading.Event | None = None
+    """Bodies of storage go on after a first piece when it is set."""
+    raw: bytes | None = None
+    """What the API answers to every question, with status 200."""
+    mangle: Callable[[list[dict[str, object]]], object] | None = None
+    """What becomes of a page of a listing."""
+    spoil: dict[str, bytes] = field(default_factory=dict)
+    """By digest: what storage gives the next time instead."""
     requests: list[str] = field(default_factory=list)
     storage_headers: list[Mapping[str, str]] = field(default_factory=list)
     sent: int = 0
@@ -132,6 +144,7 @@ def _server(hub: Hub, answers: type[BaseHTTPRequestHandler]) -> ThreadingHTTPSer
 class _Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 20
+    disable_nagle_algorithm = True  # else a small body waits for the acknowledgement of its head
     hub: Hub
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - as the base has it
@@ -176,6 +189,14 @@ class _Answers(BaseHTTPRequestHandler):
         self._pour(content, start, end)
 
     def _pour(self, content: bytes | Path, start: int, end: int) -> None:
+        if self.hub.stall is not None and end - start > PIECE:
+            self._pour_piece(content, start, start + PIECE)
+            start += PIECE
+            self.wfile.flush()
+            self.hub.stall.wait(20)
+        self._pour_piece(content, start, end)
+
+    def _pour_piece(self, content: bytes | Path, start: int, end: int) -> None:
         if isinstance(content, bytes):
             self.wfile.write(content[start:end])
             self.hub.count(end - start)
@@ -197,8 +218,18 @@ class _Api(_Answers):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         self.hub.requests.append(f"{self.command} {self.path}")
+        if self.hub.silence is not None:
+            self.hub.silence.wait(20)
         if self.hub.api_refusals:
             self.refuse(self.hub.api_refusals.pop(0))
+            return
+        if self.hub.budget is not None:
+            self.hub.budget -= 1
+            if self.hub.budget < 0:
+                self.refuse(429, message="slow down")
+                return
+        if self.hub.raw is not None and urlsplit(self.path).path.startswith("/api/"):
+            self.say(200, self.hub.raw, Content_Type="text/html")
             return
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token and self.hub.known_tokens and token not in self.hub.known_tokens:
@@ -264,7 +295,10 @@ class _Api(_Answers):
         if start + self.hub.page < len(entries):
             link = f"{self.hub.endpoint}{urlsplit(self.path).path}?recursive=true&cursor={start + self.hub.page}"
             headers["Link"] = f'<{link}>; rel="next"'
-        self.say(200, json.dumps(entries[start : start + self.hub.page]).encode(), **headers)
+        page: object = entries[start : start + self.hub.page]
+        if self.hub.mangle is not None:
+            page = self.hub.mangle(entries[start : start + self.hub.page])
+        self.say(200, json.dumps(page).encode(), **headers)
 
     def _grant(self, name: str, is_dataset: bool, revision: str, token: str) -> None:
         """A token for Xet storage, for who may read."""
@@ -300,8 +334,10 @@ class _Api(_Answers):
 
 
 def _oid(content: bytes | Path, size: int) -> str:
-    """The id of a git object with this content; of a file on the disk nobody looks at it."""
-    return "1" * 40 if isinstance(content, Path) else hashlib.sha1(b"blob %d\0" % size + content).hexdigest()
+    """The id of a git object with this content; of what lies in LFS nobody looks at it."""
+    if isinstance(content, Path):
+        content = content.read_bytes() if size < BIG else b""
+    return hashlib.sha1(b"blob %d\0" % size + content).hexdigest()
 
 
 class _Storage(_Answers):
@@ -315,8 +351,9 @@ class _Storage(_Answers):
         if self.hub.refusals:
             self.say(self.hub.refusals.pop(0), b"slow down", Retry_After="1")
             return
+        digest = urlsplit(self.path).path.rpartition("/")[2]
         with suppress(BrokenPipeError, ConnectionResetError):
-            self.send_file(self.hub._blobs[urlsplit(self.path).path.rpartition("/")[2]])
+            self.send_file(self.hub.spoil.pop(digest, None) or self.hub._blobs[digest])
 
 
 class _Xet(XetAnswers):

@@ -128,7 +128,7 @@ def test_a_repository_comes_with_its_large_files(server: GitServer, place: Place
         "link.md": CARD,
     }
     assert (tmp_path / "out/run.sh").stat().st_mode & 0o111
-    assert list((tmp_path / "home/imports").glob("*")) == []
+    assert list((tmp_path / "home/store/partial").glob("*")) == []
     assert list((tmp_path / "home/store/ingest").iterdir()) == []
 
 

@@ -178,7 +178,7 @@ def check_that_a_killed_import_fetches_no_whole_file_again(tracking: Tracking, t
     assert done.returncode == 0, done.stderr
     command = [str(Path(sys.executable).with_name("kit")), "import", f"runs:/{tracking.run}/big", "-t", "big:v1"]
     command += ["--concurrency", "1"]
-    kept = tracking.home / "imports"
+    kept = tracking.home / "store/partial"
     running = subprocess.Popen(command, env=tracking.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while running.poll() is None and not list(kept.glob("*/files/*.bin")):
         time.sleep(0.005)

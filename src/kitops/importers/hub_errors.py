@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.errors import NetworkError, SourceError
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kitops.errors import KitError
+
+_LONGEST: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ def told(asked: Asked, doing: str) -> Iterator[None]:
         raise SourceError(f"{doing} {asked.repo}: the hub's client is offline", hint="unset HF_HUB_OFFLINE") from error
     except errors.HFValidationError as error:
         raise SourceError(f"{doing} {asked.repo}: not a name that the hub takes") from error
-    except httpx2.HTTPError as error:
+    except httpx2.InvalidURL as error:
+        raise SourceError(f"{doing} {asked.repo}: the hub leads to an address that is none") from error
+    except (httpx2.HTTPError, httpx2.StreamError) as error:
         cause = f"{type(error).__name__}: {error}".rstrip(": ")
         raise NetworkError(
             f"{doing} {asked.repo} from {asked.url}: {cause}", hint="run the same command again"
@@ -56,7 +60,7 @@ def _explain(error: Exception, asked: Asked, doing: str) -> KitError:
     from huggingface_hub import errors  # noqa: PLC0415 - as above
 
     status = getattr(getattr(error, "response", None), "status_code", 0)
-    said = str(getattr(error, "server_message", None) or "").strip()
+    said = " ".join(str(getattr(error, "server_message", None) or "").split())[:_LONGEST]
     match error:
         case errors.GatedRepoError():
             return _gated(asked)

@@ -40,7 +40,7 @@ class Import:
         origin: where from.
         files: what came.
         version: of kitops.
-        parameters: how it was asked for (filters, options), without secrets.
+        parameters: how it was asked for (filters, options, a Kitfile of one's own), without secrets.
         started: RFC 3339.
         finished: RFC 3339.
     """
@@ -56,7 +56,14 @@ class Import:
 def build_predicate(done: Import) -> dict[str, Json]:
     """The SLSA v1 provenance predicate of an import."""
     origin = done.origin
-    source: dict[str, Json] = {"uri": _pinned(origin), "digest": dict(origin.digests)}
+    source: dict[str, Json] = {
+        "uri": _pinned(origin.kind, origin.uri, origin.revision),
+        "digest": dict(origin.digests),
+    }
+    parts: list[Json] = [
+        {"uri": _pinned("git", part.uri, part.commit), "digest": {"gitCommit": part.commit}, "name": part.path}
+        for part in origin.parts
+    ]
     files: list[Json] = [
         {"name": file.path, "digest": dict(file.digests), "annotations": {"size": file.size}}
         for file in sorted(done.files, key=lambda file: file.path)
@@ -64,12 +71,17 @@ def build_predicate(done: Import) -> dict[str, Json]:
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
-            "externalParameters": {"source": origin.uri, "revision": origin.asked, **done.parameters},
+            "externalParameters": {
+                "source": origin.uri,
+                "revision": origin.asked,
+                **({"folder": origin.folder} if origin.folder else {}),
+                **done.parameters,
+            },
             "internalParameters": {
                 "kind": origin.kind,
                 **({"source": dict(origin.parameters)} if origin.parameters else {}),
             },
-            "resolvedDependencies": [source, *files],
+            "resolvedDependencies": [source, *parts, *files],
         },
         "runDetails": {
             "builder": {"id": BUILDER, "version": {"kitops": done.version}},
@@ -88,7 +100,7 @@ def build_statement(predicate: Mapping[str, Json], name: str, digest: Digest) ->
     }
 
 
-def _pinned(origin: Origin) -> str:
+def _pinned(kind: str, uri: str, revision: str) -> str:
     """The URI of exactly this revision, in SLSA's way for version control."""
-    scheme = "git+" if origin.kind in ("git", "huggingface") and origin.uri.startswith("http") else ""
-    return f"{scheme}{origin.uri}@{origin.revision}" if origin.revision else origin.uri
+    scheme = "git+" if kind in ("git", "huggingface") and uri.startswith("http") else ""
+    return f"{scheme}{uri}@{revision}" if revision else uri

@@ -30,6 +30,8 @@ class Origin:
         name: what the repository is called there, for the default reference (``"org/repo"``).
         is_dataset: whether it is a dataset, not a model.
         parameters: what the source knows beside the files (the metrics of a run): JSON-compatible.
+        folder: the folder or file of it that was asked for; empty is all.
+        parts: other repositories whose files are among these (submodules), each pinned.
     """
 
     kind: str
@@ -40,6 +42,17 @@ class Origin:
     digests: Mapping[str, str] = field(default_factory=dict)
     is_dataset: bool = False
     parameters: Mapping[str, Json] = field(default_factory=dict)
+    folder: str = ""
+    parts: Sequence[Pinned] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """Another repository at one commit, and the directory that its files are in."""
+
+    uri: str
+    commit: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,18 @@ class RemoteFile:
     executable: bool = False
     is_link: bool = False
 
+    @property
+    def identity(self) -> str:
+        """What the source calls its bytes: ``sha256:…``, ``gitBlob:…``, or nothing."""
+        if self.digest is not None:
+            return str(self.digest)
+        return f"gitBlob:{self.git_blob}" if self.git_blob else ""
+
+    @property
+    def mode(self) -> int:
+        """Permission bits: sources have none but the one that git keeps."""
+        return 0o755 if self.executable else 0o644
+
 
 def check_paths(files: Sequence[RemoteFile], origin: Origin) -> None:
     """Refuse a listing that no directory can be: names that would lead out of it, or twice to one file.
@@ -73,7 +98,8 @@ def check_paths(files: Sequence[RemoteFile], origin: Origin) -> None:
     for file in files:
         words = file.path.split("/")
         if not all(words) or ".." in words or "." in words or "\0" in file.path or file.path in seen or file.size < 0:
-            raise SourceError(f"{origin.uri} lists a file with an unsafe name: {printable(file.path.encode())}")
+            shown = printable(file.path.encode("utf-8", "backslashreplace"))
+            raise SourceError(f"{origin.uri} lists a file with an unsafe name: {shown}")
         seen.add(file.path)
     for path in sorted(seen):
         above = path.rpartition("/")[0]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kitops.errors import FileSystemError, InvalidValueError
+from kitops.errors import InvalidValueError
+from kitops.store.atomic import told
+from kitops.store.foreign import open_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,7 @@ def open_source(place: Place, location: Location, options: SourceOptions) -> Ite
         from kitops.importers.hub import HubOptions, open_hub  # noqa: PLC0415 - each source costs its own client
 
         hub = HubOptions(token=options.token, endpoint=options.endpoint, user_agent=options.user_agent)
-        yield open_hub(location, revision or "main", hub, place.run.cancel)
+        yield open_hub(location, revision or "main", hub, place.run)
         return
     raise InvalidValueError(
         f"{location.where} is a directory, which is here already", hint=f"`kit init {location.where}` describes it"
@@ -78,48 +79,33 @@ def _clone(place: Place, location: Location, revision: str, options: SourceOptio
     """A clone that goes with the block; what git-lfs fetched stays when it fails, for the next try."""
     from kitops.importers.git import GitOptions, open_git  # noqa: PLC0415 - as above
 
-    lfs = _kept(place, f"lfs-{location.where}")
+    layout = place.store.layout
     with place.store.lease("clone") as lease:
         lease.add()
-        directory = Path(place.store.layout.temporary(lease.id))
-        git = GitOptions(
-            revision=revision,
-            token=options.token,
-            submodules=options.submodules,
-            lfs_storage=lfs,
-            network=lambda: place.connection().network,
-        )
+        directory = Path(layout.temporary(lease.id))
         try:
-            _make(directory)
-            with open_git(location, directory, git, place.run) as tree:
-                yield tree
-            shutil.rmtree(lfs, ignore_errors=True)
+            with told("writing", str(directory)):
+                directory.mkdir(parents=True)
+            with open_foreign(layout, f"git-lfs {location.where}", lease) as kept:
+                git = GitOptions(
+                    revision=revision,
+                    token=options.token,
+                    submodules=options.submodules,
+                    lfs_storage=kept / "lfs",
+                    network=lambda: place.connection().network,
+                )
+                with open_git(location, directory, git, place.run) as tree:
+                    yield tree
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager
 def _mlflow(place: Place, uri: str) -> Iterator[Tree]:
-    """A model or run of MLflow; its files stay when the block fails, for the next try."""
+    """A model or run of MLflow; its files stay when the block fails, for the next try of the same version or run."""
     from kitops.importers.mlflow import open_mlflow  # noqa: PLC0415 - as above
 
-    directory = _kept(place, f"mlflow-{uri}")
-    _make(directory)
-    try:
-        yield open_mlflow(uri, directory, place.run)
-        shutil.rmtree(directory, ignore_errors=True)
-    finally:
-        with suppress(OSError):
-            directory.rmdir()  # unless there is something to go on with
-
-
-def _kept(place: Place, name: str) -> Path:
-    """Where what a source's own client fetched outlives a kill."""
-    return place.home / "imports" / hashlib.sha256(name.encode()).hexdigest()[:24]
-
-
-def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileSystemError.wrap(error, "writing", directory) from error
+    found = open_mlflow(uri, Path(), place.run)
+    layout = place.store.layout
+    with place.store.lease("mlflow") as lease, open_foreign(layout, f"mlflow {found.origin.uri}", lease) as kept:
+        yield replace(found, directory=kept)
