@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kitops.importers.provenance import PREDICATE_TYPE, build_statement
 from kitops.oci import gojson, mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.manifest import Manifest
@@ -56,7 +57,38 @@ def attach_statement(
     return desc
 
 
-def has_statement(place: Place, subject: Descriptor, predicate_type: str) -> bool:
-    """Whether something in the store says this kind of thing of ``subject`` already."""
+def say_origin(
+    place: Place,
+    subject: Descriptor,
+    predicate: Mapping[str, Json],
+    references: Sequence[Reference],
+    lease: Lease,
+    *,
+    is_new: bool,
+) -> None:
+    """Keep where a ModelKit came from as a referrer of it, under every name that it was given.
+
+    Args:
+        place: where.
+        subject: the ModelKit's manifest.
+        predicate: SLSA provenance.
+        references: its names.
+        lease: holds everything until it is kept.
+        is_new: say it even if it was said before; else what was said is kept under these names too.
+    """
+    known = _find_statement(place, subject, PREDICATE_TYPE)
+    if known is None or is_new:
+        attach_statement(
+            place, subject, build_statement(predicate, references[0].locator, subject.digest), references, lease
+        )
+        return
+    for ref in references:
+        repository = place.store.repository(ref, lease)
+        if repository.exists(known):
+            repository.keep(known)
+
+
+def _find_statement(place: Place, subject: Descriptor, predicate_type: str) -> Descriptor | None:
+    """What in the store says this kind of thing of ``subject``, if anything."""
     found = find_referrers(place.store, subject.digest, IN_TOTO)
-    return any(desc.annotations.get(SAYS) == predicate_type for desc in found)
+    return next((desc for desc in found if desc.annotations.get(SAYS) == predicate_type), None)

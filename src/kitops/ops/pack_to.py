@@ -57,7 +57,7 @@ def pack_to(place: Place, context: Path, targets: Sequence[Reference], options: 
         layers = [job.as_packed(record) for job, record in zip(packing.jobs, records, strict=True)]
         desc = put_built(place, packing.build(layers), lease)
         openers = {record.digest: partial(_open, job) for job, record in zip(packing.jobs, records, strict=True)}
-        source = ThroughSource(place.store.repository(UNNAMED, lease), openers)
+        source = ThroughSource(place.store.repository(UNNAMED, lease), openers, place.run)
         moved = 0
         for target in targets:
             with place.registry(target) as sink:

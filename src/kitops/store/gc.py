@@ -136,11 +136,8 @@ def free(store: Store, manifests: Collection[Digest], run: Run | None = None) ->
     return free_blobs(store, doomed, run)
 
 
-def free_blobs(store: Store, doomed: Collection[Digest], run: Run) -> int:
+def free_blobs(store: Store, doomed: Collection[Digest], run: Run) -> Freed:
     """Free at once those of these blobs that nothing holds.
-
-    Returns:
-        How many bytes came free.
 
     Raises:
         StoreError: a manifest that is kept is missing or damaged.

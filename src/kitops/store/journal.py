@@ -108,14 +108,28 @@ class Journal:
         if self.failure is not None:
             return
         pieces = [front] if front is not None and front.size > self.recorded.front else []
-        known = Spans([*self.recorded, *(Span(0, one.size) for one in pieces)])
-        rest = [gap for span in self._landed for gap in known.missing(span.start, span.end)]
+        self._record_spans(pieces, self._landed, Spans([*self.recorded, *(Span(0, one.size) for one in pieces)]))
+
+    def record_all_but(self, doubtful: Iterable[Span]) -> None:
+        """After the end: let nothing of ``doubtful`` be believed, and record what else is left. Never raises."""
+        known = Spans()
+        with suppress(OSError, FileSystemError):
+            for piece in self._partial.forget_spans(doubtful):
+                known.add(piece.offset, piece.end)
+            without = Spans(doubtful)
+            landed = [part for span in self._landed for part in without.missing(span.start, span.end)]
+            if self.failure is None:
+                self._record_spans([], landed, known)
+
+    # inside
+
+    def _record_spans(self, pieces: list[Piece], landed: Iterable[Span], known: Spans) -> None:
+        """Record ``pieces``, and what of ``landed`` is not ``known``."""
+        rest = [gap for span in landed for gap in known.missing(span.start, span.end)]
         if not self._cancel.is_cancelled or sum(gap.size for gap in rest) <= _MOST_AT_THE_END:
             pieces += self._hash_all(rest, heed=False)
         with suppress(OSError, FileSystemError):
             self._record(pieces)
-
-    # inside
 
     def _run(self) -> None:
         try:

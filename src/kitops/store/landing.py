@@ -74,7 +74,7 @@ def _open(blobs: Blobs, desc: Descriptor, lease: Lease) -> Iterator[Partial]:
     layout = blobs.layout
     layout.prepare()
     lease.add(desc.digest)
-    live = {found.id for found in live_leases(layout, now(layout))}
+    live = {found.id for found in live_leases(layout, now(layout))} - {lease.id}  # what we let go of ourselves is free
     with open_partial(layout, desc, lease, live, blobs.run) as partial:
         reserve(partial.fd, desc.size, layout.root)
         yield partial
@@ -184,7 +184,7 @@ class StoreLanding:
         self._begin(Spans(), self.desc.digest.new_hasher(), 0)
 
     def doubt(self, span: Span) -> None:
-        """Let the next attempt believe nothing of ``span``; this one is lost with it."""
+        """Let the next attempt believe nothing of ``span``; this one will not be finished."""
         with self._changed:
             self._doubtful.append(span)
 
@@ -194,10 +194,10 @@ class StoreLanding:
             front = self._stop()
             if not self._doubtful:
                 self._journal.record_rest(front)
+            else:  # the front may have been hashed over it
+                self._journal.record_all_but(self._doubtful)
         if self.is_finished:
             drop(self._partial)
-        elif self._doubtful:
-            self._partial.forget_spans(self._doubtful)
 
     # inside
 

@@ -114,8 +114,8 @@ class Partial:
         with told("removing", path):
             remove_file(path)
 
-    def forget_spans(self, spans: Iterable[Span]) -> None:
-        """Believe no piece any more that has a byte of ``spans``.
+    def forget_spans(self, spans: Iterable[Span]) -> list[Piece]:
+        """Believe no piece any more that has a byte of ``spans``; the rest of them.
 
         Raises:
             FileSystemError: it cannot be written.
@@ -125,6 +125,7 @@ class Partial:
         self.forget()
         if believed:
             self.record(*believed)
+        return believed
 
 
 @dataclass(frozen=True, slots=True)
