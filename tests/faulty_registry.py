@@ -215,6 +215,9 @@ class _Answers(BaseHTTPRequestHandler):
         elif rest:
             found = self.registry.blobs.get((repository, rest))
             self._say(404 if found is None else 200, body=found or b"")
+        elif "/manifests/" not in url.path:  # it has no list of referrers
+            self._skip()
+            self._refuse(404, "UNSUPPORTED")
         else:
             self._manifest(*url.path.removeprefix("/v2/").split("/manifests/"))
 

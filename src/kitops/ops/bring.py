@@ -105,7 +105,7 @@ class Bringing:
             digest, size = take_file(self._store.blobs, path, self._lease, run, expected=file.digest, moved=moved)
         except IntegrityError as error:
             raise DamagedError(file, str(error.actual)) from error
-        self._add(size)
+        self.count(size)
         self._settle(layer, layer.settle(self._store, LayerRecord(digest, size, digest)))
         run.observer(Finished(file.path, "done"))
 
@@ -197,7 +197,7 @@ class Bringing:
                         run.cancel.check()
                         write(position, buffer[:count])
                         position += count
-                        self._add(count)
+                        self.count(count)
                         run.observer(Advanced(file.path, count))
                 if position < wanted.end:
                     raise NetworkError(f"reading {file.path} of {self._tree.origin.name}: it ended too early")
@@ -213,7 +213,8 @@ class Bringing:
             self._tree.prepare([file], run)
         return path
 
-    def _add(self, size: int) -> None:
+    def count(self, size: int) -> None:
+        """So many bytes more came from the source."""
         with self._lock:
             self.fetched_size += size
 

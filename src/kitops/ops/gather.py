@@ -67,6 +67,10 @@ class Gathering:
         """Bytes that came from the source."""
         return self._bringing.fetched_size
 
+    def count(self, size: int) -> None:
+        """So many bytes more came from the source: of layers that stayed there."""
+        self._bringing.count(size)
+
     @property
     def made(self) -> Sequence[Digest]:
         """The blobs that were made here."""

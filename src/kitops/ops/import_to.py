@@ -65,12 +65,11 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
         predicate = plan.tell()
         statement = build_statement(predicate, targets[0].locator, desc.digest)
         said = attach_statement(place, desc, statement, (), lease)
-        here = ThroughSource(place.store.repository(UNNAMED, lease), gathering.openers, place.run)
-        moved = 0
+        here = ThroughSource(place.store.repository(UNNAMED, lease), gathering.openers, place.run, gathering.count)
         for index, (group, sink) in enumerate(zip(groups, sinks, strict=True)):
             source: Source = sinks[0] if index else here
             neighbours = Neighbours(place.store, group[0], sure=[other[0] for other in groups[:index]])
-            moved += copy(source, sink, desc, place.run, verb="import", neighbours=neighbours.find).moved_size
+            copy(source, sink, desc, place.run, verb="import", neighbours=neighbours.find)
             for target in group:
                 if target.tag is not None:
                     sink.tag(desc, target.tag)
@@ -80,7 +79,7 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
         doomed = [*own, *graph.tree_of(place.store.blobs, said.digest)]
     free_blobs(place.store, doomed, place.run)
     size = sum(layer.record.size for layer in layers)
-    return Imported(desc, tuple(targets), plan.kitfile, tree.origin, predicate, size, gathering.fetched_size + moved)
+    return Imported(desc, tuple(targets), plan.kitfile, tree.origin, predicate, size, gathering.fetched_size)
 
 
 def send_origin(

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     Opener = Callable[[int], AbstractContextManager[Reader]]
 
 
+def _ignore_size(_: int) -> None:
+    """Nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class ThroughSource:
     """A source of content (``kitops.content.protocols.Source`` and ``Ranged``).
@@ -31,11 +35,13 @@ class ThroughSource:
         store: has what is small: configs, manifests, layers of a few files.
         openers: by digest, how each other blob is read from an offset on; the same bytes every time.
         run: told of breaks, which are gone on after; its cancel token ends waits.
+        read: told the number of bytes of each step that came through an opener; from any thread.
     """
 
     store: StoreRepository
     openers: Mapping[Digest, Opener]
     run: Run
+    read: Callable[[int], None] = _ignore_size
 
     @property
     def locator(self) -> str:
@@ -69,7 +75,7 @@ class ThroughSource:
                 skip(reader, start)
                 yield reader
             return
-        with SteadyReader(opener, desc.size, self.run, start) as reader:
+        with SteadyReader(opener, desc.size, self.run, self.read, start) as reader:
             yield reader
 
 
@@ -80,13 +86,15 @@ class SteadyReader:
         opener: opens it at an offset.
         size: of all of it in bytes.
         run: told of breaks; its cancel token ends waits.
+        read: told the number of bytes of each step.
         start: the offset to begin at.
     """
 
-    def __init__(self, opener: Opener, size: int, run: Run, start: int = 0) -> None:
+    def __init__(self, opener: Opener, size: int, run: Run, read: Callable[[int], None], start: int = 0) -> None:
         self._opener = opener
         self._size = size
         self._run = run
+        self._read_some = read
         self._position = start
         self._patience = Patience(run)
         self._moved = False
@@ -124,6 +132,7 @@ class SteadyReader:
             else:
                 self._moved = True
                 self._position += count
+                self._read_some(count)
                 return count
         return 0
 
