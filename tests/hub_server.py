@@ -68,6 +68,12 @@ class Hub:
     """Bodies of storage go on after a first piece when it is set."""
     raw: bytes | None = None
     """What the API answers to every question, with status 200."""
+    complaint: tuple[int, bytes] | None = None
+    """Status and body of whatever the API is asked."""
+    loops: bool = False
+    """The second page of a listing is followed by itself."""
+    file_refusals: dict[str, list[int]] = field(default_factory=dict)
+    """By path: statuses that the next requests for a file get."""
     mangle: Callable[[list[dict[str, object]]], object] | None = None
     """What becomes of a page of a listing."""
     spoil: dict[str, bytes] = field(default_factory=dict)
@@ -228,6 +234,9 @@ class _Api(_Answers):
             if self.hub.budget < 0:
                 self.refuse(429, message="slow down")
                 return
+        if self.hub.complaint is not None:
+            self.say(*self.hub.complaint, Content_Type="application/json")
+            return
         if self.hub.raw is not None and urlsplit(self.path).path.startswith("/api/"):
             self.say(200, self.hub.raw, Content_Type="text/html")
             return
@@ -293,7 +302,8 @@ class _Api(_Answers):
         start = int(query.get("cursor", ["0"])[0])
         headers = {"Content_Type": "application/json"}
         if start + self.hub.page < len(entries):
-            link = f"{self.hub.endpoint}{urlsplit(self.path).path}?recursive=true&cursor={start + self.hub.page}"
+            cursor = self.hub.page if self.hub.loops else start + self.hub.page
+            link = f"{self.hub.endpoint}{urlsplit(self.path).path}?recursive=true&cursor={cursor}"
             headers["Link"] = f'<{link}>; rel="next"'
         page: object = entries[start : start + self.hub.page]
         if self.hub.mangle is not None:
@@ -317,6 +327,9 @@ class _Api(_Answers):
         repo, commit = found
         if repo.gated and token not in (repo.tokens or ()):
             self.refuse(403 if token else 401, "GatedRepo", "Access to this model is restricted")
+            return
+        if refusals := self.hub.file_refusals.get(path):
+            self.refuse(refusals.pop(0))
             return
         content = repo.commits[commit].get(path)
         if content is None:

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from kitops.cli._output import to_stderr, to_stdout
-from kitops.cli._values import can_ask, read_hub, read_stdin
+from kitops.cli._values import can_ask, read_hub, read_stdin, read_token
 from kitops.errors import FileSystemError, InvalidValueError, KitfileError, printable
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ def print_remote(session: Session, source: str, reach: SourceOptions, options: I
     from kitops.ops.sources import open_source
 
     location = parse_location(source, hub=read_hub())
+    reach = replace(reach, token=read_token(reach.token, location.kind))
     output = options.output
     if output:
         check_absent([output], force=options.force)

@@ -55,12 +55,37 @@ def parse_created(text: str | None) -> dict[str, str]:
 
 
 def read_hub() -> str:
-    """The URL of another Hugging Face hub, as its client is told of it; empty without one."""
-    return os.environ.get("HF_ENDPOINT", "")
+    """The URL of another Hugging Face hub, as its client is told of it; empty without one.
+
+    Raises:
+        InvalidValueError: it is none.
+    """
+    from kitops.importers.hub import check_endpoint
+
+    endpoint = os.environ.get("HF_ENDPOINT", "")
+    return check_endpoint(endpoint) if endpoint else ""
+
+
+def read_token(text: str | None, kind: str) -> str | None:
+    """The token of a source: as it was typed, from standard input for ``-``, else that of the environment for git.
+
+    Args:
+        text: what was typed, which everybody on the machine can see in the list of processes.
+        kind: of the source.
+    """
+    if text == "-":
+        return read_stdin().decode("utf-8", "replace")
+    if text is None and kind == "git":
+        return os.environ.get("KITOPS_GIT_TOKEN") or None
+    return text
 
 
 def quiet_mlflow() -> None:
-    """MLflow's client draws bars and prints links to stdout of its own; ours is for results."""
+    """MLflow's client draws bars and prints links to stdout of its own; ours is for results. And it waits for ever.
+
+    Without a word of the person's own it tries a server that is not there seven times, over four minutes.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
+from kitops.content.apart import call_apart
 from kitops.errors import InvalidValueError, SourceError
 from kitops.importers.hub_errors import Asked
 from kitops.importers.hub_listing import fetch_commit, fetch_files
@@ -58,8 +59,7 @@ def open_hub(location: Location, revision: str, options: HubOptions, run: Run) -
         InvalidValueError: the hub's address is none.
     """
     try:
-        from huggingface_hub import constants, get_token  # noqa: PLC0415 - an extra, and 140 ms
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # noqa: PLC0415 - as above
+        from huggingface_hub import __version__, constants, get_token  # noqa: PLC0415 - an extra, and 140 ms
     except ImportError as error:
         raise SourceError(
             "importing from Hugging Face needs its client, which is not installed", hint="pip install 'kitops[hf]'"
@@ -68,8 +68,14 @@ def open_hub(location: Location, revision: str, options: HubOptions, run: Run) -
     endpoint = check_endpoint(options.endpoint or constants.ENDPOINT)
     kind = "dataset" if location.is_dataset else "model"
     page = f"{endpoint}/{'datasets/' if location.is_dataset else ''}{location.where}"
-    headers = build_hf_headers(token=options.token, library_name=options.user_agent)
-    asked = Asked(location.where, revision, page, has_token=bool(options.token or get_token()))
+    token = options.token
+    if token is None and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        token = call_apart(get_token, run.cancel)  # it may renew a login
+    # not by the client, which would ask the hub first how to tell it who is calling
+    headers = {"user-agent": f"{options.user_agent}; hf_hub/{__version__}"}
+    if token:
+        headers["authorization"] = f"Bearer {token}"
+    asked = Asked(location.where, revision, page, has_token=bool(token))
     wire = HubWire(asked, endpoint, headers, run)
     api = f"{endpoint}/api/{kind}s/{location.where}"
     commit = fetch_commit(wire, api, revision)

@@ -32,7 +32,7 @@ SILENT_SECONDS: Final = 30.0
 MAX_PAGE: Final = 64 * 1024 * 1024
 """Bytes of one answer of the API that are read into memory."""
 _MAX_COMPLAINT: Final = 64 * 1024
-_TRIES: Final = 3
+_TRIES: Final = 2
 """Failures in a row of what is read at once."""
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from kitops.content.apart import call_apart
 from kitops.content.events import Waiting
 from kitops.content.parallel import run_all
 from kitops.errors import FileSystemError, InvalidValueError, NetworkError, SourceError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
+    from kitops.content.cancel import CancelToken
     from kitops.content.protocols import Run
     from kitops.oci.gojson import Json
 
@@ -62,15 +64,18 @@ def open_mlflow(uri: str, directory: Path, run: Run) -> MlflowTree:
 
     check_tracking()
     run.observer(Waiting(f"MLflow to find {uri}"))
-    with told(f"reading {uri}"):
+
+    def find() -> tuple[_Asked, tuple[RemoteFile, ...], str]:
         client = MlflowClient()
         asked = _find(client, uri)
-        files = tuple(_list(asked, asked.prefix, 0))
+        return asked, tuple(_list(asked, asked.prefix, 0)), _without_secrets(client.tracking_uri)
+
+    with told(f"reading {uri}"):
+        asked, files, server = call_apart(find, run.cancel)
     if not files:
         raise SourceError(f"{uri} has no files")
-    server = _without_secrets(client.tracking_uri)
     origin = Origin("mlflow", f"{server}#{asked.uri}", asked.revision, uri, asked.name, parameters=asked.parameters)
-    return MlflowTree(origin, files, directory, asked)
+    return MlflowTree(origin, files, directory, asked, run.cancel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class MlflowTree:
     files: Sequence[RemoteFile]
     directory: Path
     _asked: _Asked = field(repr=False)
+    _cancel: CancelToken = field(repr=False)
 
     def read_at(self, path: str, offset: int, size: int) -> bytes:
         """Bytes of a file, which is fetched for that.
@@ -89,8 +95,9 @@ class MlflowTree:
             SourceError: the server does not give it.
             NetworkError: it cannot be reached.
         """
-        with self.open(RemoteFile(path, 0), offset) as file:
-            return file.read(size)
+        file = next((file for file in self.files if file.path == path), RemoteFile(path, 0))
+        with self.open(file, offset) as opened:
+            return opened.read(size)
 
     @contextmanager
     def open(self, file: RemoteFile, offset: int = 0) -> Iterator[FileIO]:
@@ -130,17 +137,21 @@ class MlflowTree:
         self._fetch(file)
 
     def _fetch(self, file: RemoteFile) -> None:
-        """Fetch a file unless it is here; it gets its name when it is whole."""
+        """Fetch a file unless it is here, as long as it is listed; it gets its name when it is whole."""
         from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - as above
 
         target = self.path_of(file)
-        if target.exists():
+        if target.exists() and target.stat().st_size == file.size:
             return
+
+        def fetch() -> str:
+            return download_artifacts(f"{self._asked.uri}/{file.path}", dst_path=str(beside))
+
         beside = self.directory / "coming" / os.urandom(8).hex()
         try:
             beside.mkdir(parents=True)
             with told(f"reading {file.path} of {self._asked.uri}"):
-                found = download_artifacts(f"{self._asked.uri}/{file.path}", dst_path=str(beside))
+                found = call_apart(fetch, self._cancel)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(found, target)
         except OSError as error:

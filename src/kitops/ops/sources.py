@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitops.errors import InvalidValueError
+from kitops.importers.token import parse_token
 from kitops.store.atomic import told
 from kitops.store.foreign import open_foreign
 
@@ -33,7 +34,7 @@ class SourceOptions:
     """
 
     revision: str = ""
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     endpoint: str | None = None
     submodules: bool = False
     user_agent: str = "kitops"
@@ -51,10 +52,12 @@ def open_source(place: Place, location: Location, options: SourceOptions) -> Ite
     Raises:
         SourceError: it is missing, closed, or has no such revision.
         NetworkError: it cannot be reached.
-        InvalidValueError: the source does not have what is asked for; or it is a directory, which is here already.
+        InvalidValueError: the source does not have what is asked for; or the token is none; or it is a directory,
+            which is here already.
     """
     location.check_asked(revision=options.revision, token=options.token, submodules=options.submodules)
     revision = location.revision or options.revision
+    options = replace(options, token=parse_token(options.token))
     if location.kind == "git":
         with _clone(place, location, revision, options) as tree:
             yield tree

@@ -10,7 +10,7 @@ import click
 
 from kitops.cli._importing import check_writable, describe_import, make_editor, read_kitfile, write_result
 from kitops.cli._options import kit_command, network_options, option, result_format, switch
-from kitops.cli._values import quiet_mlflow, read_hub
+from kitops.cli._values import quiet_mlflow, read_hub, read_token
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.argument("source")
 @option("--ref", "revision", default="", metavar="REVISION", help="Branch, tag or commit; main without it.")
-@option("--token", help="Access token of the source; it is better kept in HF_TOKEN or the source's own login.")
+@option("--token", help="Access token of the source; - reads stdin. Better: HF_TOKEN, KITOPS_GIT_TOKEN, or a login.")
 @option("-t", "--tag", "tags", multiple=True, metavar="REF", help="What it is called; org/repo:latest without it.")
 @option("--to", "targets", multiple=True, metavar="REF", help="Straight into a registry; nothing large is kept here.")
 @option("-f", "--file", "kitfile", metavar="FILE", type=click.Path(), help="Use this Kitfile; - reads it from stdin.")
@@ -78,7 +78,7 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
     targets = [ref for target in given["targets"] for ref in Reference.parse_tags(target)]
     reach = SourceOptions(
         revision=given["revision"],
-        token=given["token"],
+        token=read_token(given["token"], location.kind),
         submodules=given["submodules"],
         user_agent=f"kitops/{__version__}",
     )

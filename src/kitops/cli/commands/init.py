@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("path", type=click.Path(file_okay=False))
 @switch("--remote", help="PATH is a repository of Hugging Face (or another source that `kit import` takes).")
 @option("--ref", "revision", default="", metavar="REVISION", help="Of --remote: branch, tag or commit.")
-@option("--token", help="Of --remote: access token.")
+@option("--token", help="Of --remote: access token; - reads it from stdin.")
 @option("--name", help="Name of the package.")
 @option("--desc", help="Description of the package.")
 @option("--author", help="Author of the package.")
