@@ -19,6 +19,7 @@ from kitops.content.events import Waiting
 from kitops.errors import FileSystemError, SourceError, printable
 from kitops.importers.git_command import Git
 from kitops.importers.git_lfs import POINTER_LIMIT, LfsObjects, parse_pointer
+from kitops.importers.git_parts import list_parts
 from kitops.importers.location import SCP
 from kitops.importers.tree import Origin, RemoteFile
 
@@ -77,7 +78,18 @@ def open_git(location: Location, directory: Path, options: GitOptions, run: Run)
     below = f"{location.folder}/" if location.folder else ""
     files = tuple(file for file in _list(directory, _blobs(git)) if file.path.startswith(below))
     name = _name_of(url)
-    origin = Origin("git", url, commit, revision, name, {"gitCommit": commit}, is_dataset=location.is_dataset)
+    parts = list_parts(git) if options.submodules else ()
+    origin = Origin(
+        "git",
+        url,
+        commit,
+        revision,
+        name,
+        {"gitCommit": commit},
+        is_dataset=location.is_dataset,
+        folder=location.folder,
+        parts=parts,
+    )
     lfs = LfsObjects(git, options.lfs_storage or directory / ".git/lfs", run, options.network)
     try:
         yield GitTree(origin, files, directory, lfs, {file.path: file for file in files})
