@@ -37,6 +37,9 @@ _WAIT: Final = 0.2
 _MOST_UNRECORDED: Final = 8 * 1024 * 1024
 """Bytes of a stream that come between two records: a kill costs so many, or twice as many, to fetch again."""
 
+_STREAMS: Final = 4
+"""Streams that fill an assembly at a time, more or less: together they may lose to a kill what one stream may."""
+
 
 @contextmanager
 def open_landing(blobs: Blobs, desc: Descriptor, lease: Lease) -> Iterator[StoreLanding]:
@@ -116,8 +119,8 @@ class StoreLanding:
         self._lease = lease
         self._partial = partial
         self._cancel = blobs.run.cancel
-        self._piece = piece_size(desc.size)
-        self._half = min(self._piece // 2, _MOST_UNRECORDED)
+        self._half = min(piece_size(desc.size) // 2, _MOST_UNRECORDED)
+        self._piece = self._choose_piece()
         self._changed = threading.Condition()
         self._is_noted = desc.digest.algorithm == "sha256"
         self._doubtful: list[Span] = []
@@ -147,7 +150,7 @@ class StoreLanding:
             if not self._is_unflushed(1):
                 return count
             self._changed.notify_all()
-            while self._is_unflushed(2 * len(self._landed)) and self._journal.is_recordable(self._half):
+            while self._is_unflushed(self._most_halves()) and self._journal.is_recordable(self._half):
                 self._raise_failure()
                 self._changed.wait(_WAIT)
                 self._cancel.check()
@@ -200,6 +203,14 @@ class StoreLanding:
             drop(self._partial)
 
     # inside
+
+    def _choose_piece(self) -> int:
+        """Bytes that are recorded at once ahead of the front: what one connection is asked for."""
+        return piece_size(self.desc.size)
+
+    def _most_halves(self) -> int:
+        """How many half pieces may wait to be recorded: two for each connection that fills it."""
+        return 2 * len(self._landed)
 
     def _begin(self, landed: Spans, front: _Hash, start: int) -> None:
         """Start the threads; ``front`` is the SHA-256 of the first ``start`` bytes."""
@@ -271,6 +282,12 @@ class StoreLanding:
 
 class Assembly(StoreLanding):
     """A landing whose bytes are put together from many sources: their digest is found when all of them are here."""
+
+    def _choose_piece(self) -> int:
+        return max(self._half // _STREAMS, 1)
+
+    def _most_halves(self) -> int:
+        return 2
 
     def is_superseded(self) -> bool:
         return False
