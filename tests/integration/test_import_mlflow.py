@@ -39,6 +39,31 @@ print(json.dumps({"run": run.info.run_id}))
 """
 
 
+FAIL = """
+import sys
+from pathlib import Path
+from kitops.importers.location import parse_location
+from kitops.ops.sources import SourceOptions, open_source
+from unit.ops.ops_places import open_test_place
+place = open_test_place(Path(sys.argv[1]))
+with open_source(place, parse_location("models:/iris@champion"), SourceOptions()) as tree:
+    tree.prepare(tree.files, place.run)
+    raise SystemExit(len(tree.files) == 0)
+"""
+AGAIN = """
+import mlflow
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+mlflow.set_experiment("flowers")
+x, y = load_iris(return_X_y=True)
+with mlflow.start_run() as run:
+    mlflow.sklearn.log_model(LogisticRegression(max_iter=300).fit(x, y), name="model", registered_model_name="iris",
+                             serialization_format="cloudpickle", pip_requirements=["scikit-learn"])
+mlflow.MlflowClient().set_registered_model_alias("iris", "champion", "2")
+print(run.info.run_id)
+"""
+
+
 @dataclass
 class Tracking:
     address: str
@@ -84,6 +109,7 @@ def test_models_and_runs_come_and_go(tracking: Tracking, tmp_path: Path) -> None
     check_that_filters_choose_files(tracking)
     check_that_it_goes_straight_to_a_registry(tracking, tmp_path / "to")
     check_that_a_killed_import_fetches_no_whole_file_again(tracking, tmp_path / "killed")
+    check_that_versions_do_not_mix(tracking, tmp_path / "versions")
     check_that_what_is_missing_is_told(tracking)
     check_that_a_modelkit_goes_to_a_run(tracking, tmp_path / "kits")
     check_that_options_which_do_not_apply_are_refused(tracking)
@@ -196,6 +222,39 @@ def check_that_a_killed_import_fetches_no_whole_file_again(tracking: Tracking, t
     assert tracking.kit("unpack", "big:v1", "-d", str(tmp_path / "out")).returncode == 0
     for number in range(12):
         assert (tmp_path / "out" / f"{number}.bin").read_bytes() == (tmp_path / f"{number}.bin").read_bytes()
+
+
+def check_that_versions_do_not_mix(tracking: Tracking, tmp_path: Path) -> None:
+    """What a failed import of an alias left is of the version that the alias was then."""
+
+    def run(script: str, *arguments: str) -> str:
+        environment = tracking.environment | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script, *arguments], env=environment, cwd=tracking.home.parent,
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    run(FAIL, str(tracking.home))
+    kept = tracking.home / "store/partial"
+    assert list(kept.glob("*/files/MLmodel")) != []
+    newer = run(AGAIN).splitlines()[-1]
+    tracking.json("import", "models:/iris@champion", "-t", "two:v1")
+    assert tracking.kit("unpack", "two:v1", "-d", str(tmp_path)).returncode == 0
+    assert newer in (tmp_path / "MLmodel").read_text()
+    assert tracking.json("cache", "info")["partialSize"] > 0  # type: ignore[operator]
+    tracking.json("import", "models:/iris/1", "-t", "one:v1")  # which goes on with what is left
+    assert list(kept.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_server_that_is_not_there_is_given_up(tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = Tracking("http://127.0.0.1:9", "", tmp_path / "home").kit("import", "models:/iris/1")
+    assert done.returncode == 8, done.stderr
+    assert "MLFLOW_TRACKING_URI" in done.stderr
+    assert time.monotonic() - started < 40
 
 
 def check_that_what_is_missing_is_told(tracking: Tracking) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
+from kitops.errors import KitError
 from kitops.importers.provenance import PREDICATE_TYPE, build_statement
 from kitops.oci import gojson, mediatype
 from kitops.oci.descriptor import Descriptor
@@ -63,10 +65,10 @@ def say_origin(
     predicate: Mapping[str, Json],
     references: Sequence[Reference],
     lease: Lease,
-    *,
-    is_new: bool,
 ) -> None:
     """Keep where a ModelKit came from as a referrer of it, under every name that it was given.
+
+    That it is from the same source at the same revision is said once: what was said is then kept under these names too.
 
     Args:
         place: where.
@@ -74,21 +76,31 @@ def say_origin(
         predicate: SLSA provenance.
         references: its names.
         lease: holds everything until it is kept.
-        is_new: say it even if it was said before; else what was said is kept under these names too.
     """
-    known = _find_statement(place, subject, PREDICATE_TYPE)
-    if known is None or is_new:
-        attach_statement(
-            place, subject, build_statement(predicate, references[0].locator, subject.digest), references, lease
-        )
-        return
-    for ref in references:
-        repository = place.store.repository(ref, lease)
-        if repository.exists(known):
-            repository.keep(known)
+    source = _source(predicate)
+    for known in find_referrers(place.store, subject.digest, IN_TOTO):
+        if known.annotations.get(SAYS) == PREDICATE_TYPE and _read_source(place, known) == source:
+            for ref in references:
+                repository = place.store.repository(ref, lease)
+                if repository.exists(known):
+                    repository.keep(known)
+            return
+    statement = build_statement(predicate, references[0].locator, subject.digest)
+    attach_statement(place, subject, statement, references, lease)
 
 
-def _find_statement(place: Place, subject: Descriptor, predicate_type: str) -> Descriptor | None:
-    """What in the store says this kind of thing of ``subject``, if anything."""
-    found = find_referrers(place.store, subject.digest, IN_TOTO)
-    return next((desc for desc in found if desc.annotations.get(SAYS) == predicate_type), None)
+def _read_source(place: Place, referrer: Descriptor) -> Json:
+    """The source that a statement of the store names; None where it is none that we wrote."""
+    try:
+        manifest = Manifest.parse(place.store.blobs.fetch(referrer), f"manifest {referrer.digest}")
+        statement = json.loads(place.store.blobs.fetch(manifest.layers[0]))
+        return _source(statement["predicate"])
+    except (KitError, ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+def _source(predicate: Mapping[str, Json]) -> Json:
+    """The source of an import, pinned: the first of what it was made of."""
+    definition = predicate["buildDefinition"]
+    dependencies = definition["resolvedDependencies"] if isinstance(definition, dict) else None
+    return dependencies[0] if isinstance(dependencies, list) else None

@@ -42,6 +42,6 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
         layers = gathering.make_layers(plan.layers)
         desc = keep(place, build_modelkit(plan.kitfile, layers, {}), references, lease)
         predicate = plan.tell()
-        say_origin(place, desc, predicate, references, lease, is_new=gathering.fetched_size > 0)
+        say_origin(place, desc, predicate, references, lease)
     size = sum(layer.record.size for layer in layers)
     return Imported(desc, references, plan.kitfile, tree.origin, predicate, size, gathering.fetched_size)

@@ -72,7 +72,7 @@ def import_directory(
         if targets:
             send_origin(place, packed.desc, predicate, packed.references, lease)
         else:
-            say_origin(place, packed.desc, predicate, packed.references, lease, is_new=packed.new_size > 0)
+            say_origin(place, packed.desc, predicate, packed.references, lease)
     return Imported(
         packed.desc,
         packed.references,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from kitops.store.partial import Partial
 
 _WAIT: Final = 0.2
-_MOST_UNRECORDED: Final = 8 * 1024 * 1024
+_MOST_UNRECORDED: Final = 4 * 1024 * 1024
 """Bytes of a stream that come between two records: a kill costs so many, or twice as many, to fetch again."""
 
 _STREAMS: Final = 4

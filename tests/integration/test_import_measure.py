@@ -1,0 +1,98 @@
+"""What an import costs: bytes read, bytes on the disk, memory. Measured of the whole process, and with kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hub_server import Hub, hub_server, model_repo
+from integration.test_import_again import KITFILE, spent
+from integration.test_import_hub import MIB, kit
+
+SIZE = 256 * MIB
+MOST_MEMORY = 250 * MIB
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "hf/token"))
+    with hub_server() as found:
+        yield found
+
+
+def make_files(root: Path, size: int, count: int) -> list[Path]:
+    paths = []
+    for number in range(count):
+        path = root / f"part-{number}.bin"
+        with path.open("wb") as file:
+            for _ in range(size // count // MIB):
+                file.write(os.urandom(MIB))
+        paths.append(path)
+    return paths
+
+
+def measured(process: subprocess.Popen[str]) -> int:
+    """Wait for a process that succeeds; the most memory that it had, in bytes."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    complaint = process.communicate()[1]
+    assert process.returncode == 0, complaint
+    return usage.ru_maxrss * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["plain", "xet", "directory"])
+def test_every_byte_is_read_once_and_lies_here_once(hub: Hub, tmp_path: Path, kind: str) -> None:
+    if kind == "xet":
+        pytest.importorskip("hf_xet", reason="the hub's client for Xet is made for 64 bit x86 and ARM")
+        hub.has_xet = True
+    paths = make_files(tmp_path, SIZE, 4 if kind == "directory" else 1)
+    below = "data/" if kind == "directory" else ""
+    hub.add(model_repo("Org/Big", {f"{below}{path.name}": path for path in paths}))
+    arguments = ["import", "Org/Big", "--progress", "none"]
+    if kind == "directory":
+        (tmp_path / "Kitfile").write_bytes(KITFILE)
+        arguments += ["-f", str(tmp_path / "Kitfile")]
+    memory = measured(kit(hub, tmp_path / "home", *arguments))
+    assert hub.sent + hub.xet.sent <= 1.01 * SIZE
+    assert spent(tmp_path / "home") <= 1.02 * SIZE
+    assert memory <= MOST_MEMORY
+    read = hub.sent + hub.xet.sent
+    measured(kit(hub, tmp_path / "home", *arguments))
+    assert hub.sent + hub.xet.sent - read <= 0.01 * SIZE
+
+
+def kill_when(process: subprocess.Popen[str], is_time: Callable[[], bool]) -> bool:
+    """Kill a process at a moment; False when it ended before."""
+    limit = time.monotonic() + 60
+    while not is_time() and process.poll() is None and time.monotonic() < limit:
+        time.sleep(0.005)
+    was_killed = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return was_killed
+
+
+@pytest.mark.slow
+def test_kills_cost_little(hub: Hub, tmp_path: Path) -> None:
+    """Twenty of them, so many bytes each, are less than a tenth of 2 GiB: the long run is that."""
+    is_long = os.environ.get("KITOPS_CHAOS") == "long"
+    rounds, size = (20, 2048 * MIB) if is_long else (4, SIZE)
+    lost = 0.1 * 2048 * MIB / 20
+    (path,) = make_files(tmp_path, size, 1)
+    hub.add(model_repo("Org/Big", {"model.bin": path}))
+    kills = 0
+    for _ in range(rounds):
+        goal = hub.sent + size // (rounds + 1)
+        kills += kill_when(kit(hub, tmp_path / "home", "import", "Org/Big"), lambda goal=goal: hub.sent >= goal)  # type: ignore[misc]
+    measured(kit(hub, tmp_path / "home", "import", "Org/Big"))
+    assert kills == rounds
+    assert hub.sent <= size + kills * lost
+    assert spent(tmp_path / "home") <= 1.02 * size
