@@ -30,6 +30,7 @@ from pathlib import Path
 
 import measure
 from formats import Formats
+from imports import Imports
 from measure import MIB, Sample
 from report import report
 from row import Row, size_text, times
@@ -372,7 +373,13 @@ def main() -> None:
     bench = Bench(options.data.resolve(), scale)
     formats = Formats(bench, KIT, scale.large, scale.files, scale.quick_runs)
     transfers = Transfers(bench, KIT, scale.large // 2, scale.pieces, scale.quick_runs)
-    parts = [list(bench.rows()), list(formats.rows()), list(transfers.rows()) if transfers.are_possible() else []]
+    imports = Imports(bench, KIT, scale.large // 2)
+    parts = [
+        list(bench.rows()),
+        list(formats.rows()),
+        list(transfers.rows()) if transfers.are_possible() else [],
+        list(imports.rows()) if imports.are_possible() else [],
+    ]
     parts = [[row for row in part if _is_wanted(row.name, options.rows)] for part in parts]
     wants_memory = _is_wanted("peak RSS of all of the above", options.rows)
     if not any(parts) and not wants_memory:
@@ -382,10 +389,11 @@ def main() -> None:
         measure_rows([row for part in parts for row in part], options.rounds or (1 if small else 5), options.seed)
         memory = bench.memory() if wants_memory else []
         disk = [bench.disk() for _ in range(3)] if any(row.writes == bench.scale.large for row in parts[0]) else []
-        notes = [[], formats.notes(), transfers.notes()]
+        notes = [[], formats.notes(), transfers.notes(), []]
     finally:
         formats.close()
         transfers.close()
+        imports.close()
         shutil.rmtree(bench.root / "runs", ignore_errors=True)
     tables: list[str] = []
     figures: list[dict[str, object]] = []

@@ -43,6 +43,7 @@ MOVED = [
     "pull 4 MiB from `kit registry serve`",
     "peak RSS of all of the above",
 ]
+IMPORTED = ["import one file of 4 MiB from a hub"]
 
 
 def test_every_row_of_the_table_is_measured(need: Callable[[str], str], tmp_path: Path) -> None:
@@ -63,6 +64,8 @@ def test_every_row_of_the_table_is_measured(need: Callable[[str], str], tmp_path
     begin = table.index(MOVED[0])
     assert table[begin : begin + len(MOVED)] == MOVED
     assert "Peak RSS of `kit registry serve`" in done.stdout
+    begin = table.index(IMPORTED[0])
+    assert table[begin : begin + len(IMPORTED)] == IMPORTED
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert all(figure["seconds"] > 0 for figure in figures if "seconds" in figure)
     assert not (tmp_path / "data" / "runs").exists()
