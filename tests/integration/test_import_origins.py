@@ -28,7 +28,7 @@ from kitops.ops.prune import prune
 from kitops.ops.referrers import referrers
 from kitops.ops.remove import remove
 from kitops.ops.sources import SourceOptions, open_source
-from unit.ops.ops_places import open_test_place
+from unit.ops.ops_places import open_network_place
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return open_test_place(tmp_path / "home")
+    return open_network_place(tmp_path / "home")
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_submodules_are_told_with_their_commits(server: GitServer, place: Place,
 
 def test_two_imports_of_one_repository_at_once(server: GitServer, place: Place, tmp_path: Path) -> None:
     url = publish(server, project(server, tmp_path))
-    other = open_test_place(place.home)
+    other = open_network_place(place.home)
     with open_source(place, parse_location(f"git+{url}"), SourceOptions()) as tree:
         assert isinstance(tree, OnDisk)
         tree.prepare(tree.files, place.run)

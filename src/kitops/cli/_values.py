@@ -55,15 +55,8 @@ def parse_created(text: str | None) -> dict[str, str]:
 
 
 def read_hub() -> str:
-    """The URL of another Hugging Face hub, as its client is told of it; empty without one.
-
-    Raises:
-        InvalidValueError: it is none.
-    """
-    from kitops.importers.hub import check_endpoint
-
-    endpoint = os.environ.get("HF_ENDPOINT", "")
-    return check_endpoint(endpoint) if endpoint else ""
+    """The URL of another Hugging Face hub, as its client is told of it; empty without one."""
+    return os.environ.get("HF_ENDPOINT", "")
 
 
 def read_token(text: str | None, kind: str) -> str | None:

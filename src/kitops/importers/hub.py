@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from kitops.content.apart import call_apart
-from kitops.errors import InvalidValueError, SourceError
+from kitops.errors import SourceError
 from kitops.importers.hub_errors import Asked
 from kitops.importers.hub_listing import fetch_commit, fetch_files
 from kitops.importers.hub_wire import BodyReader, HubWire
+from kitops.importers.location import check_endpoint
 from kitops.importers.tree import Origin, RemoteFile
 from kitops.importers.xet import XetStorage
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Reader, Run
     from kitops.importers.location import Location
-
-_WEB: Final = ("http", "https")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,22 +97,6 @@ def open_hub(location: Location, revision: str, options: HubOptions, run: Run) -
     if xet_ids and XetStorage.is_available():
         xet = XetStorage(f"{api}/xet-read-token/{commit}", headers, options.user_agent, run.cancel)
     return HubTree(origin, tuple(one.file for one in found), wire, xet, xet_ids)
-
-
-def check_endpoint(text: str) -> str:
-    """The address of a hub, without a slash at its end.
-
-    Raises:
-        InvalidValueError: it is none.
-    """
-    try:
-        parts = urlsplit(text)
-        is_web = parts.scheme in _WEB and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_web = False
-    if not is_web or not text.isascii() or not text.isprintable():
-        raise InvalidValueError(f"{text!r} is not the address of a hub", hint="HF_ENDPOINT=https://hub.example.com")
-    return text.rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)

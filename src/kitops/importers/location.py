@@ -22,6 +22,7 @@ SCP: Final = re.compile(
     r"(?:(?P<user>\w[\w.-]*)@)?(?P<host>\w[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?!//|:)(?P<path>.+)", re.ASCII
 )
 """How ssh's own tools and git write a path on a host; a single letter is a drive of Windows."""
+_WEB: Final = ("http", "https")
 _MLFLOW: Final = ("models:/", "runs:/")
 _PLACES: Final = ("tree", "blob", "resolve")
 _NAMES: Final[dict[Kind, str]] = {
@@ -87,11 +88,14 @@ def parse_location(text: str, *, hub: str = "", tool: Tool = "") -> Location:
         tool: ``hf`` or ``git``: how to fetch a repository of the hub, instead of the default (``hf``).
 
     Raises:
-        InvalidValueError: it names none of these; or a user or a token stands in a URL; or ``tool`` cannot fetch it.
+        InvalidValueError: it names none of these; or a user or a token stands in a URL; or ``tool`` cannot fetch it; or
+            the hub's URL is none.
     """
     found = _parse(text, hub)
+    if found.kind == "huggingface" and hub:
+        check_endpoint(hub)  # the hub's client stumbles over it when it is imported
     if tool == "git" and found.kind == "huggingface":
-        where = f"{(hub or HUB).rstrip('/')}/{'datasets/' if found.is_dataset else ''}{found.where}"
+        where = f"{check_endpoint(hub or HUB)}/{'datasets/' if found.is_dataset else ''}{found.where}"
         return replace(found, kind="git", where=where)
     if tool == "git" and found.kind != "git":
         raise InvalidValueError(f"{text} is {_NAMES[found.kind]}, not of git", hint="leave out --tool git")
@@ -100,6 +104,22 @@ def parse_location(text: str, *, hub: str = "", tool: Tool = "") -> Location:
             f"{text} is not on Hugging Face", hint="leave out --tool hf, or set HF_ENDPOINT to your hub"
         )
     return found
+
+
+def check_endpoint(text: str) -> str:
+    """The address of a hub, without a slash at its end.
+
+    Raises:
+        InvalidValueError: it is none.
+    """
+    try:
+        parts = urlsplit(text)
+        is_web = parts.scheme in _WEB and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_web = False
+    if not is_web or not text.isascii() or not text.isprintable():
+        raise InvalidValueError(f"{text!r} is not the address of a hub", hint="HF_ENDPOINT=https://hub.example.com")
+    return text.rstrip("/")
 
 
 def _parse(text: str, hub: str) -> Location:
@@ -130,7 +150,7 @@ def is_scp(text: str) -> bool:
 
 def _parse_url(text: str, hub: str) -> Location:
     parts = _split(text)
-    if parts.hostname in HUB_HOSTS or (hub and parts.netloc == urlsplit(hub).netloc):
+    if parts.hostname in HUB_HOSTS or (hub and parts.netloc == urlsplit(check_endpoint(hub)).netloc):
         return _parse_hub([unquote(word) for word in parts.path.strip("/").split("/")], text)
     return Location("git", text)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitops.errors import InvalidValueError, SourceError
-from kitops.importers.hub import check_endpoint
 from kitops.importers.hub_listing import parse_page
+from kitops.importers.location import check_endpoint
 from kitops.importers.token import parse_token
 from kitops.importers.tree import Origin, RemoteFile, check_paths
 
