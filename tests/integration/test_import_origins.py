@@ -28,6 +28,7 @@ from kitops.ops.prune import prune
 from kitops.ops.referrers import referrers
 from kitops.ops.remove import remove
 from kitops.ops.sources import SourceOptions, open_source
+from kitops.testing import ThrowAwayRegistry
 from unit.ops.ops_places import open_network_place
 
 
@@ -88,6 +89,21 @@ def test_a_directory_tells_its_files(place: Place, tmp_path: Path) -> None:
     again = import_directory(place, root)
     assert digests(again) == digests(imported)
     assert len(referrers(place, imported.references[0])) == 1
+
+
+def test_a_directory_that_goes_to_a_registry_tells_its_files_there(place: Place, tmp_path: Path) -> None:
+    root = tmp_path / "model"
+    (root / "data").mkdir(parents=True)
+    files = {"model.gguf": b"GGUF", "data/a.csv": b"1,2"}
+    for name, content in files.items():
+        (root / name).write_bytes(content)
+    with ThrowAwayRegistry() as registry:
+        target = registry.reference("team/model:v1")
+        imported = import_directory(place, root, targets=[target])
+        assert digests(imported) == {name: sha256(content) for name, content in files.items()}
+        (said,) = referrers(place, target, remote=True)
+        assert said.subject == imported.desc.digest
+    assert place.store.refs.list() == []
 
 
 def test_a_statement_is_kept_under_every_name(hub: Hub, place: Place) -> None:
