@@ -491,6 +491,10 @@ def test_through_a_clone_straight_into_a_registry(server: GitServer, tmp_path: P
             imported = import_to(place, tree, [target], ImportOptions(include=("*.safetensors", "config.json")))
         assert place.store.refs.list() == []
         assert imported.fetched_size == len(BIG) + len(b"{}")
+        before = server.sent
+        with open_source(place, parse_location(f"git+{url}"), SourceOptions()) as tree:
+            import_to(place, tree, [target], ImportOptions(include=("*.safetensors", "config.json")))
+        assert server.sent - before < 200_000  # heads: the registry has the rest
         unpack(open_network_place(tmp_path / "other"), target, tmp_path / "out")
     assert (tmp_path / "out/model.safetensors").read_bytes() == BIG
     assert {docs.path for docs in imported.kitfile.docs} == set()

@@ -109,9 +109,9 @@ class Gathering:
         if record is None:
             return False
         if not self._store.blobs.hold(record.digest, record.size, self._lease):
-            if self._elsewhere is None or (known is not None and isinstance(self._tree, OnDisk)):
+            if self._elsewhere is None:
                 return False
-            if known is not None:
+            if known is not None and not isinstance(self._tree, OnDisk):
                 self.openers[known.digest] = partial(self._tree.open, next(iter(layer.files.values())))
             elif not self._elsewhere(Descriptor(MEDIA_TYPE, record.digest, record.size)):
                 return False
