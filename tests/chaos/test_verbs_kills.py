@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import signal
@@ -100,5 +99,5 @@ def test_no_room(home: Path, tmp_path: Path) -> None:
         assert run_kit(small / "home", "list")[0] == 0
         code, said = run_kit(home, "copy", "store:x:v1", f"oci:{small / 'layout'}:v1")
         assert code == 14
-        for path in (small / "layout" / "blobs" / "sha256").iterdir():
-            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+        assert "bytes needed" in said
+        assert not (small / "layout" / "blobs").exists()  # asked before the first byte
