@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
+from kitops.content.patience import Patience
 from kitops.content.protocols import Delivers, Gapped, Lands, Mounts
 from kitops.content.spans import WORTH_LANDING
 from kitops.errors import IntegrityError, InvalidValueError, NetworkError
@@ -32,7 +33,7 @@ MAX_DEPTH: Final = 8
 """Indexes within indexes."""
 
 ATTEMPTS: Final = 3
-"""How often one blob is tried when the network fails in its middle."""
+"""How often one blob is tried when the network fails in its middle and nothing more of it comes through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class _Way:
         self._sink = sink
         self._neighbours = neighbours
         self._mounts = sink if isinstance(sink, Mounts) else None
-        self._delivers = source if isinstance(source, Delivers) and isinstance(sink, Lands) else None
+        self._delivers = source if isinstance(source, Delivers) else None
         self._lands = sink if isinstance(sink, Lands) else None
 
     def copy_blob(self, desc: Descriptor, run: Run) -> int | None:
@@ -173,53 +174,45 @@ class _Way:
             run.observer(Finished(item, "mounted"))
             return None
         meter = _Meter(item, run.observer)
-        if self._delivers is None or self._lands is None:
-            _put_patiently(self._source, self._sink, desc, meter, run)
-        elif desc.size >= WORTH_LANDING:
+        if self._delivers and self._lands and desc.size >= WORTH_LANDING:
             with self._lands.land(desc) as landing:
                 self._delivers.deliver(desc, landing, meter, run)
         else:
-            _put_twice(self._source, self._sink, desc, meter)
+            self._put_patiently(desc, meter, run)
         run.observer(Finished(item, "done"))
         return desc.size
+
+    def _put_patiently(self, desc: Descriptor, meter: _Meter, run: Run) -> None:
+        """Move a blob. Where the network fails in its middle it is begun again; wrong bytes are fetched once more.
+
+        A source that delivers has patience of its own: only a sink across a network needs ours as well.
+        """
+        patience = Patience(run, 0 if self._delivers and self._lands else ATTEMPTS - 1)
+        is_once_more = False
+        while True:
+            before = meter.furthest
+            try:
+                with self._source.stream(desc) as reader:
+                    self._sink.put(desc, reader, meter)
+            except NetworkError as error:
+                meter.rewind()
+                patience.note(error, moved=meter.furthest > before)
+            except IntegrityError as error:
+                if self._delivers is None:
+                    raise
+                if is_once_more:
+                    what = f"blob {desc.digest} of {self._delivers.locator}"
+                    raise IntegrityError(what, error.expected, error.actual) from error
+                is_once_more = True
+                meter.rewind()
+                run.observer(Message("warning", f"{error.message}; fetching it once more"))
+            else:
+                return
 
     def _mount(self, desc: Descriptor) -> bool:
         if self._mounts is None or self._neighbours is None:
             return False
         return any(self._mounts.mount_from(desc, locator) for locator in self._neighbours(desc.digest))
-
-
-def _put_twice(source: Source, sink: Sink, desc: Descriptor, meter: _Meter) -> None:
-    """Move a blob whose source has patience of its own; wrong bytes are fetched once more."""
-    try:
-        _put(source, sink, desc, meter)
-    except IntegrityError as error:
-        meter.rewind()
-        meter.observer(Message("warning", f"{error.message}; fetching it once more"))
-        try:
-            _put(source, sink, desc, meter)
-        except IntegrityError as again:
-            what = f"{again.what} of {source.locator}" if isinstance(source, Delivers) else again.what
-            raise IntegrityError(what, again.expected, again.actual) from again
-
-
-def _put_patiently(source: Source, sink: Sink, desc: Descriptor, meter: _Meter, run: Run) -> None:
-    """Move a blob; where the network fails in its middle, begin it again."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            _put(source, sink, desc, meter)
-            return
-        except NetworkError as error:
-            if attempt == ATTEMPTS or error.permanent:
-                raise
-            meter.rewind()
-            run.observer(Message("warning", f"{error.message}; trying again"))
-            run.cancel.wait(attempt)
-
-
-def _put(source: Source, sink: Sink, desc: Descriptor, meter: _Meter) -> None:
-    with source.stream(desc) as reader:
-        sink.put(desc, reader, meter)
 
 
 def _put_manifest(sink: Sink, desc: Descriptor, raw: bytes, run: Run) -> bool:
@@ -239,7 +232,8 @@ class _Meter:
     """Counts the bytes of one blob from any thread, so that a failed attempt can be taken back (a ``FindsBytes``)."""
 
     def __init__(self, item: str, observer: Observer) -> None:
-        self.observer = observer
+        self.furthest = 0
+        self._observer = observer
         self._item = item
         self._size = 0
         self._lock = threading.Lock()
@@ -256,4 +250,5 @@ class _Meter:
     def _add(self, size: int, *, existed: bool) -> None:
         with self._lock:
             self._size += size
-        self.observer(Advanced(self._item, size, existed))
+            self.furthest = max(self.furthest, self._size)
+        self._observer(Advanced(self._item, size, existed))

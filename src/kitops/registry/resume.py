@@ -91,6 +91,13 @@ class ResumingReader:
                 self._moved = self._moved or count > 0
                 return count
 
+    def seek(self, offset: int, /) -> int:
+        """Go on from there, as an upload does that an earlier attempt began."""
+        if offset != self._position:
+            self.close()
+            self._position = offset
+        return offset
+
     def open(self) -> None:
         """Send the request, so that a refusal is told now."""
         if self._stretch is None:

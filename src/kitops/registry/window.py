@@ -179,28 +179,57 @@ class WindowReader:
 
     def __init__(self, origin: Origin, desc: Descriptor, start: int, room: Room, run: Run) -> None:
         self._origin = origin
+        self._desc = desc
+        self._room = room
         self._run = run
-        self._token = CancelToken()
-        self._window = Window(desc, start, room, run.cancel)
-        self._thread = threading.Thread(target=self._fill, name="window", daemon=True)
+        self._filled = _Filled(origin, Window(desc, start, room, run.cancel), run)
+        self._position = start
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._filled.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._window.close()
-        self._token.cancel()
-        self._thread.join()
+        self._filled.close()
 
     def readinto(self, buffer: memoryview, /) -> int:
-        return self._window.readinto(buffer)
+        count = self._filled.window.readinto(buffer)
+        self._position += count
+        return count
+
+    def seek(self, offset: int, /) -> int:
+        """Go on from there, as an upload does that an earlier attempt began."""
+        if offset != self._position:
+            self._filled.close()
+            self._filled = _Filled(self._origin, Window(self._desc, offset, self._room, self._run.cancel), self._run)
+            self._filled.start()
+            self._position = offset
+        return offset
+
+
+class _Filled:
+    """A window and the thread that fills it."""
+
+    def __init__(self, origin: Origin, window: Window, run: Run) -> None:
+        self.window = window
+        self._origin = origin
+        self._run = run
+        self._token = CancelToken()
+        self._thread = threading.Thread(target=self._fill, name="window", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self.window.close()
+        self._token.cancel()
+        self._thread.join()
 
     def _fill(self) -> None:
         try:
             with self._run.cancel.closing(self._token.cancel):
-                fetch_missing(self._origin, self._window, lambda _: None, replace(self._run, cancel=self._token))
+                fetch_missing(self._origin, self.window, lambda _: None, replace(self._run, cancel=self._token))
         except BaseException as error:  # noqa: BLE001 - raised by who reads
-            self._window.fail(error)
+            self.window.fail(error)
