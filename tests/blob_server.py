@@ -93,7 +93,10 @@ class BlobServer:
 def blob_server(
     manifest: Manifest, blobs: dict[str, bytes], forecast: Forecast = lambda asked: FINE
 ) -> Iterator[BlobServer]:
-    """Serve ``manifest`` under every tag, and ``blobs`` by digest; the forecast is for those of 1 MiB and more."""
+    """Serve ``manifest`` under every tag, and ``blobs`` by digest; the forecast is for those of 1 MiB and more.
+
+    Nothing refers to the manifest.
+    """
     content = {digest: ("application/octet-stream", data) for digest, data in blobs.items()}
     content[str(manifest.descriptor.digest)] = (manifest.media_type, manifest.raw)
 
@@ -124,8 +127,8 @@ class _Answers(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        name = self.path.rpartition("/")[2]
-        if "/manifests/" in self.path and ":" not in name:
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        if "/manifests/" in self.path and ":" not in name and not name.startswith("sha256-"):
             name = str(self.manifest.descriptor.digest)
         if name not in self.state.content:
             self._tell(404, b"{}", {})
