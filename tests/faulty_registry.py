@@ -53,6 +53,7 @@ class Faults:
         warning: a ``Warning`` header in every answer.
         trusts: the digest of a PUT is believed.
         spoils: it damages what it was sent.
+        unseen: that many manifests are refused as if their blobs had not come.
     """
 
     cap: int | None = None
@@ -86,6 +87,7 @@ class Faults:
     warning: str | None = None
     trusts: bool = False
     spoils: bool = False
+    unseen: int = 0
 
     def __str__(self) -> str:
         """Only what is wrong."""
@@ -236,6 +238,11 @@ class _Answers(BaseHTTPRequestHandler):
         if faults.types is not None and kind not in faults.types:
             error = {"code": "MANIFEST_INVALID", "message": "manifest invalid", "detail": f"unknown media type {kind}"}
             self._say(faults.types_status, body=json.dumps({"errors": [error]}).encode())
+            return
+        if faults.unseen:
+            faults.unseen -= 1
+            codes = ("DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN")  # both, as Debian's registry while others write
+            self._say(400, body=json.dumps({"errors": [{"code": code, "message": code} for code in codes]}).encode())
             return
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         registry.manifests[repository, pointer] = registry.manifests[repository, digest] = data

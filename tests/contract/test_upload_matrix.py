@@ -347,6 +347,22 @@ def test_types_that_are_not_on_the_list(status: int) -> None:
     assert caught.value.codes == ("MANIFEST_INVALID",)
 
 
+def test_a_registry_that_sees_late_what_it_took() -> None:
+    manifest = Manifest.build(config=SMALL_DESC, layers=[])
+    with faulty_registry(Faults(unseen=2)) as registry, connect(registry) as repository:
+        repository.put(manifest.descriptor, BytesReader(manifest.raw), lambda size: None)
+        assert registry.methods("PUT") == ["PUT"] * 3
+        assert ("team/model", str(manifest.descriptor.digest)) in registry.manifests
+
+
+def test_a_registry_that_never_sees_a_blob() -> None:
+    manifest = Manifest.build(config=SMALL_DESC, layers=[])
+    with faulty_registry(Faults(unseen=99)) as registry, connect(registry) as repository:
+        with pytest.raises(RegistryError, match="MANIFEST_BLOB_UNKNOWN"):
+            repository.put(manifest.descriptor, BytesReader(manifest.raw), lambda size: None)
+        assert not registry.manifests
+
+
 @pytest.mark.parametrize("size", [len(LARGE) - 1, len(LARGE) + 1])
 def test_a_file_that_is_not_the_blob_is_never_committed(size: int, tmp_path: Path) -> None:
     path = tmp_path / "wrong"

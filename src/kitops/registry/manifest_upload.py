@@ -6,14 +6,17 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.events import Message
 from kitops.errors import RegistryError
 from kitops.registry.herald import herald
 from kitops.registry.quirks import quirks_of
 from kitops.registry.session import Request
-from kitops.registry.upload import check_stored, refused_bytes
+from kitops.registry.upload import UNSEEN, check_stored, refused_bytes
 
 if TYPE_CHECKING:
     from kitops.oci.descriptor import Descriptor
+    from kitops.registry.session import Session
+    from kitops.registry.transport import Answer
     from kitops.registry.upload import UploadPlace
 
 _MODELPACK: Final = "application/vnd.cncf.model."
@@ -51,13 +54,28 @@ def send_manifest(place: UploadPlace, desc: Descriptor, data: bytes, target: str
     try:
         with herald(observer, f"{registry} to accept the manifest") as wait, refused_bytes(place, desc):
             wait()
-            with place.session.send(request) as answer:
+            with _send_late(place.session, request) as answer:
                 check_stored(place, desc, answer)
                 return answer.header("OCI-Subject")
     except RegistryError as error:
         if explained := explain_types(error, data, registry):
             raise explained from error
         raise
+
+
+def _send_late(session: Session, request: Request) -> Answer:
+    """Send a manifest; again where the registry does not see yet what it has just taken from us or from others."""
+    pause = session.patience.pause
+    for _ in range(session.patience.attempts - 1):
+        try:
+            return session.send(request)
+        except RegistryError as error:
+            if UNSEEN not in error.codes:
+                raise
+            session.run.observer(Message("info", f"{error.message}; asking once more"))
+        session.run.cancel.wait(pause)
+        pause *= 2
+    return session.send(request)
 
 
 def explain_types(error: RegistryError, data: bytes, registry: str) -> RegistryError | None:
@@ -81,7 +99,7 @@ def explain_types(error: RegistryError, data: bytes, registry: str) -> RegistryE
 
 
 def _is_about_types(error: RegistryError) -> bool:
-    if "MANIFEST_BLOB_UNKNOWN" in error.codes or "SIZE_INVALID" in error.codes:
+    if UNSEEN in error.codes or "SIZE_INVALID" in error.codes:
         return False
     return bool({"MANIFEST_INVALID", "UNSUPPORTED"} & set(error.codes)) or bool(_ABOUT_TYPES.search(error.message))
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from kitops.registry.strategy import Begun
     from kitops.registry.transport import Answer
 
+UNSEEN: Final = "MANIFEST_BLOB_UNKNOWN"
+"""The code of a registry that does not see a blob of a manifest."""
+
 _WORTH_WAITING: Final = 2 << 20
 """Bytes of a body from which on it is told what is waited for."""
 _STREAM: Final = "application/octet-stream"
@@ -383,7 +386,7 @@ def refused_bytes(place: UploadPlace, desc: Descriptor) -> Iterator[None]:
     try:
         yield
     except RegistryError as error:
-        if "DIGEST_INVALID" not in error.codes:
+        if "DIGEST_INVALID" not in error.codes or UNSEEN in error.codes:
             raise
         raise IntegrityError(place.what(desc.digest), desc.digest, "other bytes, as the registry says") from error
 
