@@ -28,7 +28,7 @@ from kitops.layers.newfiles import NewFiles
 from kitops.layers.raw import raw_member
 from kitops.layers.ring import Ring
 from kitops.layers.staging import Existing, Staging, check_absent
-from kitops.layers.stamps import Tracked, look_again, stamp_of
+from kitops.layers.stamps import Tracked, look_again
 from kitops.layers.untar import PieceReader, read_members
 from kitops.layers.write import Format
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Reader, Run
     from kitops.layers.journal import Replay
+    from kitops.layers.staging import Moved
     from kitops.layers.untar import Member
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
@@ -252,19 +253,15 @@ class Extraction:
         for path in sorted(self._passed_over):
             text = f"left out {printable(path)}: unpacking leaves files of its own under that name"
             self._run.observer(Message("warning", text))
-        kept = self._staging.move(self._existing)
+        moved = self._staging.move(self._existing)
         for path, mode in sorted(self._late_modes.items(), reverse=True):
             try:
                 os.chmod(self._staging.target / path, mode & ~self._umask)
             except OSError as error:
                 raise self._files.explain(error, path, 0) from error
-        stamps = self._files.stamps
+        kept, stamps = moved.kept, self._files.stamps
         members = tuple(
-            [
-                look_again(self._target, Tracked(path, mode, None if is_dir else stamps[path]))
-                for path, mode, is_dir in layer
-            ]
-            for layer in self._made
+            [self._track(path, mode, moved, is_dir=is_dir) for path, mode, is_dir in layer] for layer in self._made
         )
         return Extracted(
             written=self._files.count - len(kept),
@@ -274,6 +271,13 @@ class Extraction:
             members=members,
             kept_size=sum(kept.values()),
         )
+
+    def _track(self, path: str, mode: int, moved: Moved, *, is_dir: bool) -> Tracked:
+        """What the record keeps of a member. Renaming a file changes its times, renaming a directory above does not."""
+        stamp = None if is_dir else self._files.stamps[path]
+        if is_dir or path in moved.renamed or path in moved.kept:
+            return look_again(self._target, Tracked(path, mode, stamp))
+        return Tracked(path, mode, stamp, self._files.modes[path])
 
     def _read(
         self, reader: Reader, layer: LayerContent, moved: Callable[[int], None], use: Callable[[PieceReader], None]
@@ -420,7 +424,7 @@ class Extraction:
             raise self._files.explain(error, path, layer.desc.size) from error
         try:
             is_shared = share(blob, descriptor)
-            self._files.stamps[path] = stamp_of(os.fstat(descriptor))
+            self._files.note(path, descriptor)
         finally:
             os.close(descriptor)
         if not is_shared:

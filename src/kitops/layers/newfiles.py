@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -46,6 +47,7 @@ class NewFiles:
         count: files made.
         size: bytes in them.
         stamps: what the file system said of each when it was whole, by path.
+        modes: the twelve bits that it had then.
 
     Raises:
         OSError: the directory cannot be opened.
@@ -55,6 +57,7 @@ class NewFiles:
         self.count = 0
         self.size = 0
         self.stamps: dict[str, Stamp] = {}
+        self.modes: dict[str, int] = {}
         self._shown = shown
         self._cancel = cancel
         self._cached = cached
@@ -85,13 +88,19 @@ class NewFiles:
                 if size >= LARGE:
                     claim(descriptor, size)
                 self._fill(descriptor, size, parts)
-                self.stamps[path] = stamp_of(os.fstat(descriptor))
+                self.note(path, descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise self.explain(error, path, size) from error
         self.count += 1
         return True
+
+    def note(self, path: str, descriptor: int) -> None:
+        """A file is whole: keep what the file system says of it now."""
+        found = os.fstat(descriptor)
+        self.stamps[path] = stamp_of(found)
+        self.modes[path] = stat.S_IMODE(found.st_mode)
 
     def _fill(self, descriptor: int, size: int, parts: Iterable[memoryview]) -> None:
         if size < BIG or self._cached:
@@ -174,7 +183,7 @@ class NewFiles:
             try:
                 try:
                     write_all(descriptor, content)
-                    self.stamps[path] = stamp_of(os.fstat(descriptor))
+                    self.note(path, descriptor)
                 finally:
                     os.close(descriptor)
             except OSError as error:

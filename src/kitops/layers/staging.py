@@ -13,6 +13,7 @@ import stat
 import time
 import zlib
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,19 @@ class Existing(Enum):
     REFUSE = "refuse"
     OVERWRITE = "overwrite"
     KEEP = "keep"
+
+
+@dataclass(slots=True)
+class Moved:
+    """What became of the names in a staging directory.
+
+    Args:
+        kept: the paths that were not moved, with the bytes of the files that are there.
+        renamed: the paths that were; what is below a directory among them came along as it was.
+    """
+
+    kept: dict[str, int] = field(default_factory=dict)
+    renamed: set[str] = field(default_factory=set)
 
 
 class Staging:
@@ -83,8 +97,8 @@ class Staging:
             return False
         return True
 
-    def move(self, existing: Existing) -> dict[str, int]:
-        """Give everything its final name; the paths that were not moved, with the bytes of the files kept there.
+    def move(self, existing: Existing) -> Moved:
+        """Give everything its final name.
 
         Raises:
             FileSystemError: something is in the way, or cannot be written.
@@ -95,9 +109,9 @@ class Staging:
             try:
                 target = os.open(self.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
-                    kept: dict[str, int] = {}
-                    _move(source, target, existing, f"{self.target}/", "", kept)
-                    return kept
+                    moved = Moved()
+                    _move(source, target, existing, f"{self.target}/", "", moved)
+                    return moved
                 finally:
                     os.close(target)
             finally:
@@ -170,7 +184,7 @@ def _check_file(found: os.stat_result, existing: Existing, shown: str) -> None:
 
 
 def _move(  # noqa: PLR0917 - it calls itself
-    source: int, target: int, existing: Existing, shown: str, above: str, kept: dict[str, int]
+    source: int, target: int, existing: Existing, shown: str, above: str, moved: Moved
 ) -> None:
     there = set(os.listdir(target))
     for name in sorted(os.listdir(source)):
@@ -178,6 +192,7 @@ def _move(  # noqa: PLR0917 - it calls itself
         try:
             if name not in there:
                 os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+                moved.renamed.add(above + name)
                 continue
             is_dir = stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode)
             found = os.stat(name, dir_fd=target, follow_symlinks=False)
@@ -185,13 +200,14 @@ def _move(  # noqa: PLR0917 - it calls itself
                 if not stat.S_ISDIR(found.st_mode):
                     raise in_the_way(path, path)
                 with _opened(name, source) as below, _opened(name, target) as there_below:
-                    _move(below, there_below, existing, shown, f"{above}{name}/", kept)
+                    _move(below, there_below, existing, shown, f"{above}{name}/", moved)
                 continue
             _check_file(found, existing, path)
             if existing is Existing.KEEP:
-                kept[above + name] = found.st_size
+                moved.kept[above + name] = found.st_size
             else:
                 os.replace(name, name, src_dir_fd=source, dst_dir_fd=target)
+                moved.renamed.add(above + name)
         except OSError as error:
             raise FileSystemError.wrap(error, "writing", path) from error
 
