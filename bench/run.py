@@ -9,9 +9,9 @@ The data are made once, below ``bench/data`` (``--data``). Every round runs the 
 row the floor and the commands in another order. Before each run the disk is written back, memory is touched and the
 input is read once (warm page cache); every run has a fresh store and a fresh target. What is printed are medians, and
 their ratio to the median of the floor; beside it the ratio of the fastest runs and the processors' time, which a busy
-machine disturbs less. On ext4, wait five minutes after something deleted thousands of files: until then the file system makes
-new ones up to fifty times slower, whoever asks. Transfers have a table of their own. The Go ``kit`` and ``oras`` are measured too where the
-PATH has them.
+machine disturbs less. On ext4, wait five minutes after something deleted thousands of files: until then the file
+system makes new ones up to fifty times slower, whoever asks. Transfers have a table of their own. The Go ``kit`` and
+``oras`` are measured too where the PATH has them.
 """
 
 from __future__ import annotations
