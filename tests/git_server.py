@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -217,3 +217,18 @@ class _Answers(BaseHTTPRequestHandler):
         fields = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
         status = int(fields.pop("Status", "200").split()[0])
         self._say(status, content, fields.get("Content-Type", "text/plain"))
+
+
+def add_submodule(server: GitServer, source: Path, path: str, files: Mapping[str, bytes]) -> Path:
+    """Make ``source`` a repository with another one, of ``files``, at ``path``; where that other one is worked on."""
+    inner = source.parent / "inner"
+    inner.mkdir()
+    for name, content in files.items():
+        (inner / name).write_bytes(content)
+    git(inner, "init", "-q", "-b", "main")
+    git(inner, "add", "-A")
+    git(inner, "commit", "-q", "-m", "x")
+    git(inner, "clone", "-q", "--bare", str(inner), str(server.root / "inner.git"))
+    git(source, "init", "-q", "-b", "main")
+    git(source, "submodule", "add", "-q", server.url("inner"), path)
+    return inner

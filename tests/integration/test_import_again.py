@@ -8,13 +8,12 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hub_server import Hub, HubRepo, hub_server, model_repo
-from integration.test_import_hub import MIB, kit, run_import, tree_of
+from hub_server import Hub, HubRepo, model_repo
+from integration.hub_imports import MIB, kit, run_import, tree_of
 from kitops.content.protocols import Run
 from kitops.errors import FileSystemError, IntegrityError, NetworkError
 from kitops.ops.cache import cache_clear, cache_info
@@ -28,14 +27,6 @@ from small_disks import small_disk
 from unit.ops.ops_places import open_test_place
 
 KITFILE = b"manifestVersion: 1.0.0\ndatasets:\n  - path: data\n"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "hf/token"))
-    with hub_server() as found:
-        yield found
 
 
 @pytest.fixture

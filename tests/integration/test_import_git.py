@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from git_server import GitServer, git, git_server, lfs_pointer
+from git_server import GitServer, add_submodule, git, git_server, lfs_pointer
 from kitops.cli._tally import Tally
 from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, KitError, NetworkError, SourceError
@@ -363,16 +363,8 @@ def test_the_token_is_in_no_process_list(server: GitServer, tmp_path: Path) -> N
 
 
 def test_submodules_are_refused_or_taken(server: GitServer, place: Place, tmp_path: Path) -> None:
-    inner = tmp_path / "inner"
-    inner.mkdir()
-    (inner / "inner.txt").write_bytes(b"inner")
-    git(inner, "init", "-q", "-b", "main")
-    git(inner, "add", "-A")
-    git(inner, "commit", "-q", "-m", "x")
-    git(inner, "clone", "-q", "--bare", str(inner), str(server.root / "inner.git"))
     source = project(server, tmp_path)
-    git(source, "init", "-q", "-b", "main")
-    git(source, "submodule", "add", "-q", server.url("inner"), "third/inner")
+    add_submodule(server, source, "third/inner", {"inner.txt": b"inner"})
     url = publish(server, source)
     with pytest.raises(SourceError, match="third/inner") as caught:
         run_import(place, url)
@@ -383,17 +375,8 @@ def test_submodules_are_refused_or_taken(server: GitServer, place: Place, tmp_pa
 
 
 def test_large_files_of_submodules_come_too(server: GitServer, place: Place, tmp_path: Path) -> None:
-    inner = tmp_path / "inner"
-    inner.mkdir()
-    (inner / "w, [1].bin").write_bytes(lfs(server, BIG[:500_000]))
-    (inner / "w.txt").write_bytes(b"small")
-    git(inner, "init", "-q", "-b", "main")
-    git(inner, "add", "-A")
-    git(inner, "commit", "-q", "-m", "x")
-    git(inner, "clone", "-q", "--bare", str(inner), str(server.root / "inner.git"))
     source = project(server, tmp_path)
-    git(source, "init", "-q", "-b", "main")
-    git(source, "submodule", "add", "-q", server.url("inner"), "deps")
+    add_submodule(server, source, "deps", {"w, [1].bin": lfs(server, BIG[:500_000]), "w.txt": b"small"})
     (source / "link.bin").symlink_to("deps/w, [1].bin")
     imported = run_import(place, publish(server, source), submodules=True)
     unpack(place, imported.references[0], tmp_path / "out")

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from hub_server import Hub, HubRepo, hub_server, model_repo
+from hub_server import Hub, HubRepo, model_repo
+from integration.hub_imports import MIB, check_unpacked, failure, kill_when, kit, make_file, run_import, tree_of
 from kitops.content.events import Event
 from kitops.content.protocols import Run
-from kitops.errors import IntegrityError, InvalidValueError, KitError, NetworkError, PackError, SourceError
+from kitops.errors import IntegrityError, InvalidValueError, NetworkError, PackError, SourceError
 from kitops.importers.location import parse_location
 from kitops.oci.reference import Reference
-from kitops.ops.import_ import Imported, ImportOptions, import_, import_to
+from kitops.ops.import_ import ImportOptions, import_, import_to
 from kitops.ops.place import Place
 from kitops.ops.push import push
 from kitops.ops.referrers import referrers
@@ -30,17 +28,8 @@ from kitops.ops.unpack import unpack
 from kitops.testing import ThrowAwayRegistry
 from unit.ops.ops_places import open_network_place, open_test_place
 
-MIB = 1024 * 1024
 CARD = b"---\nlicense: mit\nlibrary_name: transformers\n---\n# Tiny\n"
 CONFIG = json.dumps({"architectures": ["TinyForCausalLM"], "model_type": "tiny"}).encode()
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "hf/token"))
-    with hub_server() as found:
-        yield found
 
 
 @pytest.fixture
@@ -50,10 +39,6 @@ def place(tmp_path: Path) -> Place:
 
 def weights() -> bytes:
     return save({"w": np.arange(40_000, dtype=np.float32).reshape(200, 200)})
-
-
-def tree_of(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("[!.]*")) if path.is_file()}
 
 
 def tiny(**more: object) -> HubRepo:
@@ -66,20 +51,6 @@ def tiny(**more: object) -> HubRepo:
         "extra/table.csv": b"a,b\n" * 1000,
     }
     return model_repo("Org/Tiny", content, **more)  # type: ignore[arg-type]
-
-
-def run_import(
-    place: Place,
-    hub: Hub,
-    source: str,
-    options: ImportOptions | None = None,
-    *,
-    token: str | None = None,
-    ref: str = "",
-) -> Imported:
-    reach = SourceOptions(revision=ref, token=token, endpoint=hub.endpoint)
-    with open_source(place, parse_location(source), reach) as tree:
-        return import_(place, tree, options)
 
 
 def test_a_model_comes_whole_with_what_is_known_of_it(hub: Hub, place: Place, tmp_path: Path) -> None:
@@ -155,12 +126,6 @@ def test_a_folder_of_a_dataset(hub: Hub, place: Place, tmp_path: Path) -> None:
     imported = run_import(place, hub, f"datasets/org/data/tree/{repo.refs['main']}/train")
     unpack(place, imported.references[0], tmp_path / "out")
     assert set(tree_of(tmp_path / "out")) == {"Kitfile", "train/en/a.csv", "train/de/b.csv"}
-
-
-def failure(place: Place, hub: Hub, source: str = "Org/Tiny", **more: object) -> KitError:
-    with pytest.raises(KitError) as caught:
-        run_import(place, hub, source, **more)  # type: ignore[arg-type]
-    return caught.value
 
 
 def test_what_cannot_be_had_is_told_apart(hub: Hub, place: Place) -> None:
@@ -267,31 +232,16 @@ def test_unsafe_names_are_refused(hub: Hub, place: Place) -> None:
     assert "unsafe name" in failure(place, hub, "Org/Evil").message
 
 
-def kit(hub: Hub, home: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "KITOPS_HOME": str(home), "NO_COLOR": "1"}
-    command = [str(Path(sys.executable).with_name("kit")), *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
-
-
 def test_killed_imports_go_on(hub: Hub, tmp_path: Path) -> None:
     rounds = 20 if os.environ.get("KITOPS_CHAOS") == "long" else 4
     size = (256 if rounds == 20 else 96) * MIB
     path = tmp_path / "weights.bin"
-    with path.open("wb") as file:
-        for _ in range(size // MIB):
-            file.write(os.urandom(MIB))
+    make_file(path, size)
     hub.add(model_repo("Org/Big", {"model.bin": path, "config.json": b"{}"}))
     kills = 0
     for step in range(1, rounds + 1):
-        process = kit(hub, tmp_path / "home", "import", "Org/Big")
-        limit = time.monotonic() + 60
-        while hub.sent < step * size // (rounds + 2) and process.poll() is None and time.monotonic() < limit:
-            time.sleep(0.01)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.communicate()
+        goal = step * size // (rounds + 2)
+        kills += kill_when(kit(hub, tmp_path / "home", "import", "Org/Big"), lambda goal=goal: hub.sent >= goal)  # type: ignore[misc]
     process = kit(hub, tmp_path / "home", "import", "Org/Big", "--format", "json")
     output, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint
@@ -299,11 +249,7 @@ def test_killed_imports_go_on(hub: Hub, tmp_path: Path) -> None:
     assert json.loads(output)["fetchedSize"] < size
     piece = 8 * MIB + 4 * MIB  # what was not durable yet, and what the socket held
     assert hub.sent <= 1.01 * size + kills * piece
-    process = kit(hub, tmp_path / "home", "unpack", "org/big", "-d", str(tmp_path / "out"))
-    assert process.communicate(timeout=120)[1] is not None
-    with path.open("rb") as one, (tmp_path / "out/model.bin").open("rb") as other:
-        while piece_read := one.read(MIB):
-            assert piece_read == other.read(MIB)
+    check_unpacked(hub, tmp_path, path)
     left = [*(tmp_path / "home/store/partial").iterdir(), *(tmp_path / "home/store/ingest").iterdir()]
     assert left == []
 

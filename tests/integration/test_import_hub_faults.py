@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hub_server import Hub, hub_server, model_repo
-from integration.test_import_hub import CARD, MIB, failure, kit, run_import, tree_of
+from hub_server import Hub, model_repo
+from integration.hub_imports import MIB, failure, kit, run_import, tree_of
+from integration.test_import_hub import CARD
 from kitops.content.protocols import Run
 from kitops.errors import Cancelled, NetworkError, SourceError
 from kitops.importers import hub_wire
@@ -25,12 +25,9 @@ from unit.ops.ops_places import open_test_place
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "hf/token"))
-    with hub_server() as found:
-        found.add(model_repo("Org/Big", {"model.bin": os.urandom(2 * MIB), "README.md": CARD, "sub/a.txt": b"a"}))
-        yield found
+def hub(hub: Hub) -> Hub:
+    hub.add(model_repo("Org/Big", {"model.bin": os.urandom(2 * MIB), "README.md": CARD, "sub/a.txt": b"a"}))
+    return hub
 
 
 @pytest.fixture

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from hub_server import Hub, hub_server, model_repo
+from hub_server import Hub, model_repo
+from integration.hub_imports import MIB, kill_when, kit, make_file
 from integration.test_import_again import KITFILE, spent
-from integration.test_import_hub import MIB, kit
 
 SIZE = 256 * MIB
 MOST_MEMORY = 250 * MIB
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "hf/token"))
-    with hub_server() as found:
-        yield found
 
 
 def make_files(root: Path, size: int, count: int) -> list[Path]:
     paths = []
     for number in range(count):
         path = root / f"part-{number}.bin"
-        with path.open("wb") as file:
-            for _ in range(size // count // MIB):
-                file.write(os.urandom(MIB))
+        make_file(path, size // count)
         paths.append(path)
     return paths
 
@@ -75,17 +62,6 @@ def test_every_byte_is_read_once_and_lies_here_once(hub: Hub, tmp_path: Path, ki
     read = hub.sent + hub.xet.sent
     measured(hub, tmp_path / "home", *arguments)
     assert hub.sent + hub.xet.sent - read <= 0.01 * SIZE
-
-
-def kill_when(process: subprocess.Popen[str], is_time: Callable[[], bool]) -> bool:
-    """Kill a process at a moment; False when it ended before."""
-    limit = time.monotonic() + 60
-    while not is_time() and process.poll() is None and time.monotonic() < limit:
-        time.sleep(0.005)
-    was_killed = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return was_killed
 
 
 @pytest.mark.slow

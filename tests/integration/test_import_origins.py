@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from git_server import GitServer, git, git_server
-from hub_server import Hub, hub_server
+from git_server import GitServer, add_submodule, git, git_server
+from hub_server import Hub
+from integration.hub_imports import run_import
 from integration.test_import_git import BIG, TABLE, lfs, project, publish
 from integration.test_import_git import run_import as run_git_import
-from integration.test_import_hub import run_import, tiny
+from integration.test_import_hub import tiny
 from kitops.errors import SourceError
 from kitops.importers.location import parse_location
 from kitops.importers.tree import OnDisk
@@ -30,14 +31,6 @@ from kitops.ops.remove import remove
 from kitops.ops.sources import SourceOptions, open_source
 from kitops.testing import ThrowAwayRegistry
 from unit.ops.ops_places import open_network_place
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "hf/token"))
-    with hub_server() as found:
-        yield found
 
 
 @pytest.fixture
@@ -145,16 +138,8 @@ def test_files_of_git_have_their_sha256(server: GitServer, place: Place, tmp_pat
 
 
 def test_submodules_are_told_with_their_commits(server: GitServer, place: Place, tmp_path: Path) -> None:
-    inner = tmp_path / "inner"
-    inner.mkdir()
-    (inner / "inner.txt").write_bytes(b"inner")
-    git(inner, "init", "-q", "-b", "main")
-    git(inner, "add", "-A")
-    git(inner, "commit", "-q", "-m", "x")
-    git(inner, "clone", "-q", "--bare", str(inner), str(server.root / "inner.git"))
     source = project(server, tmp_path)
-    git(source, "init", "-q", "-b", "main")
-    git(source, "submodule", "add", "-q", server.url("inner"), "third/inner")
+    inner = add_submodule(server, source, "third/inner", {"inner.txt": b"inner"})
     imported = run_git_import(place, publish(server, source), submodules=True)
     commit = git(inner, "rev-parse", "HEAD")
     (part,) = [one for one in told(imported)[1] if one.get("name") == "third/inner"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from faulty_registry import Faults, faulty_registry
-from hub_server import Hub, hub_server, model_repo
+from hub_server import Hub, model_repo
+from integration.hub_imports import MIB, kill_when, kit, make_file, run_import
 from integration.test_import_again import KITFILE, change, fetched, many
-from integration.test_import_hub import MIB, kit, run_import
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.formats.layertypes import KITOPS_ARTIFACT
@@ -32,14 +31,6 @@ from unit.ops.ops_places import open_network_place
 CONTENT = os.urandom(20 * MIB)
 HEADS = 64 * 1024
 """Bytes that are read to make a Kitfile, at most."""
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "hf/token"))
-    with hub_server() as found:
-        yield found
 
 
 @pytest.fixture
@@ -161,9 +152,7 @@ def test_killed_imports_to_a_registry_go_on(hub: Hub, tmp_path: Path) -> None:
     """The registry keeps what it has of an upload; the next import reads the rest from the hub."""
     size = 96 * MIB
     path = tmp_path / "weights.bin"
-    with path.open("wb") as file:
-        for _ in range(size // MIB):
-            file.write(os.urandom(MIB))
+    make_file(path, size)
     hub.add(model_repo("Org/Big", {"model.bin": path}))
     rate = 60 * MIB
     kills = 0
@@ -171,14 +160,8 @@ def test_killed_imports_to_a_registry_go_on(hub: Hub, tmp_path: Path) -> None:
         target = f"{registry.address}/team/big:v1"
         command = ("import", "Org/Big", "--to", target, "--plain-http")
         for step in (1, 2):
-            process = kit(hub, tmp_path / "home", *command)
-            limit = time.monotonic() + 60
-            while hub.sent < step * size // 3 and process.poll() is None and time.monotonic() < limit:
-                time.sleep(0.01)
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-            process.communicate()
+            goal = step * size // 3
+            kills += kill_when(kit(hub, tmp_path / "home", *command), lambda goal=goal: hub.sent >= goal)  # type: ignore[misc]
         process = kit(hub, tmp_path / "home", *command)
         _, complaint = process.communicate(timeout=120)
         assert process.returncode == 0, complaint

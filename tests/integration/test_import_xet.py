@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hub_server import Hub, hub_server, model_repo
-from integration.test_import_hub import MIB, failure, kit, run_import
+from hub_server import Hub, model_repo
+from integration.hub_imports import MIB, check_unpacked, failure, kill_when, kit, make_file, run_import
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.errors import Cancelled, IntegrityError
@@ -32,12 +30,9 @@ SMALL = {"config.json": b"{}", "README.md": b"# Big\n"}
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "hf/token"))
-    with hub_server() as found:
-        found.has_xet = True
-        yield found
+def hub(hub: Hub) -> Hub:
+    hub.has_xet = True
+    return hub
 
 
 @pytest.fixture
@@ -186,21 +181,12 @@ def test_it_can_be_switched_off(hub: Hub, tmp_path: Path, content: bytes, monkey
 def test_killed_imports_go_on(hub: Hub, tmp_path: Path) -> None:
     size = 256 * MIB
     path = tmp_path / "weights.bin"
-    with path.open("wb") as file:
-        for _ in range(size // MIB):
-            file.write(os.urandom(MIB))
+    make_file(path, size)
     hub.add(model_repo("Org/Big", {"model.bin": path}))
     kills = 0
     for _ in range(2):
-        process = kit(hub, tmp_path / "home", "import", "Org/Big")
-        limit = time.monotonic() + 60
-        enough = hub.xet.sent + 140 * MIB  # more than what is lost
-        while hub.xet.sent < enough and process.poll() is None and time.monotonic() < limit:
-            time.sleep(0.01)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.communicate()
+        goal = hub.xet.sent + 140 * MIB  # more than what is lost
+        kills += kill_when(kit(hub, tmp_path / "home", "import", "Org/Big"), lambda goal=goal: hub.xet.sent >= goal)  # type: ignore[misc]
     process = kit(hub, tmp_path / "home", "import", "Org/Big", "--format", "json")
     output, complaint = process.communicate(timeout=120)
     assert process.returncode == 0, complaint
@@ -208,8 +194,4 @@ def test_killed_imports_go_on(hub: Hub, tmp_path: Path) -> None:
     assert json.loads(output)["fetchedSize"] < size
     lost = 64 * MIB + 16 * MIB + 16 * MIB  # what the client held, what was not durable, what the socket held
     assert hub.xet.sent <= 1.05 * size + kills * lost
-    process = kit(hub, tmp_path / "home", "unpack", "org/big", "-d", str(tmp_path / "out"))
-    process.communicate(timeout=120)
-    with path.open("rb") as one, (tmp_path / "out/model.bin").open("rb") as other:
-        while piece := one.read(MIB):
-            assert piece == other.read(MIB)
+    check_unpacked(hub, tmp_path, path)
