@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         tag,
         tensors,
         unpack,
+        unpack_skills,
         validate,
         verify,
     )
@@ -93,6 +94,7 @@ __all__ = [
     "tag",
     "tensors",
     "unpack",
+    "unpack_skills",
     "validate",
     "verify",
 ]

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from kitops.ops.tensors import Tensors
     from kitops.ops.tracked import Compared
     from kitops.ops.unpack import Unpacked
+    from kitops.ops.unpack_skill import UnpackedSkills
     from kitops.registry.network import Network
 
 PathLike = str | os.PathLike[str]
@@ -276,6 +277,38 @@ def unpack(
     wanted = tuple(Filter.parse(text) for text in list_texts(filters))
     options = UnpackOptions(existing=existing, filters=wanted, include_remote=include_remote, record=record)
     return work(make_place(settings), Reference.parse(ref), Path(path), options)
+
+
+def unpack_skills(
+    ref: str,
+    agents: str | Sequence[str] = (),
+    *,
+    project: PathLike | None = None,
+    filters: str | Sequence[str] = (),
+    existing: Literal["refuse", "overwrite", "keep"] = "refuse",
+    settings: Settings | None = None,
+) -> UnpackedSkills:
+    """Unpack the skills of ``ref`` (prompts with a ``SKILL.md``) where AI agents look for them.
+
+    Args:
+        ref: the ModelKit.
+        agents: ``"claude-code"``, ``"universal"``, …; those that are installed where there are none.
+        project: the project that they are for; None: all of this user's.
+        filters: which parts are looked at; the prompts where there are none.
+        existing: what to do with another skill of the same name.
+        settings: where and how.
+
+    Raises:
+        KitError: see :func:`kitops.ops.unpack_skill.unpack_skills`.
+    """
+    from kitops.formats.select import Filter  # noqa: PLC0415 - as above
+    from kitops.ops.skill import skill_directories  # noqa: PLC0415 - as above
+    from kitops.ops.unpack_skill import unpack_skills as work  # noqa: PLC0415 - as above
+
+    where = None if project is None else Path(project)
+    _, places = skill_directories(list_texts(agents), where, os.environ, Path.home())
+    wanted = tuple(Filter.parse(text) for text in list_texts(filters))
+    return work(make_place(settings), Reference.parse(ref), places, filters=wanted, existing=existing)
 
 
 def repair(

@@ -10,7 +10,7 @@ from kitops.cli._output import format_size
 if TYPE_CHECKING:
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
-    from kitops.ops.unpack import Unpacked
+    from kitops.ops.unpack import Unpacked, UnpackOptions
 
 
 def tell(session: Session, done: Unpacked, directory: str) -> None:
@@ -22,6 +22,20 @@ def tell(session: Session, done: Unpacked, directory: str) -> None:
              "keptSize": done.kept_size, "size": done.size, "reflinked": done.reflinked,
              "copied": done.copied}  # fmt: skip
     session.result("", value)
+
+
+def unpack_as_skill(  # noqa: PLR0917 - one command calls it
+    session: Session, ref: str, project: str | None, network: NetworkFlags, options: UnpackOptions, agents: str
+) -> None:
+    """Unpack the skills of ``ref`` for ``agents`` (with commas; the installed ones where that is empty)."""
+    from kitops.cli._skill_places import choose_places, tell_skills
+    from kitops.oci.reference import Reference
+    from kitops.ops.unpack_skill import unpack_skills
+
+    chosen, places = choose_places(agents, project)
+    with session.place(network) as place:
+        done = unpack_skills(place, Reference.parse(ref), places, filters=options.filters, existing=options.existing)
+    tell_skills(session, chosen, done.skills, digest=str(done.desc.digest))
 
 
 def mend(session: Session, ref: str, directory: str, network: NetworkFlags, *, include_remote: bool) -> None:

@@ -38,7 +38,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A skill's file and whether it was written, was the same already, or was left as it is."""
+    """A skill's file or directory, and whether it was written, was the same already, or was left as it is."""
 
     path: Path
     outcome: Literal["written", "same", "kept"]
@@ -84,6 +84,24 @@ def choose_agents(known: Sequence[Agent], names: Sequence[str]) -> tuple[Agent, 
     if not chosen:
         raise NotFoundError("no AI agent is installed here", hint="name some: --agents claude-code,universal")
     return chosen
+
+
+def skill_directories(
+    names: Sequence[str], project: Path | None, environ: Mapping[str, str], user: Path
+) -> tuple[tuple[Agent, ...], tuple[Path, ...]]:
+    """The chosen agents, and the directory of skills of each.
+
+    Args:
+        names: of agents; those that are installed where there are none.
+        project: the project that the skills are for; None: all of this user's.
+        environ: environment variables.
+        user: the home directory.
+
+    Raises:
+        KitError: as :func:`choose_agents`.
+    """
+    chosen = choose_agents(known_agents(environ, user), names)
+    return chosen, tuple(project / agent.project if project else agent.user for agent in chosen)
 
 
 def install_skill(

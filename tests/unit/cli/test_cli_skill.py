@@ -121,3 +121,39 @@ def test_agents_are_completed(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("COMP_LINE", "kit skill --agents codex,cl")
     monkeypatch.setenv("_KIT_COMPLETE", "bash_complete")
     assert kit().out == "plain\tcodex,claude-code\t\n"
+
+
+def test_skills_of_a_modelkit_go_to_agents(kit: Kit, user: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "review").mkdir(parents=True)
+    (project / "review/SKILL.md").write_text("---\nname: review\n---\n# Review\n")
+    (project / "Kitfile").write_text("manifestVersion: 1.0.0\nprompts: [{path: review}]\n")
+    assert kit("pack", str(project), "-t", "skills:v1").code == 0
+    ended = kit("unpack", "skills:v1", "--as-skill")
+    assert ended.out.splitlines() == [
+        f"Skill saved: {user / '.claude/skills/review'}",
+        f"Skill saved: {user / '.config/goose/skills/review'}",
+    ]
+    ended = kit(
+        "unpack", "skills:v1", "--as-skill=universal,claude-code", "-d", str(tmp_path / "x"), "--format", "json"
+    )
+    assert ended.json["agents"] == ["universal", "claude-code"]
+    assert [row["outcome"] for row in ended.json["skills"]] == ["written", "written"]
+    assert (tmp_path / "x/.agents/skills/review/SKILL.md").is_file()
+    assert not list((tmp_path / "x").rglob(".kitops*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--as-skill", "--repair"), "--as-skill"),
+        (("--as-skill", "--no-record"), "--no-record"),
+        (("--as-skill", "--include-remote"), "--include-remote"),
+        (("--as-skill=codex,coddex",), "agent 'coddex' is not known"),
+        (("--as-skill=nobody",), "neither true nor false"),
+    ],
+)
+def test_what_does_not_go_with_skills(kit: Kit, user: Path, words: tuple[str, ...], told: str) -> None:
+    ended = kit("unpack", "skills:v1", *words)
+    assert ended.code == 2
+    assert told in ended.err

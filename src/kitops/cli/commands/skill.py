@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from kitops.cli._options import kit_command, one_of, option, result_format, switch
-from kitops.ops.skill import known_agents
+from kitops.cli._skill_places import AGENTS, choose_places, tell_skills
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
-
-_NAMES = [agent.name for agent in known_agents({}, Path())]
 
 
 @kit_command(
@@ -26,8 +22,8 @@ _NAMES = [agent.name for agent in known_agents({}, Path())]
     ],
 )
 @option("-d", "--dir", "directory", type=click.Path(file_okay=False), metavar="DIR", help="Into this project only.")
-@option("--agents", default="", metavar="NAME[,NAME…]", shell_complete=one_of(*_NAMES, several=True),
-        help=f"For these, installed or not: {', '.join(_NAMES)}.")  # fmt: skip
+@option("--agents", default="", metavar="NAME[,NAME…]", shell_complete=one_of(*AGENTS, several=True),
+        help=f"For these, installed or not: {', '.join(AGENTS)}.")  # fmt: skip
 @switch("-o", "--overwrite", help="Replace another SKILL.md of that name.")
 @switch("-i", "--ignore-existing", help="Leave another SKILL.md of that name as it is.")
 @result_format
@@ -41,20 +37,11 @@ def command(
     from kitops.cli._root import root
     from kitops.cli._skill import skill_text
     from kitops.cli.commands.help import EXIT_CODES
-    from kitops.ops.skill import choose_agents, install_skill
+    from kitops.ops.skill import install_skill
 
     if overwrite and ignore_existing:
         raise click.UsageError("--overwrite and --ignore-existing exclude each other", ctx)
-    known = known_agents(os.environ, Path.home())
-    chosen = choose_agents(known, [name.strip() for name in agents.split(",")] if agents else [])
-    places = [Path(directory, agent.project) if directory else agent.user for agent in chosen]
+    chosen, places = choose_places(agents, directory)
     existing = "overwrite" if overwrite else "keep" if ignore_existing else "refuse"
     done = install_skill(skill_text(root, ctx, EXIT_CODES), places, existing)  # type: ignore[arg-type]
-    said = {"written": "Skill saved", "same": "Skill is there", "kept": "Skill kept"}
-    session.result(
-        "\n".join(f"{said[one.outcome]}: {one.path}" for one in done),
-        {
-            "agents": [agent.name for agent in chosen],
-            "skills": [{"path": str(one.path), "outcome": one.outcome} for one in done],
-        },
-    )
+    tell_skills(session, chosen, done)

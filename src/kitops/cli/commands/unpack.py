@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitops.cli._options import kit_command, network_options, option, part_filter, reference, result_format, switch
-from kitops.cli._unpacking import mend, tell
+from kitops.cli._options import (
+    kit_command,
+    network_options,
+    one_of,
+    option,
+    part_filter,
+    reference,
+    result_format,
+    switch,
+)
+from kitops.cli._skill_places import AGENTS, names_agents
+from kitops.cli._unpacking import mend, tell, unpack_as_skill
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -30,21 +40,28 @@ def _old_flags(function: Any) -> Any:
         ("kit unpack team/model:v1 --filter model --filter 'datasets:train*'", "only some parts"),
         ("kit unpack team/model:v1 -d model --repair", "only what is missing or changed there"),
         ("kit unpack team/model:v1 -d model --repair --include-remote", "remote datasets too"),
+        ("kit unpack team/skills:v1 --as-skill", "its skills, for the AI agents that are installed"),
+        ("kit unpack team/skills:v1 --as-skill=claude-code -d .", "for one of them, in this project"),
     ],
 )
 @reference("ref", "REF")
-@option("-d", "--dir", "directory", type=click.Path(file_okay=False), default=".", metavar="DIR", help="Where to.")
+@option("-d", "--dir", "directory", type=click.Path(file_okay=False), metavar="DIR", help="Where to; here by default.")
 @switch("-o", "--overwrite", help="Replace files that exist.")
 @switch("-i", "--ignore-existing", help="Leave files that exist as they are.")
 @part_filter
 @switch("--repair", help="Read what is there, and unpack again only what is missing or changed.")
 @switch("--no-record", help="Leave no .kitops-unpacked.json, which `kit status` and `kit verify` compare with.")
 @switch("--include-remote", help="Fetch remote datasets too (remotePath).")
+@switch("--as-skill", instead=("--skill-agents", names_agents),
+        help="Unpack its skills (prompts with a SKILL.md) where the AI agents that are installed look for them, or"
+        " those of --as-skill=NAME[,NAME…]; in a project with --dir.")  # fmt: skip
+@option("--skill-agents", default="", metavar="NAME[,NAME…]", shell_complete=one_of(*AGENTS, several=True),
+        help=f"--as-skill for these, installed or not: {', '.join(AGENTS)}.")  # fmt: skip
 @_old_flags
 @network_options
 @result_format
 @click.pass_obj
-def command(session: Session, /, *, ref: str, directory: str, network: NetworkFlags, **given: Any) -> None:
+def command(session: Session, /, *, ref: str, directory: str | None, network: NetworkFlags, **given: Any) -> None:
     """Unpack the ModelKit REF, or parts of it, from the local store or its registry."""
     from kitops.formats.select import Filter
     from kitops.oci.reference import Reference
@@ -52,10 +69,13 @@ def command(session: Session, /, *, ref: str, directory: str, network: NetworkFl
 
     if given["overwrite"] and given["ignore_existing"]:
         raise click.UsageError("--overwrite and --ignore-existing exclude each other", click.get_current_context())
+    as_skill = given["as_skill"] or given["skill_agents"]
     if given["repair"]:
-        if any(given[name] for name in ("overwrite", "ignore_existing", "filters", "no_record", *_OLD)):
-            raise click.UsageError("--repair takes neither filters nor --overwrite, --ignore-existing, --no-record")
-        mend(session, ref, directory, network, include_remote=given["include_remote"])
+        if as_skill or any(given[name] for name in ("overwrite", "ignore_existing", "filters", "no_record", *_OLD)):
+            raise click.UsageError(
+                "--repair takes neither filters nor --overwrite, --ignore-existing, --no-record, --as-skill"
+            )
+        mend(session, ref, directory or ".", network, include_remote=given["include_remote"])
         return
     texts = [*given["filters"], *(kind for name, kind in _OLD.items() if given[name])]
     options = UnpackOptions(
@@ -64,6 +84,11 @@ def command(session: Session, /, *, ref: str, directory: str, network: NetworkFl
         include_remote=given["include_remote"],
         record=not given["no_record"],
     )
+    if as_skill:
+        if given["include_remote"] or given["no_record"]:
+            raise click.UsageError("--as-skill takes neither --include-remote nor --no-record")
+        unpack_as_skill(session, ref, directory, network, options, given["skill_agents"])
+        return
     with session.place(network) as place:
-        done = unpack(place, Reference.parse(ref), Path(directory), options)
-    tell(session, done, directory)
+        done = unpack(place, Reference.parse(ref), Path(directory or "."), options)
+    tell(session, done, directory or ".")

@@ -1,0 +1,144 @@
+"""Skills of a ModelKit in the directories of agents: whole or not at all, and never over another one unasked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from ops_places import open_network_place, open_test_place
+
+from kitops.errors import FileSystemError, InvalidValueError, NotFoundError
+from kitops.formats.select import Filter
+from kitops.oci.reference import Reference
+from kitops.ops.pack import PackOptions, pack
+from kitops.ops.place import Place
+from kitops.ops.push import push
+from kitops.ops.unpack_skill import unpack_skills
+from kitops.testing import ThrowAwayRegistry
+
+REF = Reference.parse("team/skills:v1")
+REVIEW = b"---\nname: code-review\ndescription: Reviews\n---\n# Review\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return open_test_place(tmp_path / "home")
+
+
+def pack_prompts(place: Place, root: Path, files: Mapping[str, bytes], paths: list[str]) -> None:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    listed = "".join(f"  - path: {path}\n" for path in paths)
+    (root / "Kitfile").write_text(f"manifestVersion: 1.0.0\nprompts:\n{listed}")
+    pack(place, root, PackOptions(references=(REF,)))
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_each_skill_gets_a_directory_of_its_name(place: Place, tmp_path: Path) -> None:
+    files = {"review/SKILL.md": REVIEW, "review/sub/run.sh": b"#!/bin/sh\n", "plain/SKILL.md": b"# x\n", "a.md": b"a"}
+    (tmp_path / "p/review/sub").mkdir(parents=True)
+    pack_prompts(place, tmp_path / "p", files, ["review", "plain", "a.md"])
+    done = unpack_skills(place, REF, [tmp_path / "one", tmp_path / "two", tmp_path / "one"])
+    expected = {
+        "code-review/SKILL.md": REVIEW,
+        "code-review/sub/run.sh": b"#!/bin/sh\n",
+        "plain/SKILL.md": b"# x\n",
+    }
+    assert tree(tmp_path / "one") == tree(tmp_path / "two") == expected
+    assert [(str(one.path.relative_to(tmp_path)), one.outcome) for one in done.skills] == [
+        ("one/plain", "written"), ("one/code-review", "written"),
+        ("two/plain", "written"), ("two/code-review", "written"),
+    ]  # fmt: skip
+    again = unpack_skills(place, REF, [tmp_path / "one"])
+    assert [one.outcome for one in again.skills] == ["same", "same"]
+
+
+def test_programs_stay_programs(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "p/s").mkdir(parents=True)
+    (tmp_path / "p/s/run.sh").write_bytes(b"#!/bin/sh\n")
+    (tmp_path / "p/s/run.sh").chmod(0o755)
+    pack_prompts(place, tmp_path / "p", {"s/SKILL.md": b"# s\n"}, ["s"])
+    unpack_skills(place, REF, [tmp_path / "out"])
+    assert os.access(tmp_path / "out/s/run.sh", os.X_OK)
+
+
+def test_a_skill_within_a_skill_belongs_to_it(place: Place, tmp_path: Path) -> None:
+    pack_prompts(place, tmp_path / "p", {"s/SKILL.md": b"# s\n", "s/inner/SKILL.md": b"# i\n"}, ["s"])
+    unpack_skills(place, REF, [tmp_path / "out"])
+    assert sorted(tree(tmp_path / "out")) == ["s/SKILL.md", "s/inner/SKILL.md"]
+
+
+def test_a_skill_at_the_root_is_called_as_the_repository(place: Place, tmp_path: Path) -> None:
+    pack_prompts(place, tmp_path / "p", {"SKILL.md": b"# s\n"}, ["SKILL.md"])
+    unpack_skills(place, REF, [tmp_path / "out"])
+    assert sorted(tree(tmp_path / "out")) == ["skills/SKILL.md"]
+
+
+def test_another_skill_stays_unless_it_is_to_go(place: Place, tmp_path: Path) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": b"# a\n", "z/SKILL.md": b"# z\n"}, ["a", "z"])
+    there = tmp_path / "out/z"
+    there.mkdir(parents=True)
+    (there / "mine.txt").write_bytes(b"mine")
+    with pytest.raises(FileSystemError, match="another skill is there") as caught:
+        unpack_skills(place, REF, [tmp_path / "out"])
+    assert "--overwrite" in (caught.value.hint or "")
+    assert tree(tmp_path / "out") == {"z/mine.txt": b"mine"}
+    kept = unpack_skills(place, REF, [tmp_path / "out"], existing="keep")
+    assert [one.outcome for one in kept.skills] == ["written", "kept"]
+    assert tree(tmp_path / "out") == {"a/SKILL.md": b"# a\n", "z/mine.txt": b"mine"}
+    unpack_skills(place, REF, [tmp_path / "out"], existing="overwrite")
+    assert tree(tmp_path / "out") == {"a/SKILL.md": b"# a\n", "z/SKILL.md": b"# z\n"}
+
+
+def test_a_link_is_replaced_and_not_followed(place: Place, tmp_path: Path) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": b"# a\n"}, ["a"])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "SKILL.md").write_bytes(b"# a\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").symlink_to(elsewhere)
+    with pytest.raises(FileSystemError, match="another skill is there"):
+        unpack_skills(place, REF, [tmp_path / "out"])
+    unpack_skills(place, REF, [tmp_path / "out"], existing="overwrite")
+    assert not (tmp_path / "out/a").is_symlink()
+    assert tree(elsewhere) == {"SKILL.md": b"# a\n"}
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", ".hidden", "a/b", "x" * 65, "a b", "naïve"])
+def test_a_name_that_is_no_directorys_is_refused(place: Place, tmp_path: Path, name: str) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": f"---\nname: {name!r}\n---\n".encode()}, ["a"])
+    with pytest.raises(InvalidValueError, match="cannot be the name"):
+        unpack_skills(place, REF, [tmp_path / "out"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_skills_of_one_name_are_refused(place: Place, tmp_path: Path) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": REVIEW, "b/SKILL.md": REVIEW}, ["a", "b"])
+    with pytest.raises(InvalidValueError, match="two skills that are called code-review"):
+        unpack_skills(place, REF, [tmp_path / "out"])
+    unpack_skills(place, REF, [tmp_path / "out"], filters=[Filter.parse("prompts:a")])
+    assert sorted(tree(tmp_path / "out")) == ["code-review/SKILL.md"]
+
+
+@pytest.mark.parametrize("paths", [["a.md"], []])
+def test_no_skill_is_told(place: Place, tmp_path: Path, paths: list[str]) -> None:
+    pack_prompts(place, tmp_path / "p", {"a.md": b"a"}, paths)
+    with pytest.raises(NotFoundError, match="has no skill"):
+        unpack_skills(place, REF, [tmp_path / "out"])
+
+
+def test_straight_from_a_registry(tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "home")
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": b"# a\n"}, ["a"])
+    with ThrowAwayRegistry() as registry:
+        target = Reference.parse(f"{registry.address}/team/skills:v1")
+        push(place, REF, [target])
+        unpack_skills(open_network_place(tmp_path / "other"), target, [tmp_path / "out"])
+    assert tree(tmp_path / "out") == {"a/SKILL.md": b"# a\n"}
