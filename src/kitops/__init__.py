@@ -15,37 +15,22 @@ TYPE_CHECKING = False  # type checkers know the name; importing typing would cos
 if TYPE_CHECKING:
     from typing import Any
 
-    from kitops.api import (
-        Settings,
-        convert,
-        copy,
+    from kitops.api.looking import (
         diff,
         diff_tensors,
         du,
-        export_mlflow,
-        import_,
         info,
-        init,
         inspect,
         list,  # noqa: A004 - kitops.list is its name
-        load,
-        pack,
-        plan_pull,
-        plan_push,
-        pull,
-        push,
         referrers,
-        remove,
-        repair,
-        save,
         status,
-        tag,
         tensors,
-        unpack,
-        unpack_skills,
         validate,
         verify,
     )
+    from kitops.api.making import convert, export_mlflow, import_, init, pack, repair, unpack, unpack_skills
+    from kitops.api.moving import copy, load, plan_pull, plan_push, pull, push, remove, save, tag
+    from kitops.api.settings import Settings
     from kitops.content.cancel import CancelToken
     from kitops.content.events import Advanced, Event, Finished, Message, Observer, Planned, Started, Waiting
     from kitops.errors import Cancelled, KitError
@@ -100,28 +85,24 @@ __all__ = [
 ]
 
 
-_HOMES = {
-    "Advanced": "content.events",
-    "CancelToken": "content.cancel",
-    "Cancelled": "errors",
-    "Event": "content.events",
-    "Finished": "content.events",
-    "KitError": "errors",
-    "Message": "content.events",
-    "Network": "registry.network",
-    "Observer": "content.events",
-    "Patience": "registry.network",
-    "Planned": "content.events",
-    "Started": "content.events",
-    "Waiting": "content.events",
+_NAMES = {
+    "api.looking": "list info inspect referrers diff tensors diff_tensors status verify validate du",
+    "api.making": "init pack import_ export_mlflow unpack unpack_skills repair convert",
+    "api.moving": "push pull plan_pull plan_push copy save load tag remove",
+    "api.settings": "Settings",
+    "content.cancel": "CancelToken",
+    "content.events": "Advanced Event Finished Message Observer Planned Started Waiting",
+    "errors": "Cancelled KitError",
+    "registry.network": "Network Patience",
 }
-"""Where a public name is, below this package; the functions are in ``api``."""
+"""Where the public names are, below this package."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for (PEP 562): ``import kitops`` costs next to nothing."""
-    if name in __all__:
-        return getattr(import_module(f"kitops.{_HOMES.get(name, 'api')}"), name)
+    for module, names in _NAMES.items():
+        if name in names.split():
+            return getattr(import_module(f"kitops.{module}"), name)
     raise AttributeError(f"module 'kitops' has no attribute {name!r}")
 
 

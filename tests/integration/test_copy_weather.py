@@ -13,7 +13,7 @@ import pytest
 import kitops
 from blob_server import FINE, BlobServer, Weather, blob_server
 from faulty_registry import Faults, faulty_registry
-from kitops.api import Settings
+from kitops.api.settings import Settings
 from kitops.content.events import Event, Message
 from kitops.errors import IntegrityError
 from kitops.oci.descriptor import Descriptor

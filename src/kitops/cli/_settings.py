@@ -58,6 +58,6 @@ def connect(
     home: Path, flags: NetworkFlags, warn: Callable[[str], None], environ: Mapping[str, str] = os.environ
 ) -> Connection:
     """How registries are reached and where credentials are: the flags, and what the environment says besides."""
-    from kitops.api import read_connection
+    from kitops.api.settings import read_connection
 
     return read_connection(home, build_network(flags, environ), environ, warn)

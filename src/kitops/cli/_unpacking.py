@@ -1,16 +1,60 @@
-"""What ``kit unpack`` tells, and how it mends."""
+"""What ``kit unpack`` is asked, and what it tells."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
+
+from kitops.cli._options import switch
 from kitops.cli._output import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
     from kitops.ops.unpack import Unpacked, UnpackOptions
+
+
+_NOT_MENDING = ("overwrite", "ignore_existing", "no_record")
+_OLD = ("kitfile", "model", "code", "datasets", "docs")
+
+
+def old_filters(function: Any) -> Any:
+    """Decorate a command with the flags that stood for filters once."""
+    for name in _OLD:
+        function = switch(f"--{name}", name, hidden=True, help=f"Deprecated: --filter {name}")(function)
+    return function
+
+
+def parse_options(given: Mapping[str, Any]) -> UnpackOptions:
+    """The options of an unpack.
+
+    Raises:
+        UsageError: some of them exclude each other.
+        InvalidValueError: a filter does not parse.
+    """
+    from kitops.formats.select import Filter
+    from kitops.ops.unpack import UnpackOptions
+
+    if given["overwrite"] and given["ignore_existing"]:
+        raise click.UsageError("--overwrite and --ignore-existing exclude each other", click.get_current_context())
+    as_skill = given["as_skill"] or given["skill_agents"]
+    texts = [*given["filters"], *(name for name in _OLD if given[name])]
+    if given["repair"] and (as_skill or texts or any(given[name] for name in _NOT_MENDING)):
+        raise click.UsageError(
+            "--repair takes neither filters nor --overwrite, --ignore-existing, --no-record, --as-skill"
+        )
+    if as_skill and (given["include_remote"] or given["no_record"]):
+        raise click.UsageError("--as-skill takes neither --include-remote nor --no-record")
+    return UnpackOptions(
+        existing="overwrite" if given["overwrite"] else "keep" if given["ignore_existing"] else "refuse",
+        filters=tuple(Filter.parse(text) for text in texts),
+        include_remote=given["include_remote"],
+        record=not given["no_record"],
+    )
 
 
 def tell(session: Session, done: Unpacked, directory: str) -> None:

@@ -18,19 +18,11 @@ from kitops.cli._options import (
     switch,
 )
 from kitops.cli._skill_places import AGENTS, names_agents
-from kitops.cli._unpacking import mend, tell, unpack_as_skill
+from kitops.cli._unpacking import mend, old_filters, parse_options, tell, unpack_as_skill
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
     from kitops.cli._settings import NetworkFlags
-
-_OLD = {"kitfile": "kitfile", "model": "model", "code": "code", "datasets": "datasets", "docs": "docs"}
-
-
-def _old_flags(function: Any) -> Any:
-    for name, kind in _OLD.items():
-        function = switch(f"--{name}", name, hidden=True, help=f"Deprecated: --filter {kind}")(function)
-    return function
 
 
 @kit_command(
@@ -57,38 +49,22 @@ def _old_flags(function: Any) -> Any:
         " those of --as-skill=NAME[,NAME…]; in a project with --dir.")  # fmt: skip
 @option("--skill-agents", default="", metavar="NAME[,NAME…]", shell_complete=one_of(*AGENTS, several=True),
         help=f"--as-skill for these, installed or not: {', '.join(AGENTS)}.")  # fmt: skip
-@_old_flags
+@old_filters
 @network_options
 @result_format
 @click.pass_obj
 def command(session: Session, /, *, ref: str, directory: str | None, network: NetworkFlags, **given: Any) -> None:
     """Unpack the ModelKit REF, or parts of it, from the local store or its registry."""
-    from kitops.formats.select import Filter
     from kitops.oci.reference import Reference
-    from kitops.ops.unpack import UnpackOptions, unpack
+    from kitops.ops.unpack import unpack
 
-    if given["overwrite"] and given["ignore_existing"]:
-        raise click.UsageError("--overwrite and --ignore-existing exclude each other", click.get_current_context())
-    as_skill = given["as_skill"] or given["skill_agents"]
+    options = parse_options(given)
+    where = directory or "."
     if given["repair"]:
-        if as_skill or any(given[name] for name in ("overwrite", "ignore_existing", "filters", "no_record", *_OLD)):
-            raise click.UsageError(
-                "--repair takes neither filters nor --overwrite, --ignore-existing, --no-record, --as-skill"
-            )
-        mend(session, ref, directory or ".", network, include_remote=given["include_remote"])
-        return
-    texts = [*given["filters"], *(kind for name, kind in _OLD.items() if given[name])]
-    options = UnpackOptions(
-        existing="overwrite" if given["overwrite"] else "keep" if given["ignore_existing"] else "refuse",
-        filters=tuple(Filter.parse(text) for text in texts),
-        include_remote=given["include_remote"],
-        record=not given["no_record"],
-    )
-    if as_skill:
-        if given["include_remote"] or given["no_record"]:
-            raise click.UsageError("--as-skill takes neither --include-remote nor --no-record")
+        mend(session, ref, where, network, include_remote=options.include_remote)
+    elif given["as_skill"] or given["skill_agents"]:
         unpack_as_skill(session, ref, directory, network, options, given["skill_agents"])
-        return
-    with session.place(network) as place:
-        done = unpack(place, Reference.parse(ref), Path(directory or "."), options)
-    tell(session, done, directory or ".")
+    else:
+        with session.place(network) as place:
+            done = unpack(place, Reference.parse(ref), Path(where), options)
+        tell(session, done, where)
