@@ -20,7 +20,8 @@ from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.errors import AuthenticationError, FileSystemError, InvalidValueError, KitError, RegistryError
 from kitops.layers.codec import Codec
-from kitops.layers.extract import Existing, Extraction, LayerContent
+from kitops.layers.extract import Existing, Extraction
+from kitops.layers.layer_content import LayerContent
 from kitops.layers.write import Format
 from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor

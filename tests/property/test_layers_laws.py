@@ -15,7 +15,8 @@ from kitops.content.copy import BytesReader
 from kitops.content.protocols import Run
 from kitops.errors import KitError
 from kitops.layers.codec import Codec
-from kitops.layers.extract import Existing, Extraction, LayerContent
+from kitops.layers.extract import Existing, Extraction
+from kitops.layers.layer_content import LayerContent
 from kitops.layers.members import list_files
 from kitops.layers.tar import END, member_header, padding
 from kitops.layers.write import Format

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kitops.content.cancel import CancelToken
     from kitops.content.protocols import Reader, Run
-    from kitops.layers.extract import LayerContent
+    from kitops.layers.layer_content import LayerContent
     from kitops.layers.untar import Member
 
 Take: TypeAlias = "Callable[[Member, Iterator[memoryview]], None]"

@@ -39,37 +39,14 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Reader, Run
     from kitops.layers.journal import Replay
+    from kitops.layers.layer_content import LayerContent
     from kitops.layers.staging import Moved
     from kitops.layers.untar import Member
-    from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
 
-__all__ = ["Existing", "Extracted", "Extraction", "LayerContent"]
+__all__ = ["Existing", "Extracted", "Extraction"]
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-@dataclass(frozen=True, slots=True)
-class LayerContent:
-    """What a layer is and what it is called.
-
-    Args:
-        desc: of the blob.
-        form: tar or raw.
-        codec: its compression.
-        path: the path that it was packed from; a raw layer's file.
-        base: the directory that a tar layer's names are relative to.
-        what: names it in errors.
-        within: the only directory of a tar layer that is unpacked, its names relative to it; "" for all.
-    """
-
-    desc: Descriptor
-    form: Format
-    codec: Codec
-    path: str
-    base: str
-    what: str
-    within: str = ""
 
 
 @dataclass(frozen=True, slots=True)

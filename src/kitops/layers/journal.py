@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kitops.content.protocols import Reader
-    from kitops.layers.extract import LayerContent
+    from kitops.layers.layer_content import LayerContent
     from kitops.layers.untar import Member
 
 _STEP: Final = 8 << 20

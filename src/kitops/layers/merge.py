@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Run
     from kitops.layers.compose import LayerOut
-    from kitops.layers.extract import LayerContent
+    from kitops.layers.layer_content import LayerContent
 
 _MODE: Final = 0o755
 """Of directories above a file that no layer tells of."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kitops.content.events import Message
 from kitops.errors import InvalidValueError, printable
 from kitops.formats.modelkit import read_modelkit
-from kitops.layers.extract import LayerContent
+from kitops.layers.layer_content import LayerContent
 from kitops.oci import mediatype
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from kitops.formats.select import is_dataset_selected
 from kitops.kitfile.remote import find_clash, object_path
 from kitops.kitfile.schema import clean_path
 from kitops.layers.codec import Codec
-from kitops.layers.extract import LayerContent
+from kitops.layers.layer_content import LayerContent
 from kitops.layers.staging import Existing, check_absent
 from kitops.layers.stamps import Tracked, stamp_of
 from kitops.layers.untar import parse_path

@@ -20,7 +20,8 @@ from kitops.errors import (
 from kitops.kitfile.dump import dump
 from kitops.layers.check import Checker
 from kitops.layers.codec import Codec
-from kitops.layers.extract import Existing, Extraction, LayerContent
+from kitops.layers.extract import Existing, Extraction
+from kitops.layers.layer_content import LayerContent
 from kitops.layers.stamps import Tracked as TrackedFile
 from kitops.layers.stamps import read_tree
 from kitops.layers.write import Format

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from kitops.formats.modelkit import KitLayer, ModelKit
     from kitops.kitfile.schema import Kitfile
-    from kitops.layers.extract import LayerContent
+    from kitops.layers.layer_content import LayerContent
     from kitops.layers.stamps import Tree
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.gojson import Json

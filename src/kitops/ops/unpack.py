@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from kitops.content.protocols import Run
     from kitops.formats.modelkit import KitLayer, ModelKit
     from kitops.formats.select import Filter
-    from kitops.layers.extract import Extracted, LayerContent
+    from kitops.layers.extract import Extracted
+    from kitops.layers.layer_content import LayerContent
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.reference import Reference
     from kitops.ops.locate import Where

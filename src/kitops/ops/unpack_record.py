@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kitops.errors import FileSystemError, InvalidValueError, TrustError
 from kitops.layers.codec import Codec
-from kitops.layers.extract import LayerContent
+from kitops.layers.layer_content import LayerContent
 from kitops.layers.stamps import Stamp, Tracked, stamp_of
 from kitops.layers.untar import parse_path
 from kitops.layers.write import Format

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from kitops.content.protocols import Reader, Run, Source
-    from kitops.layers.extract import Extraction, LayerContent
+    from kitops.layers.extract import Extraction
     from kitops.layers.journal import Replay
+    from kitops.layers.layer_content import LayerContent
 
 
 @dataclass(frozen=True, slots=True)

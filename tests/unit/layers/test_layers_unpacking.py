@@ -16,9 +16,10 @@ from kitops.content.cancel import CancelToken
 from kitops.content.protocols import Run
 from kitops.errors import FileSystemError, IntegrityError, NetworkError, TrustError
 from kitops.layers.codec import PIECE, Codec
-from kitops.layers.extract import Existing, Extracted, Extraction, LayerContent
+from kitops.layers.extract import Existing, Extracted, Extraction
 from kitops.layers.index import Index
 from kitops.layers.journal import ReplayReader
+from kitops.layers.layer_content import LayerContent
 from kitops.layers.newfiles import NewFiles
 from kitops.layers.tar import END, member_header, padding
 from kitops.layers.untar import Member, PieceReader

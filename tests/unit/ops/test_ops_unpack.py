@@ -26,7 +26,8 @@ from kitops.formats.select import Filter
 from kitops.kitfile.schema import Kitfile, Model
 from kitops.layers.check import Checker
 from kitops.layers.codec import Codec
-from kitops.layers.extract import Existing, Extraction, LayerContent
+from kitops.layers.extract import Existing, Extraction
+from kitops.layers.layer_content import LayerContent
 from kitops.layers.stamps import read_tree
 from kitops.layers.write import Format
 from kitops.oci.descriptor import Descriptor
