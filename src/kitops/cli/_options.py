@@ -175,7 +175,10 @@ def help_option() -> click.Option:
 
 
 def check_words(ctx: click.Context, param: click.Parameter, value: object) -> None:
-    """Refuse a path that is empty; and what is no text, but for paths: where another word may stand, ``./`` marks one.
+    """Refuse words that are empty where that is no choice, and what is not UTF-8, but for paths.
+
+    A path is never empty, nor is an argument that may be left out: a variable of a script that is not set would mean
+    another thing than what was asked for. Where a path and another word may stand, ``./`` marks a path.
 
     Raises:
         click.BadParameter: the words for ``param`` are such.
@@ -183,11 +186,19 @@ def check_words(ctx: click.Context, param: click.Parameter, value: object) -> No
     if isinstance(value, tuple):
         for one in value:
             check_words(ctx, param, one)
-    elif isinstance(value, str) and isinstance(param.type, click.Path):
-        if not value:
-            raise click.BadParameter("it is empty", ctx, param)
-    elif isinstance(value, str) and _has_stray_bytes(value) and not value.startswith((".", "/", "~")):
+    elif value == "" and (isinstance(param.type, click.Path) or not _is_required(param)):
+        raise click.BadParameter("it is empty", ctx, param)
+    elif isinstance(value, str) and _has_stray_bytes(value) and not _may_be_path(param, value):
         raise click.BadParameter(f"'{printable(value)}' is not UTF-8", ctx, param)
+
+
+def _is_required(param: click.Parameter) -> bool:
+    """Whether the words for ``param`` must be there; options keep their own ways with empty ones."""
+    return param.required or not isinstance(param, click.Argument)
+
+
+def _may_be_path(param: click.Parameter, word: str) -> bool:
+    return isinstance(param.type, click.Path) or word.startswith((".", "/", "~"))
 
 
 def _has_stray_bytes(word: str) -> bool:

@@ -170,9 +170,17 @@ def test_files_have_any_name(environment: Mapping[str, str], project: Path, tmp_
         ("save", "x:1", "-o", ""),
         ("copy", "", "store:x:1"),
         ("status", ""),
+        ("registry", "serve", "", "--port", "0"),
+        ("registry", "serve", "--htpasswd", "", "--port", "0"),
+        ("list", ""),
+        ("remove", ""),
+        ("push", "x:1", ""),
+        ("convert", "x:1", "", "--to", "image"),
+        ("status", ".", ""),
+        ("logout", ""),
     ],
 )
-def test_a_path_is_not_empty(
+def test_what_an_unset_variable_leaves_is_not_taken_for_left_out(
     kit: Kit, project: Path, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()

@@ -15,7 +15,7 @@ from kitops.cli._output import to_stdout
 if TYPE_CHECKING:
     from kitops.cli._session import Session
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False)
 _STOP_SECONDS = 15.0  # for writing through what has come: on a busy disk that takes a while
 
 
@@ -35,7 +35,7 @@ def command() -> None:
         ),
     ],
 )
-@click.argument("directory", metavar="[DIRECTORY]", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", metavar="[DIRECTORY]", required=False, type=click.Path(file_okay=False))
 @switch("--store", help="Serve the local store: what is pushed becomes a ref.")
 @option("--host", default="127.0.0.1", metavar="ADDRESS", show_default=True, help="Address to listen on.")
 @option("--port", type=click.IntRange(0, 65535), default=5000, metavar="N", show_default=True, help="0: a free one.")
@@ -50,16 +50,17 @@ def command() -> None:
 @result_format
 @click.pass_obj
 def serve(
-    session: Session, /, *, directory: Path | None, store: bool, htpasswd: Path | None, grace: float, gc: bool,
-    host: str, port: int, tls_cert: Path | None, tls_key: Path | None, insecure: bool, read_only: bool,
+    session: Session, /, *, directory: str | None, store: bool, htpasswd: str | None, grace: float, gc: bool,
+    host: str, port: int, tls_cert: str | None, tls_key: str | None, insecure: bool, read_only: bool,
 ) -> None:  # fmt: skip
     """Serve a registry from DIRECTORY, or from the local store, until Ctrl-C or SIGTERM."""
     from kitops.ops.serve import ServeOptions, serve, wait_for_end
 
     if store and (directory or gc):
         raise click.UsageError("--store takes no DIRECTORY and no --gc (`kit prune` frees the store)")
-    content = None if store else directory or session.home / "registry"
-    options = ServeOptions(content, host, port, tls_cert, tls_key, htpasswd, insecure, read_only, gc, grace)
+    content = None if store else Path(directory) if directory else session.home / "registry"
+    cert, key, users = map(_path, (tls_cert, tls_key, htpasswd))
+    options = ServeOptions(content, host, port, cert, key, users, insecure, read_only, gc, grace)
     with session.working(grace_seconds=grace + _STOP_SECONDS) as run:
         told = lambda method, target, status: session.say(f"{method} {target}: {status}", "debug")  # noqa: E731
         with serve(session.home, options, run, on_request=told) as server:
@@ -70,6 +71,10 @@ def serve(
             line = f"Serving {server.root} at {value['url']}"
             to_stdout((json.dumps(value) if session.output_format == "json" else line) + "\n")
             wait_for_end(run.cancel)
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 command.add_command(serve)
