@@ -7,7 +7,7 @@ next word; ``-t=x`` is ``-t x``; global flags stand before or after the verb; he
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -40,13 +40,12 @@ class Boolean(click.types.BoolParamType):
     """``true`` and ``false`` as Go reads them (``strconv.ParseBool``), in any case."""
 
     name = "boolean"
+    words: ClassVar = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
-        text = str(value).lower()
-        if text in ("1", "t", "true"):
-            return True
-        if text in ("0", "f", "false"):
-            return False
+        known = self.words.get(str(value).lower())
+        if known is not None:
+            return known
         return self.fail(f"{value!r} is neither true nor false", param, ctx)
 
 
@@ -74,7 +73,8 @@ class Switch(KitOption):
     """A boolean that takes ``=true`` and ``=false``, but no word of its own.
 
     Args:
-        instead: another option, which is meant where the word behind this one is such as the function takes.
+        instead: another option, which is meant where the word behind this one is such as the function takes, and by
+            whatever stands behind ``=`` and is no boolean.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ def _long(word: str, options: dict[str, click.Option], words: list[str]) -> list
         return [word]
     if isinstance(option, Switch) and option.instead and (equals or words):
         other, is_meant = option.instead
-        if is_meant(value if equals else words[0]):
+        if is_meant(value if equals else words[0]) or (equals and value.lower() not in Boolean.words):
             return [f"{other}={value if equals else words.pop(0)}"]
     if option.count and equals:
         return [name] * int(value) if value.isdecimal() and len(value) < 3 else [word]

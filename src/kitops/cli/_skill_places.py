@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kitops.errors import NotFoundError
 from kitops.ops.skill import known_agents, skill_directories
 
 if TYPE_CHECKING:
@@ -23,10 +24,22 @@ def names_agents(word: str) -> bool:
     return "," in word or word.strip() in AGENTS
 
 
-def choose_places(agents: str, directory: str | None) -> tuple[tuple[Agent, ...], tuple[Path, ...]]:
-    """The agents of a list with commas, else the installed ones; and their directories, of a project or the user."""
-    names = [name.strip() for name in agents.split(",")] if agents else []
-    return skill_directories(names, Path(directory) if directory else None, os.environ, Path.home())
+def choose_places(agents: str | None, directory: str | None, option: str) -> tuple[tuple[Agent, ...], tuple[Path, ...]]:
+    """The agents of a list with commas, else the installed ones; and their directories, of a project or the user.
+
+    Args:
+        agents: what was typed.
+        directory: of the project; None: all of this user's.
+        option: with which agents are named.
+
+    Raises:
+        KitError: an agent is not known, or none is named, and none is installed.
+    """
+    names = [name.strip() for name in agents.split(",")] if agents is not None else []
+    try:
+        return skill_directories(names, Path(directory) if directory else None, os.environ, Path.home())
+    except NotFoundError as error:
+        raise NotFoundError(error.message, hint=f"name some: {option}=claude-code,universal") from error
 
 
 def tell_skills(session: Session, agents: Sequence[Agent], done: Sequence[Installed], **more: object) -> None:

@@ -41,7 +41,7 @@ def parse_options(given: Mapping[str, Any]) -> UnpackOptions:
 
     if given["overwrite"] and given["ignore_existing"]:
         raise click.UsageError("--overwrite and --ignore-existing exclude each other", click.get_current_context())
-    as_skill = given["as_skill"] or given["skill_agents"]
+    as_skill = given["as_skill"] or given["skill_agents"] is not None
     texts = [*given["filters"], *(name for name in _OLD if given[name])]
     if given["repair"] and (as_skill or texts or any(given[name] for name in _NOT_MENDING)):
         raise click.UsageError(
@@ -69,14 +69,14 @@ def tell(session: Session, done: Unpacked, directory: str) -> None:
 
 
 def unpack_as_skill(  # noqa: PLR0917 - one command calls it
-    session: Session, ref: str, project: str | None, network: NetworkFlags, options: UnpackOptions, agents: str
+    session: Session, ref: str, project: str | None, network: NetworkFlags, options: UnpackOptions, agents: str | None
 ) -> None:
-    """Unpack the skills of ``ref`` for ``agents`` (with commas; the installed ones where that is empty)."""
+    """Unpack the skills of ``ref`` for ``agents`` (with commas; without, for the installed ones)."""
     from kitops.cli._skill_places import choose_places, tell_skills
     from kitops.oci.reference import Reference
     from kitops.ops.unpack_skill import unpack_skills
 
-    chosen, places = choose_places(agents, project)
+    chosen, places = choose_places(agents, project, "--as-skill")
     with session.place(network) as place:
         done = unpack_skills(place, Reference.parse(ref), places, filters=options.filters, existing=options.existing)
     tell_skills(session, chosen, done.skills, digest=str(done.desc.digest))

@@ -82,7 +82,7 @@ def choose_agents(known: Sequence[Agent], names: Sequence[str]) -> tuple[Agent, 
     chosen = tuple(by_name[name] for name in dict.fromkeys(names)) if names else ()
     chosen = chosen or tuple(agent for agent in known if agent.home is not None and agent.home.is_dir())
     if not chosen:
-        raise NotFoundError("no AI agent is installed here", hint="name some: --agents claude-code,universal")
+        raise NotFoundError("no AI agent is installed here", hint="name some: claude-code, universal")
     return chosen
 
 

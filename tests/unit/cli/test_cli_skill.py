@@ -103,11 +103,13 @@ def test_places_that_cannot_be_written(kit: Kit, user: Path, tmp_path: Path) -> 
 def test_words_that_name_no_agent(kit: Kit, environment: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
     monkeypatch.delenv("CODEX_HOME", raising=False)
-    for wrong in ("claude", "codex,,cursor", "codex,"):
+    for wrong in ("claude", "codex,,cursor", "codex,", ""):
         ended = kit("skill", "--agents", wrong)
         assert (ended.code, "Hint: agents are claude-code, codex" in ended.err) == (2, True)
     ended = kit("skill", "--format=json")
-    assert (ended.code, ended.error["hint"]) == (4, "name some: --agents claude-code,universal")
+    assert (ended.code, ended.error["hint"]) == (4, "name some: --agents=claude-code,universal")
+    ended = kit("unpack", "skills:v1", "--as-skill", "--format=json")
+    assert (ended.code, ended.error["hint"]) == (4, "name some: --as-skill=claude-code,universal")
 
 
 def test_variables_move_the_directories_of_agents() -> None:
@@ -150,7 +152,9 @@ def test_skills_of_a_modelkit_go_to_agents(kit: Kit, user: Path, tmp_path: Path)
         (("--as-skill", "--no-record"), "--no-record"),
         (("--as-skill", "--include-remote"), "--include-remote"),
         (("--as-skill=codex,coddex",), "agent 'coddex' is not known"),
-        (("--as-skill=nobody",), "neither true nor false"),
+        (("--as-skill=nobody",), "agent 'nobody' is not known"),
+        (("--as-skill=",), "agent '' is not known"),
+        (("--skill-agents", ""), "agent '' is not known"),
     ],
 )
 def test_what_does_not_go_with_skills(kit: Kit, user: Path, words: tuple[str, ...], told: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     ],
 )
 @option("-d", "--dir", "directory", type=click.Path(file_okay=False), metavar="DIR", help="Into this project only.")
-@option("--agents", default="", metavar="NAME[,NAME…]", shell_complete=one_of(*AGENTS, several=True),
+@option("--agents", metavar="NAME[,NAME…]", shell_complete=one_of(*AGENTS, several=True),
         help=f"For these, installed or not: {', '.join(AGENTS)}.")  # fmt: skip
 @switch("-o", "--overwrite", help="Replace another SKILL.md of that name.")
 @switch("-i", "--ignore-existing", help="Leave another SKILL.md of that name as it is.")
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 @click.pass_context
 def command(
-    ctx: click.Context, session: Session, /, *, directory: str | None, agents: str, overwrite: bool,
+    ctx: click.Context, session: Session, /, *, directory: str | None, agents: str | None, overwrite: bool,
     ignore_existing: bool
 ) -> None:  # fmt: skip
     """Teach AI agents this command: write a SKILL.md where they look for skills."""
@@ -41,7 +41,7 @@ def command(
 
     if overwrite and ignore_existing:
         raise click.UsageError("--overwrite and --ignore-existing exclude each other", ctx)
-    chosen, places = choose_places(agents, directory)
+    chosen, places = choose_places(agents, directory, "--agents")
     existing = "overwrite" if overwrite else "keep" if ignore_existing else "refuse"
     done = install_skill(skill_text(root, ctx, EXIT_CODES), places, existing)  # type: ignore[arg-type]
     tell_skills(session, chosen, done)

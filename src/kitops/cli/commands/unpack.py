@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @switch("--as-skill", instead=("--skill-agents", names_agents),
         help="Unpack its skills (prompts with a SKILL.md) where the AI agents that are installed look for them, or"
         " those of --as-skill=NAME[,NAME…]; in a project with --dir.")  # fmt: skip
-@option("--skill-agents", default="", metavar="NAME[,NAME…]", shell_complete=one_of(*AGENTS, several=True),
+@option("--skill-agents", metavar="NAME[,NAME…]", shell_complete=one_of(*AGENTS, several=True),
         help=f"--as-skill for these, installed or not: {', '.join(AGENTS)}.")  # fmt: skip
 @old_filters
 @network_options
@@ -62,7 +62,7 @@ def command(session: Session, /, *, ref: str, directory: str | None, network: Ne
     where = directory or "."
     if given["repair"]:
         mend(session, ref, where, network, include_remote=options.include_remote)
-    elif given["as_skill"] or given["skill_agents"]:
+    elif given["as_skill"] or given["skill_agents"] is not None:
         unpack_as_skill(session, ref, directory, network, options, given["skill_agents"])
     else:
         with session.place(network) as place:
