@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from click.shell_completion import CompletionItem, ShellComplete, split_arg_string
+from click.shell_completion import CompletionItem, ShellComplete, _resolve_context, split_arg_string
 
+from kitops.cli._options import Switch
 from kitops.cli._output import to_stdout
 
 if TYPE_CHECKING:
@@ -136,8 +137,17 @@ class _KitComplete(ShellComplete):
         name, equals, value = incomplete.partition("=")
         if not (equals and name.startswith("--")):
             return super().get_completions(args, incomplete)
-        found = super().get_completions([*args, name], value)
+        switch = self._find_switch(args, name)
+        if switch and not switch.instead:
+            found = [CompletionItem(word) for word in ("true", "false") if word.startswith(value)]
+        else:
+            found = super().get_completions([*args, switch.instead[0] if switch and switch.instead else name], value)
         return [CompletionItem(f"{name}={item.value}", item.type, item.help) for item in found]
+
+    def _find_switch(self, args: list[str], name: str) -> Switch | None:
+        """The boolean option ``name`` of the command that ``args`` lead to."""
+        command = _resolve_context(self.cli, self.ctx_args, self.prog_name, args).command
+        return next((one for one in command.params if isinstance(one, Switch) and name in one.opts), None)
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
         return "\t".join((item.type, str(item.value), " ".join((item.help or "").split())))
