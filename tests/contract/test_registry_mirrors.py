@@ -426,8 +426,9 @@ def test_mirrors_that_do_not_parse(text: str) -> None:
 )
 def test_settings_that_do_not_parse(tmp_path: Path, text: str) -> None:
     (tmp_path / "settings.toml").write_text(text)
-    with pytest.raises(InvalidValueError, match="settings"):
+    with pytest.raises(InvalidValueError, match="settings") as caught:
         read_mirrors(tmp_path / "settings.toml", {})
+    assert caught.value.message.startswith(f"settings file {tmp_path / 'settings.toml'}: ")
 
 
 def test_settings_that_cannot_be_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ from kitops.errors import FileSystemError, InvalidValueError, printable
 from kitops.oci.reference import check_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kitops.registry.mirror import Mirror
     from kitops.registry.network import Network
@@ -57,12 +58,13 @@ def read_mirrors(settings: Path, environ: Mapping[str, str]) -> tuple[Mirror, ..
         from kitops.registry.mirror import parse_mirrors  # noqa: PLC0415 - costs urllib3, and few have mirrors
 
         return parse_mirrors(text)
-    tables = _read_settings(settings).get("mirror")
-    if tables is None:
-        return ()
-    from kitops.registry.mirror import read_mirror_tables  # noqa: PLC0415 - as above
+    with _naming(settings):
+        tables = _read_settings(settings).get("mirror")
+        if tables is None:
+            return ()
+        from kitops.registry.mirror import read_mirror_tables  # noqa: PLC0415 - as above
 
-    return read_mirror_tables(tables)
+        return read_mirror_tables(tables)
 
 
 def read_plain_hosts(settings: Path) -> tuple[str, ...]:
@@ -72,19 +74,32 @@ def read_plain_hosts(settings: Path) -> tuple[str, ...]:
         InvalidValueError: a table is something else than ``host`` and ``plain_http``.
         FileSystemError: the file cannot be read.
     """
-    tables = _read_settings(settings).get("registry", [])
+    with _naming(settings):
+        return _plain_hosts(_read_settings(settings).get("registry", []))
+
+
+def _plain_hosts(tables: object) -> tuple[str, ...]:
     if not isinstance(tables, list):
-        raise InvalidValueError("settings: registries are written as [[registry]] tables")
+        raise InvalidValueError("registries are written as [[registry]] tables")
     found = []
     for table in tables:
         if not isinstance(table, dict) or table.keys() - {"host", "plain_http"}:
-            raise InvalidValueError("settings: a [[registry]] has host and plain_http, and nothing else")
+            raise InvalidValueError("a [[registry]] has host and plain_http, and nothing else")
         host, is_plain = table.get("host"), table.get("plain_http", False)
         if not isinstance(host, str) or not isinstance(is_plain, bool):
-            raise InvalidValueError("settings: a [[registry]] has host as text, and plain_http as true or false")
+            raise InvalidValueError("a [[registry]] has host as text, and plain_http as true or false")
         check_registry(host)
         found += [host.lower()] if is_plain else []
     return tuple(found)
+
+
+@contextmanager
+def _naming(settings: Path) -> Iterator[None]:
+    """Errors of what is read tell the file."""
+    try:
+        yield
+    except InvalidValueError as error:
+        raise InvalidValueError(f"settings file {printable(settings)}: {error.message}", hint=error.hint) from error
 
 
 def _read_settings(path: Path) -> Mapping[str, object]:
@@ -101,4 +116,4 @@ def _read_settings(path: Path) -> Mapping[str, object]:
     try:
         return tomllib.loads(raw.decode())
     except ValueError as error:
-        raise InvalidValueError(f"settings file {printable(path)} is not valid TOML: {error}") from error
+        raise InvalidValueError(f"not valid TOML: {error}") from error

@@ -124,14 +124,14 @@ def read_mirror_tables(tables: object) -> tuple[Mirror, ...]:
         InvalidValueError: a table is something else.
     """
     if not isinstance(tables, list):
-        raise InvalidValueError("settings: mirrors are written as [[mirror]] tables")
+        raise InvalidValueError("mirrors are written as [[mirror]] tables")
     found = []
     for table in tables:
         if not isinstance(table, dict) or table.keys() - {"registry", "url", "tags"}:
-            raise InvalidValueError("settings: a [[mirror]] has registry, url and tags, and nothing else")
+            raise InvalidValueError("a [[mirror]] has registry, url and tags, and nothing else")
         registry, url, tags = table.get("registry"), table.get("url"), table.get("tags", False)
         if not isinstance(registry, str) or not isinstance(url, str) or not isinstance(tags, bool):
-            raise InvalidValueError("settings: a [[mirror]] has registry and url as text, and tags as true or false")
+            raise InvalidValueError("a [[mirror]] has registry and url as text, and tags as true or false")
         found.append(Mirror.parse(registry, url, tags=tags))
     return tuple(found)
 
