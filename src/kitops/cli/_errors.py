@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -74,6 +75,8 @@ def translate(error: Exception) -> KitError | None:
         return UsageError(f"no such option: {error.option_name}", hint=hint)
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         return FileSystemError.wrap(error, "using", error.filename or "a file")
+    if isinstance(error, FileNotFoundError) and error.filename is None and not _has_working_directory():
+        return FileSystemError("the working directory is gone", hint="cd to one that is there")
     if isinstance(error, click.ClickException):
         return UsageError(_as_ours(error.format_message()), hint=getattr(error, "hint", None) or _help_of(error))
     return None
@@ -89,6 +92,14 @@ def wants_json(arguments: Sequence[str]) -> bool:
         if argument in ("--format", "--progress") and list(arguments[index + 1 : index + 2]) == ["json"]:
             return True
     return False
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _help_of(error: click.ClickException) -> str:

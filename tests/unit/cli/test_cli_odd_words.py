@@ -192,6 +192,17 @@ def test_what_an_unset_variable_leaves_is_not_taken_for_left_out(
     assert list((tmp_path / "here").iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [("init", "."), ("import", "."), ("cache", "adopt", ".")])
+def test_a_working_directory_that_is_gone_is_no_bug(
+    kit: Kit, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    ended = kit(*words)
+    assert (ended.code, ended.err.splitlines()[0]) == (14, "Error: the working directory is gone")
+
+
 def test_nobody_listens_and_nobody_speaks(environment: Mapping[str, str], project: Path) -> None:
     """Standard streams that are closed, not only at their end."""
     for words, code in (
