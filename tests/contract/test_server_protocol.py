@@ -446,19 +446,26 @@ def test_ipv6() -> None:
 
 
 def test_an_address_that_is_taken(server: RegistryServer) -> None:
-    with pytest.raises(NetworkError, match=r"listening on 127\.0\.0\.1"):
+    with pytest.raises(NetworkError, match=r"listening on 127\.0\.0\.1:\d+: address already in use$"):
         RegistryServer(options=ServerOptions(port=int(server.address.partition(":")[2])))
     with pytest.raises(NetworkError, match="listening on"):
         RegistryServer(options=ServerOptions(port=70000))
+
+
+def test_an_address_of_another_machine() -> None:
+    with pytest.raises(NetworkError, match=r"listening on 192\.0\.2\.1:0: cannot assign") as caught:
+        RegistryServer(options=ServerOptions(host="192.0.2.1", port=0))
+    assert caught.value.hint == "give `--host` an address of this machine"
 
 
 def test_tls_files_that_are_none(tmp_path: Path) -> None:
     authority = make_authority(tmp_path)
     text = tmp_path / "text"
     text.write_text("hello")
-    with pytest.raises(InvalidValueError, match="not usable"):
+    with pytest.raises(InvalidValueError, match="text are not usable") as caught:
         RegistryServer(options=ServerOptions(tls_cert=text))
-    with pytest.raises(FileSystemError):
+    assert caught.value.hint
+    with pytest.raises(FileSystemError, match="missing: no such file"):
         RegistryServer(options=ServerOptions(tls_cert=authority.cert, tls_key=tmp_path / "missing"))
 
 

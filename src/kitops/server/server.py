@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
+import socket
 import ssl
 import tempfile
 import threading
@@ -64,8 +67,7 @@ class RegistryServer:
             try:
                 self._listener = Listener(options, endpoints, context, on_request)
             except (OSError, OverflowError) as error:
-                message = f"listening on {options.host}:{options.port}: {error}".lower()
-                raise NetworkError(message, permanent=True, hint="another `--port`, or 0 for a free one") from error
+                raise _cannot_listen(options, error) from error
             self._tidier = threading.Thread(target=self._tidy, name="registry tidy", daemon=True)
             self._tidier.start()
             self._closing = stack.pop_all()
@@ -118,8 +120,20 @@ def _open_shelf(content: Path | Shelf | None, stack: ExitStack) -> Shelf:
     return DirectoryShelf(content, durable=True) if isinstance(content, Path) else content
 
 
+def _cannot_listen(options: ServerOptions, error: OSError | OverflowError) -> NetworkError:
+    number = (error.errno or 0) if isinstance(error, OSError) else 0
+    reason = os.strerror(number) if number > 0 else str(error.args[-1])  # asyncio adds words of its own
+    is_host = number == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror)
+    return NetworkError(
+        f"listening on {options.host}:{options.port}: {reason}".lower(),
+        permanent=True,
+        hint="give `--host` an address of this machine" if is_host else "another `--port`, or 0 for a free one",
+    )
+
+
 def _server_context(options: ServerOptions, cert: Path) -> ssl.SSLContext:
     key = options.tls_key
+    files = ", ".join(printable(file) for file in (cert, key) if file is not None)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -128,7 +142,10 @@ def _server_context(options: ServerOptions, cert: Path) -> ssl.SSLContext:
             context.load_verify_locations(options.tls_client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except ssl.SSLError as error:
-        raise InvalidValueError(f"TLS files {printable(cert)}, {printable(key or cert)} are not usable") from error
+        raise InvalidValueError(
+            f"TLS files {files} are not usable",
+            hint=None if key else "give `--tls-key`, or a file that holds the key too",
+        ) from error
     except OSError as error:
-        raise FileSystemError.wrap(error, "reading TLS files", cert) from error
+        raise FileSystemError.wrap(error, "reading TLS files", files) from error
     return context
