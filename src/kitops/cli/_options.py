@@ -174,6 +174,11 @@ def help_option() -> click.Option:
     )
 
 
+def file_path(**attributes: Any) -> click.Path:
+    """``click.Path`` that does not ask whether it can be read: who opens it tells, with the exit code for that."""
+    return click.Path(readable=False, **attributes)
+
+
 def check_words(ctx: click.Context, param: click.Parameter, value: object) -> None:
     """Refuse words that are empty where that is no choice, and what is not UTF-8, but for paths.
 
@@ -334,7 +339,7 @@ def network_options(function: Callable[..., None]) -> Callable[..., None]:
         function(*args, network=flags, **values)
 
     shared: dict[str, Any] = {"section": NETWORK}
-    path = click.Path(dir_okay=False)
+    path = file_path(dir_okay=False)
     added = [
         switch(
             "--plain-http", type=BooleanOrHosts(),
@@ -359,7 +364,7 @@ def with_global_options() -> list[click.Option]:
     """The options that every command takes; what is typed is remembered in the session (``ctx.obj``)."""
     shared: dict[str, Any] = {"section": GLOBAL, "expose_value": False, "callback": _remember}
     return [
-        KitOption(["--config"], type=click.Path(file_okay=False), metavar="DIR", help="Root of storage.", **shared),
+        KitOption(["--config"], type=file_path(file_okay=False), metavar="DIR", help="Root of storage.", **shared),
         KitOption(
             ["--log-level"],
             type=click.Choice(["trace", "debug", "info", "warn", "error"]),

@@ -192,6 +192,14 @@ def test_what_an_unset_variable_leaves_is_not_taken_for_left_out(
     assert list((tmp_path / "here").iterdir()) == []
 
 
+def test_whether_a_path_can_be_read_is_found_by_reading(
+    kit: Kit, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # as of a file of somebody else's, but root reads it
+    assert kit("kitfile", "lint", str(project / "Kitfile")).code == 0
+    assert kit("pack", str(project), "-f", str(project / "Kitfile")).code == 0
+
+
 @pytest.mark.parametrize("words", [("init", "."), ("import", "."), ("cache", "adopt", ".")])
 def test_a_working_directory_that_is_gone_is_no_bug(
     kit: Kit, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

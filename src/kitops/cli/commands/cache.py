@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._lazy import kit_group
-from kitops.cli._options import kit_command, result_format
+from kitops.cli._options import file_path, kit_command, result_format
 from kitops.cli._output import format_size
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def clear(session: Session, /) -> None:
 
 
 @kit_command("adopt", examples=[("kit cache adopt ~/.local/share/kitops/storage", "ModelKits of the Go tool")])
-@click.argument("storage", required=False, type=click.Path(file_okay=False), metavar="[DIR]")
+@click.argument("storage", required=False, type=file_path(file_okay=False), metavar="[DIR]")
 @result_format
 @click.pass_obj
 def adopt(session: Session, /, *, storage: str | None) -> None:

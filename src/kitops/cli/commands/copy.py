@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, network_options, reference, result_format, switch
+from kitops.cli._options import file_path, kit_command, network_options, reference, result_format, switch
 from kitops.cli._output import format_size
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ _MARKS = ("store:", "local://", "remote://")
         ("kit copy oci-archive:m.tar:v1 reg.example.com/team/m:v1", "from a tar that skopeo wrote"),
     ],
 )
-@reference("source", "SOURCE", marks=_MARKS, type=click.Path())
-@reference("destination", "DESTINATION", marks=_MARKS, type=click.Path())
+@reference("source", "SOURCE", marks=_MARKS, type=file_path())
+@reference("destination", "DESTINATION", marks=_MARKS, type=file_path())
 @switch("-r", "--recursive", help="With what refers to it: signatures, attestations, and what refers to those.")
 @switch("-a", "--all-tags", "every", help="Everything that has a tag; SOURCE and DESTINATION are named without one.")
 @network_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitops.cli._importing import check_writable, describe_import, make_editor, read_kitfile, write_result
-from kitops.cli._options import kit_command, network_options, option, result_format, switch
+from kitops.cli._options import file_path, kit_command, network_options, option, result_format, switch
 from kitops.cli._values import quiet_mlflow, read_hub, read_token
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @option("--token", help="Access token of the source; - reads stdin. Better: HF_TOKEN, KITOPS_GIT_TOKEN, or a login.")
 @option("-t", "--tag", "tags", multiple=True, metavar="REF", help="What it is called; org/repo:latest without it.")
 @option("--to", "targets", multiple=True, metavar="REF", help="Straight into a registry; nothing large is kept here.")
-@option("-f", "--file", "kitfile", metavar="FILE", type=click.Path(), help="Use this Kitfile; - reads it from stdin.")
+@option("-f", "--file", "kitfile", metavar="FILE", type=file_path(), help="Use this Kitfile; - reads it from stdin.")
 @option("--include", multiple=True, metavar="GLOB", help="Only files that match; can be repeated.")
 @option("--exclude", multiple=True, metavar="GLOB", help="No files that match; can be repeated.")
 @option(
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @switch("--submodules", help="Of git: take in submodules, which are refused otherwise.")
 @option("--depth", type=int, default=0, metavar="N", show_default=True,
         help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip
-@option("--attestation-output", metavar="FILE", type=click.Path(),
+@option("--attestation-output", metavar="FILE", type=file_path(),
         help="Write the SLSA provenance predicate there; - prints it.")  # fmt: skip
 @network_options
 @result_format

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, option, result_format, switch
+from kitops.cli._options import file_path, kit_command, option, result_format, switch
 from kitops.cli._output import to_stdout
 from kitops.cli._values import ask, can_ask
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ("kit init --remote org/model", "print one for a repository of Hugging Face, without downloading it"),
     ],
 )
-@click.argument("path", type=click.Path(file_okay=False))
+@click.argument("path", type=file_path(file_okay=False))
 @switch("--remote", help="PATH is a repository of Hugging Face (or another source that `kit import` takes).")
 @option("--ref", "revision", default="", metavar="REVISION", help="Of --remote: branch, tag or commit.")
 @option("--token", help="Of --remote: access token; - reads it from stdin.")
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @option("--desc", help="Description of the package.")
 @option("--author", help="Author of the package.")
 @switch("-f", "--force", help="Replace a Kitfile that is there.")
-@option("-o", "--output", metavar="FILE", type=click.Path(), help="Write there instead; - prints it.")
+@option("-o", "--output", metavar="FILE", type=file_path(), help="Write there instead; - prints it.")
 @option("--depth", type=int, default=0, metavar="N", show_default=True,
         help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip
 @result_format

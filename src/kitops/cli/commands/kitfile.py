@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._lazy import kit_group
-from kitops.cli._options import kit_command, result_format
+from kitops.cli._options import file_path, kit_command, result_format
 from kitops.cli._output import print_json
 from kitops.cli._values import read_stdin
 
@@ -34,7 +34,7 @@ def schema() -> None:
     "lint",
     examples=[("kit kitfile lint", "the one here"), ("kit kitfile lint --format json model/Kitfile", "for programs")],
 )
-@click.argument("path", default=".", type=click.Path(), metavar="[PATH]")
+@click.argument("path", default=".", type=file_path(), metavar="[PATH]")
 @result_format
 @click.pass_obj
 @click.pass_context

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, option, result_format
+from kitops.cli._options import file_path, kit_command, option, result_format
 from kitops.cli._output import format_size, is_terminal
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ("zstd -dc models.tar.zst | kit load -i -", "from a pipe"),
     ],
 )
-@option("-i", "--input", "source", required=True, type=click.Path(), metavar="FILE",
+@option("-i", "--input", "source", required=True, type=file_path(), metavar="FILE",
         help="A tar, or a layout's directory; - is stdin.")  # fmt: skip
 @option("-t", "--tag", metavar="REPOSITORY[:TAG]", help="Where to put what has a bare tag, or no name at all.")
 @result_format

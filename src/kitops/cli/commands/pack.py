@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitops.cli._options import kit_command, network_options, option, result_format, switch
+from kitops.cli._options import file_path, kit_command, network_options, option, result_format, switch
 from kitops.cli._packing import check_options, names_registry, tell, work
 from kitops.cli._values import parse_annotations, parse_created, read_stdin
 
@@ -28,8 +28,8 @@ _CODECS = ["none", "gzip", "gzip-fastest", "zstd"]
         ("kit pack . -f other.yaml --symlinks follow", "another Kitfile; links become what they lead to"),
     ],
 )
-@click.argument("directory", type=click.Path(file_okay=False))
-@option("-f", "--file", "kitfile", metavar="FILE", type=click.Path(), help="The Kitfile; - reads it from stdin.")
+@click.argument("directory", type=file_path(file_okay=False))
+@option("-f", "--file", "kitfile", metavar="FILE", type=file_path(), help="The Kitfile; - reads it from stdin.")
 @option("-t", "--tag", "tags", multiple=True, metavar="REF", help="What it is called: repository:tag[,tag…].")
 @option("--compression", type=click.Choice(_CODECS), default="none", show_default=True, help="Of the layers.")
 @option("--layer-format", type=click.Choice(["tar", "raw"]), default="tar", show_default=True,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._lazy import kit_group
-from kitops.cli._options import kit_command, option, result_format, switch
+from kitops.cli._options import file_path, kit_command, option, result_format, switch
 from kitops.cli._output import to_stdout
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
 
-_FILE = click.Path(dir_okay=False)
+_FILE = file_path(dir_okay=False)
 _STOP_SECONDS = 15.0  # for writing through what has come: on a busy disk that takes a while
 
 
@@ -35,7 +35,7 @@ def command() -> None:
         ),
     ],
 )
-@click.argument("directory", metavar="[DIRECTORY]", required=False, type=click.Path(file_okay=False))
+@click.argument("directory", metavar="[DIRECTORY]", required=False, type=file_path(file_okay=False))
 @switch("--store", help="Serve the local store: what is pushed becomes a ref.")
 @option("--host", default="127.0.0.1", metavar="ADDRESS", show_default=True, help="Address to listen on.")
 @option("--port", type=click.IntRange(0, 65535), default=5000, metavar="N", show_default=True, help="0: a free one.")

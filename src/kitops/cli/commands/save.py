@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, network_options, option, reference, result_format, switch
+from kitops.cli._options import file_path, kit_command, network_options, option, reference, result_format, switch
 from kitops.cli._output import bytes_to_stdout, format_size, is_terminal
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     ],
 )
 @reference("refs", "REF...", nargs=-1, required=True)
-@option("-o", "--output", required=True, type=click.Path(), metavar="FILE", help="Where to; - is stdout.")
+@option("-o", "--output", required=True, type=file_path(), metavar="FILE", help="Where to; - is stdout.")
 @switch("-r", "--remote", help="From the registries, even where the local store has it.")
 @switch("--referrers", default=True, help="With what refers to them: signatures, attestations.")
 @switch("--parents", default=True, help="With the ModelKits that they take their models from.")

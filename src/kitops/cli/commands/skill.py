@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, one_of, option, result_format, switch
+from kitops.cli._options import file_path, kit_command, one_of, option, result_format, switch
 from kitops.cli._skill_places import AGENTS, choose_places, tell_skills
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         ("kit skill -o", "after an update of kit"),
     ],
 )
-@option("-d", "--dir", "directory", type=click.Path(file_okay=False), metavar="DIR", help="Into this project only.")
+@option("-d", "--dir", "directory", type=file_path(file_okay=False), metavar="DIR", help="Into this project only.")
 @option("--agents", metavar="NAME[,NAME…]", shell_complete=one_of(*AGENTS, several=True),
         help=f"For these, installed or not: {', '.join(AGENTS)}.")  # fmt: skip
 @switch("-o", "--overwrite", help="Replace another SKILL.md of that name.")

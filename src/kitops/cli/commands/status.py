@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, network_options, reference, result_format, switch
+from kitops.cli._options import file_path, kit_command, network_options, reference, result_format, switch
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ("kit status --exit-code --ignore-extra model", "for scripts: exit 1 when it differs"),
     ],
 )
-@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@click.argument("directory", metavar="DIR", type=file_path(exists=True, file_okay=False))
 @reference("ref", "[REF]", required=False)
 @switch("--exit-code", help="Exit with 1 when it differs.")
 @switch("--ignore-extra", help="Files beside the ModelKit's do not matter.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitops.cli._options import (
+    file_path,
     kit_command,
     network_options,
     one_of,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     ],
 )
 @reference("ref", "REF")
-@option("-d", "--dir", "directory", type=click.Path(file_okay=False), metavar="DIR", help="Where to; here by default.")
+@option("-d", "--dir", "directory", type=file_path(file_okay=False), metavar="DIR", help="Where to; here by default.")
 @switch("-o", "--overwrite", help="Replace files that exist.")
 @switch("-i", "--ignore-existing", help="Leave files that exist as they are.")
 @part_filter

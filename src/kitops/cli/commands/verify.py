@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitops.cli._options import kit_command, network_options, reference, result_format, switch
+from kitops.cli._options import file_path, kit_command, network_options, reference, result_format, switch
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -24,7 +24,7 @@ _DIFFERS = 5
         ("kit verify model --ignore-extra || kit unpack team/model:v1 -d model --repair", "mend what is wrong"),
     ],
 )
-@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@click.argument("directory", metavar="DIR", type=file_path(exists=True, file_okay=False))
 @reference("ref", "[REF]", required=False)
 @switch("--ignore-extra", help="Files beside the ModelKit's do not matter.")
 @switch("--ignore-modes", help="Permission bits do not matter.")
