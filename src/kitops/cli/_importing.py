@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from kitops.cli._output import to_stderr, to_stdout
 from kitops.cli._values import can_ask, read_hub, read_stdin, read_token
-from kitops.errors import FileSystemError, InvalidValueError, KitfileError, printable
+from kitops.errors import FileSystemError, InvalidValueError, KitError, KitfileError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,11 +44,16 @@ class KitfileEditor:
 
         Raises:
             InvalidValueError: it was emptied, or has problems and nobody mends them.
+            KitError: the editor failed.
         """
         if not self._is_wanted and not click.confirm("Edit the Kitfile?", default=False, err=True):
             return text
         while True:
-            text = click.edit(text, extension=".yaml", require_save=False) or ""
+            try:
+                text = click.edit(text, extension=".yaml", require_save=False) or ""
+            except click.ClickException as error:
+                hint = "name another editor in $EDITOR, or leave out --edit"
+                raise KitError(f"editing the Kitfile: {error.message.lower()}", hint=hint) from error
             if not text.strip():
                 self._written = ""
                 raise InvalidValueError("the Kitfile was emptied: nothing is imported")

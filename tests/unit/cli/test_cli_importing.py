@@ -90,6 +90,15 @@ def test_an_emptied_kitfile_imports_nothing(kit_process: Kit, tmp_path: Path, mo
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_an_editor_that_fails_is_no_wrong_command_line(kit_process: Kit, tmp_path: Path, model: Path) -> None:
+    done = kit_process("import", str(model), "--edit", env=editor(tmp_path, "exit 3"))
+    assert done.code == 1
+    assert "Hint: name another editor in $EDITOR" in done.err
+    done = kit_process("import", str(model), "--edit", env={"EDITOR": "no-such-editor", "VISUAL": ""})
+    assert (done.code, "editing the Kitfile: no-such-editor" in done.err) == (1, True)
+    assert kit_process("list", "--format", "json").json == []
+
+
 def test_nobody_is_asked_who_said_no(environment: Mapping[str, str], tmp_path: Path, model: Path) -> None:
     code, screen = talk(environment, tmp_path, (EMPTY,), ("import", str(model), "--edit=false"))
     assert code == 0, screen
