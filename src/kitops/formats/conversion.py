@@ -82,7 +82,8 @@ def plan_conversion(kit: ModelKit, to: Shape, wishes: Wishes) -> tuple[Target, .
     groups = _group(kit)
     if to is Shape.IMAGE:
         if wishes.form is Format.RAW or wishes.codec is Codec.ZSTD:
-            raise InvalidValueError("layers of an image are tar archives, plain or gzip", hint="--compression gzip")
+            hint = "leave out --layer-format raw" if wishes.form is Format.RAW else "--compression gzip"
+            raise InvalidValueError("layers of an image are tar archives, plain or gzip", hint=hint)
         return _plan_image(groups, wishes)
     return tuple(target for part, sources in groups for target in _plan_part(part, sources, to, wishes))
 

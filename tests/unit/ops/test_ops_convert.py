@@ -282,6 +282,14 @@ def test_what_cannot_be(
     assert len(place.store.refs.list()) == 1
 
 
+def test_the_hint_names_the_option_that_was_wrong(place: Place, project: Path) -> None:
+    pack_tiny(place, project)
+    for options in ({"layer_format": "raw"}, {"compression": "zstd"}):
+        with pytest.raises(InvalidValueError) as caught:
+            go(place, "tiny:v1", "image", **options)
+        assert f"--{next(iter(options)).replace('_', '-')}" in str(caught.value.hint)
+
+
 def test_names_of_results(place: Place, project: Path) -> None:
     digest = pack_tiny(place, project)
     with pytest.raises(InvalidValueError, match="has no tag"):
