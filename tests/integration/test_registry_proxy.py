@@ -171,7 +171,7 @@ def test_a_proxy_that_is_away() -> None:
             repository.ping()
     assert "through the proxy: connection refused" in caught.value.message
     assert "--proxy" in (caught.value.hint or "")
-    assert "registry is running" not in (caught.value.hint or "")
+    assert "server is running" not in (caught.value.hint or "")
 
 
 def test_the_environments_proxy_does_not_serve_loopback() -> None:

@@ -14,7 +14,8 @@ from kitops.errors import NetworkError, printable
 from kitops.registry.headers import MAYBE_TLS, PROXY_LOGIN, one_line
 from kitops.registry.trickle import EndlessHeadError
 
-_REFUSED = "check the host and port, and that the registry is running"
+_REFUSED = "check the host and port, and that the server is running"
+_UNKNOWN = "check its spelling and the name servers"
 _TLS_HINTS = (
     # what OpenSSL says, in any of its versions; for people; what to type; in this order
     (
@@ -41,7 +42,7 @@ def explain(error: BaseException, doing: str) -> NetworkError:
     prefix = "through the proxy: " if any(isinstance(cause, ProxyError) for cause in causes) else ""
     for cause in causes:
         if found := _explain_one(cause, f"{doing}: {prefix}"):
-            if prefix and found.hint == _REFUSED:
+            if prefix and found.hint in (_REFUSED, _UNKNOWN):
                 found.hint = "check the proxy: --proxy, or HTTPS_PROXY and HTTP_PROXY, or NO_PROXY to do without it"
             return found
     return NetworkError(f"{doing}: {prefix}{one_line(str(error)) or type(error).__name__}")
@@ -100,7 +101,7 @@ def _explain_system(cause: OSError, prefix: str) -> NetworkError | None:
 def _explain_lookup(cause: socket.gaierror, prefix: str) -> NetworkError:
     return NetworkError(
         f"{prefix}the name of the host is not known",
-        hint="check its spelling and the name servers",
+        hint=_UNKNOWN,
         permanent=cause.errno != socket.EAI_AGAIN,
     )
 

@@ -23,7 +23,12 @@ def tls(reason: str) -> ssl.SSLError:
 @pytest.mark.parametrize(
     ("error", "says", "hint", "permanent"),
     [
-        (ProtocolError("aborted", OSError(errno.ECONNREFUSED, "x")), "connection refused", "running", False),
+        (
+            ProtocolError("aborted", OSError(errno.ECONNREFUSED, "x")),
+            "connection refused",
+            "that the server is running",
+            False,
+        ),
         (OSError(errno.ENETUNREACH, "x"), "network is unreachable", None, False),
         (ProtocolError("aborted", http.client.RemoteDisconnected("x")), "closed early", None, False),
         (http.client.IncompleteRead(b""), "closed early", None, False),
@@ -39,6 +44,7 @@ def tls(reason: str) -> ssl.SSLError:
         (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "closed early", None, False),
         (ProxyError("x", OSError("Tunnel connection failed: 407 Auth")), "through the proxy: .*407", "user", True),
         (ProxyError("x", OSError("Tunnel connection failed: 502 Bad")), "through the proxy: .*502", None, False),
+        (ProxyError("x", socket.gaierror(socket.EAI_NONAME, "x")), "through the proxy: .*not known", "--proxy", True),
         (ProxyError("cannot connect", OSError("odd")), "through the proxy: ", None, False),
         (HTTPError("something\nelse"), "something else", None, False),
         (HTTPError(), "HTTPError", None, False),
