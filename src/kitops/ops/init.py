@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.errors import FileSystemError, InvalidValueError, KitfileError
+from kitops.errors import FileSystemError, InvalidValueError, KitfileError, PackError
 from kitops.importers.directory import open_directory
 from kitops.kitfile.check import check
 from kitops.kitfile.dump import dump
@@ -63,11 +63,9 @@ def init(context: Path, options: InitOptions | None = None) -> Initialised:
         FileSystemError: the Kitfile cannot be written.
     """
     options = options or InitOptions()
+    check_target(context, options)
     tree = open_directory(context)
     target = options.output or context / "Kitfile"
-    if options.write:
-        names = [target] if options.output else [context / name for name in NAMES]
-        check_absent(names, force=options.force)
     package = Package(
         name=options.name,
         description=options.description,
@@ -84,6 +82,20 @@ def init(context: Path, options: InitOptions | None = None) -> Initialised:
     if options.write:
         write_kitfile(target, text)
     return Initialised(kitfile, text, target if options.write else None)
+
+
+def check_target(context: Path, options: InitOptions) -> None:
+    """Refuse what :func:`init` would, before anybody is asked what it is called.
+
+    Raises:
+        PackError: ``context`` is no directory.
+        InvalidValueError: there is a Kitfile already and ``force`` is not set.
+    """
+    if not context.is_dir():
+        raise PackError(f"{context} is not a directory")
+    if options.write:
+        names = [options.output] if options.output else [context / name for name in NAMES]
+        check_absent(names, force=options.force)
 
 
 def _check(kitfile: Kitfile) -> None:

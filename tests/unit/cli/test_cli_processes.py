@@ -147,6 +147,13 @@ def test_init_asks_on_a_terminal(environment: Mapping[str, str], project: Path) 
     assert "package:\n  name: digits\n  authors: [Ada]\n" in (project / "Kitfile").read_text()
 
 
+def test_init_asks_nothing_that_it_will_not_write(environment: Mapping[str, str], project: Path) -> None:
+    for words, code in ((str(project),), 2), ((str(project / "src" / "none"),), 3):
+        ended, screen = talk(environment, ("init", *words), [])
+        assert ended == code, screen
+        assert "Name" not in screen
+
+
 def test_ctrl_c_at_a_question(environment: Mapping[str, str], project: Path) -> None:
     code, screen = talk(environment, ("init", str(project), "--force"), [(b"Name", b"\x03")])
     assert code == 130

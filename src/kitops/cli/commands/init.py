@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,18 +59,19 @@ def command(
     With --remote the Kitfile is printed as `kit import` would make it; of large files only heads are read, where the
     source can send them.
     """
-    from kitops.ops.init import InitOptions
+    from kitops.ops.init import InitOptions, check_target
 
     if not remote and (revision or token):
         raise click.UsageError("--ref and --token are for --remote")
-    options = InitOptions(
+    target = Path(output) if output and output != "-" else None
+    options = InitOptions(depth=depth, force=force, output=target, write=output != "-")
+    if not remote:
+        check_target(Path(path), options)
+    options = replace(
+        options,
         name=_ask("Name", name, remote=remote),
         description=_ask("Description", desc, remote=remote),
         author=_ask("Author", author, remote=remote),
-        depth=depth,
-        force=force,
-        output=Path(output) if output and output != "-" else None,
-        write=output != "-",
     )
     if remote:
         from kitops.cli._importing import print_remote
