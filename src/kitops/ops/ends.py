@@ -15,13 +15,14 @@ from kitops.layout.directory import open_directory
 from kitops.layout.index import name_of
 from kitops.oci.reference import DEFAULT_TAG, UNNAMED, Reference, check_tag
 from kitops.oci.subject import is_fallback_tag
+from kitops.ops.locate import complete
 from kitops.store.graph import lease_tree
 from kitops.store.referrers import find_referrers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from kitops.content.protocols import Reader, Source
+    from kitops.content.protocols import Reader, Run, Source
     from kitops.layout.contents import Contents
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
@@ -117,7 +118,7 @@ def open_origin(place: Place, location: Location) -> Iterator[Origin]:
     """
     if location.kind == "registry":
         with place.registry(location.references[0], mirrored=True) as repository:
-            yield repository_origin(repository, location.references[0])
+            yield repository_origin(repository, location.references[0], place.run)
     elif location.kind == "store":
         with _open_store_origin(place, location) as origin:
             yield origin
@@ -128,11 +129,11 @@ def open_origin(place: Place, location: Location) -> Iterator[Origin]:
             yield _layout_origin(contents)
 
 
-def repository_origin(repository: Repository, ref: Reference) -> Origin:
-    """An open repository of a registry as an origin; ``ref`` names it."""
+def repository_origin(repository: Repository, ref: Reference, run: Run) -> Origin:
+    """An open repository of a registry as an origin; ``ref`` names it, ``run`` is told of a tag that is missing."""
 
     def resolve(location: Location) -> Root:
-        wanted = location.reference.with_default_tag()
+        wanted = complete(location.reference, run)
         return Root(repository.resolve(wanted.pointer), _name(wanted))
 
     def list_tags() -> list[str]:
@@ -148,7 +149,7 @@ def _open_store_origin(place: Place, location: Location) -> Iterator[Origin]:
     with store.lease("read", optional=True) as lease:
 
         def resolve(location: Location) -> Root:
-            wanted = location.reference.with_default_tag()
+            wanted = complete(location.reference, place.run)
             desc = store.refs.hold(wanted, lease)
             if store.refs.details(wanted).absent:
                 remote = store.refs.find_remote(wanted, desc.digest)

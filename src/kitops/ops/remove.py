@@ -212,7 +212,7 @@ def _delete(
     """Delete a manifest, after what refers to it: killed in between, nothing refers to what is gone."""
     doomed = [desc.digest]
     if referrers:
-        origin = repository_origin(repository, ref)
+        origin = repository_origin(repository, ref, place.run)
         doomed += [one.desc.digest for one in collect_referrers(origin, desc, place.run)]
     else:
         _tell_referrers(place, repository, ref, desc)

@@ -64,7 +64,7 @@ def tag_remote(place: Place, source: Reference, destinations: Sequence[Reference
         if ref.registry != source.registry:
             raise InvalidValueError(f"{ref} is not in the registry of {source}", hint=f"kit copy {source} {ref}")
     with place.registry(source) as repository:  # what writes asks no mirror what a tag points to
-        origin = repository_origin(repository, source)
+        origin = repository_origin(repository, source, place.run)
         root = origin.resolve(Location("registry", (source,)))
         for destination in destinations:
             copy_root(place, origin, root, Location("registry", (destination,)))

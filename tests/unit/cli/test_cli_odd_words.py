@@ -106,6 +106,10 @@ def test_odd_references(kit: Kit, project: Path, command: str, reference: str, c
 def test_a_missing_tag_is_told_once(kit: Kit, project: Path) -> None:
     assert kit("pack", str(project), "-t", "127.0.0.1:1/digits").code == 0
     assert kit("push", "127.0.0.1:1/digits", "--plain-http").err.count("has no tag") == 1
+    assert kit("pack", str(project), "-t", "digits").code == 0
+    for source in ("digits", "store:digits", "127.0.0.1:1/digits"):
+        ended = kit("copy", source, "oci:/dev/null/layout", "--plain-http")
+        assert ended.err.count("has no tag: using") == 1, ended.err
 
 
 def test_bytes_that_are_no_text(environment: Mapping[str, str]) -> None:
