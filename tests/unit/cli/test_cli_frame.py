@@ -118,6 +118,13 @@ def test_help_on_exit_codes(kit: Kit) -> None:
     assert len(lines) == len(EXIT_CODES)
 
 
+def test_the_document_says_the_same_of_exit_codes() -> None:
+    page = (Path(__file__).parents[3] / "docs/exit-codes.md").read_text()
+    said = {int(code): text for code, text in re.findall(r"^\| (\d+) \|[^|]*\| (.*) \|$", page, re.MULTILINE)}
+    assert said.keys() == dict(EXIT_CODES).keys()
+    assert [meaning for code, meaning in EXIT_CODES if not said[code].startswith(meaning)] == []
+
+
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [

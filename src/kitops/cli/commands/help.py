@@ -9,11 +9,11 @@ from kitops.cli._output import to_stdout
 
 EXIT_CODES = (
     (0, "done"),
-    (1, "failed; for `kit diff --exit-code`: the ModelKits differ; for `kit validate`: not valid"),
-    (2, "a reference, filter, option or Kitfile does not parse"),
+    (1, "failed; for `kit diff` and `kit status` with `--exit-code`: they differ; for `kit validate`: not valid"),
+    (2, "a reference, filter, option, Kitfile or header of weights does not parse"),
     (3, "a path of the Kitfile is missing, ignored, special, or leaves the directory"),
     (4, "there is no such ModelKit, tag, blob or part"),
-    (5, "content is not what its digest says"),
+    (5, "content is not what its digest says; `kit verify`: the directory differs"),
     (6, "the registry wants other credentials"),
     (7, "the registry or its token server answered with an error, or wrongly"),
     (8, "the network failed; trying again may help"),
@@ -22,7 +22,7 @@ EXIT_CODES = (
     (11, "Hugging Face, git, MLflow or object storage failed"),
     (12, "the development server failed"),
     (13, "a deployment could not be made"),
-    (14, "the system refused something on your files: disk full, permission, a file that exists"),
+    (14, "the system refused something on your files or streams: disk full, permission, a file that exists"),
     (70, "a bug in kit: please report it"),
     (130, "interrupted (Ctrl-C)"),
     (141, "the reader of the pipe is gone"),
