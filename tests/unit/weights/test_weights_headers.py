@@ -282,6 +282,13 @@ def test_the_first_bytes_tell_the_format() -> None:
     assert not has_header("model.safetensors.index.json")
 
 
+def test_a_pointer_of_git_lfs_is_told() -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
+    with pytest.raises(HeaderError, match=r"x\.gguf, byte 0: this is a pointer of git-lfs") as caught:
+        read_header(BytesRanges(pointer), "x.gguf")
+    assert caught.value.hint == "`git lfs pull` fetches it"
+
+
 def test_sums() -> None:
     tensors = [Tensor("a", "F32", (2, 3), 24, 0), Tensor("b", "BF16", (10,), 20, 24), Tensor("c", "F32", (), 4, 44)]
     found = sum_up(tensors)
