@@ -164,5 +164,7 @@ def _split_registry(locator: str) -> tuple[str, str]:
     try:
         check_registry(host)
     except InvalidValueError as error:
-        raise InvalidValueError(f"{locator!r}: {error.message}", hint=FORM) from error
+        _, scheme, bare = locator.partition("://")
+        hint = f"leave out the scheme: {bare}" if scheme and bare else FORM
+        raise InvalidValueError(f"{locator!r}: {error.message}", hint=hint) from error
     return host.lower(), rest

@@ -146,6 +146,12 @@ def test_upper_case_repository_is_told_with_what_to_type() -> None:
     assert caught.value.hint == "use lower case: team/model"
 
 
+def test_the_address_of_a_page_is_no_reference() -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        Reference.parse("https://registry.example.com/team/model:v1")
+    assert caught.value.hint == "leave out the scheme: registry.example.com/team/model:v1"
+
+
 def test_check_tag() -> None:
     check_tag("v1.0")
     with pytest.raises(InvalidValueError):
