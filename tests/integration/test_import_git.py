@@ -323,6 +323,23 @@ def test_branches_tags_and_commits(server: GitServer, place: Place, tmp_path: Pa
         run_import(place, url, ref="--upload-pack=/bin/sh")
 
 
+def test_files_that_git_converts_come_as_they_are_checked_out(server: GitServer, place: Place, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "data").mkdir(parents=True)
+    (source / ".gitattributes").write_bytes(b"*.bat text eol=crlf\n")
+    (source / "data/a.bat").write_bytes(b"one\ntwo\n")
+    (source / "data/b.txt").write_bytes(b"one\ntwo\n")  # to git the same object
+    url = publish(server, source)
+    imported = run_import(place, url, ImportOptions(kitfile_text=b"manifestVersion: 1.0.0\ndatasets: [{path: data}]\n"))
+    unpack(place, imported.references[0], tmp_path / "out")
+    assert (tmp_path / "out/data/a.bat").read_bytes() == b"one\r\ntwo\r\n"
+    assert (tmp_path / "out/data/b.txt").read_bytes() == b"one\ntwo\n"
+    said = imported.predicate["buildDefinition"]["resolvedDependencies"]  # type: ignore[index,call-overload]
+    digests = {one["name"]: one["digest"] for one in said if "name" in one}  # type: ignore[index,call-overload,union-attr]
+    assert digests["data/a.bat"] == {"sha256": hashlib.sha256(b"one\r\ntwo\r\n").hexdigest()}
+    assert digests["data/b.txt"].keys() == {"sha256", "gitBlob"}  # type: ignore[union-attr]
+
+
 def test_only_the_wanted_large_files_come(server: GitServer, place: Place, tmp_path: Path) -> None:
     url = publish(server, project(server, tmp_path))
     run_import(place, url, ImportOptions(exclude=("*.safetensors",)))
