@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import shutil
 import signal
 import threading
@@ -242,6 +243,15 @@ def test_a_dataset_fits_on_a_disk_that_has_room_for_it(hub: Hub, tmp_path: Path)
     with small_disk(tmp_path / "disk", "size=48m") as disk:
         imported = run_import(open_test_place(disk / "home"), hub, "Org/Data", ImportOptions(kitfile_text=KITFILE))
     assert imported.size > 40 * MIB
+
+
+def test_the_same_file_in_many_places_takes_few_open_files(hub: Hub, tmp_path: Path) -> None:
+    hub.add(model_repo("Org/Same", {f"{number:03}.json": b'{"a": 1}' for number in range(300)}))
+    process = kit(hub, tmp_path / "home", "import", "Org/Same", "--depth", "-1")
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (200, 200))
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 0, complaint
+    assert fetched(hub) < 30
 
 
 def test_what_prune_and_cache_know_of_imports(hub: Hub, place: Place) -> None:

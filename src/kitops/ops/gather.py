@@ -8,7 +8,7 @@ from its layers. What comes is compared with what the source calls it.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Message, Planned
 from kitops.content.parallel import run_all
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from kitops.store.lease import Lease
 
     Elsewhere = Callable[[Descriptor], bool]
+
+_TOGETHER: Final = 16
+"""Places that the same file goes to at once, each in an open layer: a process has so many open files. Those beyond take
+it from the layers that are done by then."""
 
 
 class Gathering:
@@ -162,7 +166,7 @@ class Gathering:
             for number in range(len(layer.outline.parts)):
                 target = Target(layer, number)
                 identity = target.file.identity if target.file is not None else ""
-                if identity in places:
+                if len(places.get(identity, ())) in range(1, _TOGETHER):
                     places[identity].append(target)
                     continue
                 targets = [target]
