@@ -16,7 +16,7 @@ import pytest
 from hub_server import Hub, HubRepo, model_repo
 from integration.hub_imports import MIB, kit, run_import, tree_of
 from kitops.content.protocols import Run
-from kitops.errors import FileSystemError, IntegrityError, NetworkError
+from kitops.errors import FileSystemError, IntegrityError, NetworkError, PackError
 from kitops.ops.cache import cache_clear, cache_info
 from kitops.ops.import_ import ImportOptions
 from kitops.ops.pack import PackOptions, pack
@@ -291,6 +291,18 @@ def test_the_layers_are_those_of_packing_the_same_files(hub: Hub, place: Place, 
     assert imported.desc == packed.desc
     names = [one.get("name") for one in imported.predicate["buildDefinition"]["resolvedDependencies"]]  # type: ignore[index,call-overload,union-attr]
     assert names == [None, "data/a.txt", "data/sub/deep/x.bin", "data/sub/keep.tmp", "data/ü.txt"]
+
+
+def test_a_generated_kitfile_does_not_name_what_is_ignored(hub: Hub, place: Place, tmp_path: Path) -> None:
+    files = {".kitignore": b"secret.txt\ndata\nlib/old\n", "README.md": b"# x\n", "model.bin": b"m" * 2000}
+    left_out = {"secret.txt": b"s", "data/a.csv": b"1,2\n", "data/b.csv": b"3,4\n", "lib/old/x.py": b"x"}
+    hub.add(model_repo("Org/Ignoring", {**files, **left_out, "lib/new.py": b"y"}))
+    imported = run_import(place, hub, "Org/Ignoring")
+    unpack(place, imported.references[0], tmp_path / "out")
+    assert tree_of(tmp_path / "out").keys() == {"Kitfile", "README.md", "model.bin", "lib/new.py"}
+    text = b"manifestVersion: 1.0.0\ndocs: [{path: secret.txt}]\n"
+    with pytest.raises(PackError, match=r"secret\.txt is excluded by \.kitignore"):
+        run_import(place, hub, "Org/Ignoring", ImportOptions(kitfile_text=text))
 
 
 def test_every_file_has_its_sha256_in_the_provenance(hub: Hub, place: Place) -> None:

@@ -16,12 +16,12 @@ from kitops.importers.tree import check_paths
 from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import parse
 from kitops.layers.codec import Codec
-from kitops.layers.ignore import IGNORE_FILE, MAX_SIZE, IgnoreRules, parse_ignore
 from kitops.layers.outline import ListedFile, outline_directory, outline_file
+from kitops.layers.walk import excluded_error
 from kitops.layers.write import Format
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
-from kitops.ops.describe_tree import describe_tree
+from kitops.ops.describe_tree import describe_tree, read_rules
 from kitops.ops.layer_work import LayerWork
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kitops.formats.plan import PlannedLayer
     from kitops.importers.tree import Origin, RemoteFile, Tree
     from kitops.kitfile.schema import Kitfile
+    from kitops.layers.ignore import IgnoreRules
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.gojson import Json
     from kitops.ops.place import Place
@@ -132,8 +133,9 @@ def plan_import(place: Place, tree: Tree, options: ImportOptions) -> Plan:
         place.run.observer(Message("info", text))
 
     wanted = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer, tell=tell)
-    kitfile, asked = _choose_kitfile(place, tree, wanted, options)
-    layers = _match(kitfile, wanted, tree)
+    rules = read_rules(tree, wanted)
+    kitfile, asked = _choose_kitfile(place, tree, wanted, rules, options)
+    layers = _match(kitfile, wanted, rules, tree)
     return Plan(tree.origin, kitfile, layers, describe_options(options) | asked, options.version, started)
 
 
@@ -173,7 +175,7 @@ def now() -> str:
 
 
 def _choose_kitfile(
-    place: Place, tree: Tree, files: Sequence[RemoteFile], options: ImportOptions
+    place: Place, tree: Tree, files: Sequence[RemoteFile], rules: IgnoreRules, options: ImportOptions
 ) -> tuple[Kitfile, dict[str, Json]]:
     """The Kitfile that was given, or the generated one; edited where that is asked for. And which of them it is."""
     if options.kitfile_text is not None:
@@ -184,7 +186,7 @@ def _choose_kitfile(
         def find_blob(digest: Digest) -> Path | None:
             return blobs.path(digest) if blobs.exists(digest) else None
 
-        kitfile = describe_tree(tree, files, place.run, depth=options.depth, find_blob=find_blob)
+        kitfile = describe_tree(tree, files, place.run, rules=rules, depth=options.depth, find_blob=find_blob)
         if options.edit is None:
             return kitfile, {}
         generated = dump(kitfile)
@@ -197,11 +199,11 @@ def _choose_kitfile(
     return parse(text, "Kitfile", warn=warn), describe_kitfile(text, how) if how else {}
 
 
-def _match(kitfile: Kitfile, files: Sequence[RemoteFile], tree: Tree) -> list[LayerWork]:
+def _match(kitfile: Kitfile, files: Sequence[RemoteFile], rules: IgnoreRules, tree: Tree) -> list[LayerWork]:
     """Each layer of the Kitfile with the files that go into it.
 
     Raises:
-        PackError: a path of the Kitfile is not in the source.
+        PackError: a path of the Kitfile is not in the source, or left out by its ``.kitignore``.
     """
     listed = {file.path: file for file in files}
     planned = plan_layers(kitfile, form=Format.TAR, codec=Codec.NONE)
@@ -216,7 +218,6 @@ def _match(kitfile: Kitfile, files: Sequence[RemoteFile], tree: Tree) -> list[La
             f"{tree.origin.name} does not have what the Kitfile names: {', '.join(missing)}",
             hint="check the paths, and the filters --include and --exclude",
         )
-    rules = _read_ignore(tree, listed)
     listing = [ListedFile(file.path, file.size, file.mode) for file in files]
     return [_lay_out(layer, listed, listing, rules) for layer in planned]
 
@@ -226,20 +227,13 @@ def _lay_out(
 ) -> LayerWork:
     path = planned.part.path
     if file := listed.get(path):
+        if rules.is_ignored(path, is_dir=False):
+            raise excluded_error(path)
         outline = outline_file(ListedFile(file.path, file.size, file.mode))
         return LayerWork(replace(planned, form=Format.RAW), outline, {path: file})
     outline = outline_directory(listing, path, rules, planned.deeper)
     names = (member.name.decode() for member in outline.members if not member.is_dir)
     return LayerWork(planned, outline, {name: listed[name] for name in names})
-
-
-def _read_ignore(tree: Tree, listed: Mapping[str, RemoteFile]) -> IgnoreRules:
-    """The rules of the ``.kitignore`` that the source has, if any."""
-    file = listed.get(IGNORE_FILE)
-    if file is None:
-        return IgnoreRules()
-    raw = tree.read_at(IGNORE_FILE, 0, min(file.size, MAX_SIZE + 1))
-    return parse_ignore(raw, f"{IGNORE_FILE} of {tree.origin.name}")
 
 
 def _digests(file: RemoteFile, layer: LayerWork) -> dict[str, str]:
