@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from kitops.importers.tree import check_paths
 from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import parse
 from kitops.layers.codec import Codec
+from kitops.layers.mcpb import directory_error
 from kitops.layers.outline import ListedFile, outline_directory, outline_file
 from kitops.layers.walk import excluded_error
 from kitops.layers.write import Format
@@ -23,6 +25,7 @@ from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
 from kitops.ops.describe_tree import describe_tree, read_rules
 from kitops.ops.layer_work import LayerWork
+from kitops.ops.parents import list_paths, open_parents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -135,7 +138,10 @@ def plan_import(place: Place, tree: Tree, options: ImportOptions) -> Plan:
     wanted = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer, tell=tell)
     rules = read_rules(tree, wanted)
     kitfile, asked = _choose_kitfile(place, tree, wanted, rules, options)
-    layers = _match(kitfile, wanted, rules, tree)
+    with ExitStack() as stack:
+        parent_paths = list_paths(open_parents(place, kitfile, stack))
+    planned = plan_layers(kitfile, form=Format.TAR, codec=Codec.NONE, parent_paths=parent_paths)
+    layers = _match(planned, wanted, rules, tree)
     return Plan(tree.origin, kitfile, layers, describe_options(options) | asked, options.version, started)
 
 
@@ -199,14 +205,15 @@ def _choose_kitfile(
     return parse(text, "Kitfile", warn=warn), describe_kitfile(text, how) if how else {}
 
 
-def _match(kitfile: Kitfile, files: Sequence[RemoteFile], rules: IgnoreRules, tree: Tree) -> list[LayerWork]:
+def _match(
+    planned: Sequence[PlannedLayer], files: Sequence[RemoteFile], rules: IgnoreRules, tree: Tree
+) -> list[LayerWork]:
     """Each layer of the Kitfile with the files that go into it.
 
     Raises:
         PackError: a path of the Kitfile is not in the source, or left out by its ``.kitignore``.
     """
     listed = {file.path: file for file in files}
-    planned = plan_layers(kitfile, form=Format.TAR, codec=Codec.NONE)
     missing = [
         f"{layer.part.field}: {layer.part.path}"
         for layer in planned
@@ -231,6 +238,8 @@ def _lay_out(
             raise excluded_error(path)
         outline = outline_file(ListedFile(file.path, file.size, file.mode))
         return LayerWork(replace(planned, form=Format.RAW), outline, {path: file})
+    if planned.form is not Format.TAR:
+        raise directory_error(planned.part.field, path)
     outline = outline_directory(listing, path, rules, planned.deeper)
     names = (member.name.decode() for member in outline.members if not member.is_dir)
     return LayerWork(planned, outline, {name: listed[name] for name in names})
