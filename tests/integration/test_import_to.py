@@ -17,6 +17,7 @@ from integration.hub_imports import MIB, kill_when, kit, make_file, run_import
 from integration.test_import_again import KITFILE, change, fetched, many
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
+from kitops.errors import NetworkError
 from kitops.formats.layertypes import KITOPS_ARTIFACT
 from kitops.importers.location import parse_location
 from kitops.oci.reference import Reference
@@ -88,6 +89,21 @@ def test_two_registries_cost_one_reading(hub: Hub, place: Place, registry: Throw
         for target in targets:
             check(target, tmp_path)
             assert len(referrers(place, target, remote=True)) == 1
+    assert spent(place) == 0
+
+
+def test_when_the_second_registry_fails_the_first_has_it_and_in_the_end_nothing_stays_here(
+    hub: Hub, place: Place, registry: ThrowAwayRegistry, tmp_path: Path
+) -> None:
+    hub.add(model_repo("Org/Data", many(5)))
+    options = ImportOptions(kitfile_text=KITFILE)
+    target = registry.reference("team/data:v1")
+    with pytest.raises(NetworkError):
+        send(place, hub, "Org/Data", target, Reference.parse("127.0.0.1:1/copies/data:v1"), options=options)
+    check(target, tmp_path, "data/000.txt", many(1)["data/000.txt"])  # type: ignore[arg-type]
+    with ThrowAwayRegistry() as other:
+        send(place, hub, "Org/Data", target, other.reference("copies/data:v1"), options=options)
+    assert fetched(hub) == 5
     assert spent(place) == 0
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from kitops.content.protocols import Run
     from kitops.importers.tree import RemoteFile, Tree
     from kitops.layers.outline import Part
-    from kitops.oci.digest import Digest
     from kitops.ops.layer_work import LayerWork
     from kitops.ops.reuse import ReadAt
     from kitops.store import Store
@@ -74,12 +73,10 @@ class Bringing:
 
     Attributes:
         fetched_size: bytes that came from the source.
-        made: the blobs that were made here.
     """
 
     def __init__(self, store: Store, tree: Tree, lease: Lease, reuse: Reuse) -> None:
         self.fetched_size = 0
-        self.made: list[Digest] = []
         self._store = store
         self._tree = tree
         self._lease = lease
@@ -228,8 +225,6 @@ class Bringing:
 
     def _settle(self, layer: LayerWork, record: LayerRecord) -> None:
         """A layer is in the store: what is in it will be found there."""
-        with self._lock:
-            self.made.append(record.digest)
         if layer.stamp is not None and (layer.outline.is_archive or layer.known is None):
             self._reuse.add(record.digest, layer.members())
 

@@ -75,11 +75,6 @@ class Gathering:
         """So many bytes more came from the source: of layers that stayed there."""
         self._bringing.count(size)
 
-    @property
-    def made(self) -> Sequence[Digest]:
-        """The blobs that were made here."""
-        return self._bringing.made
-
     def make_layers(self, work: Sequence[LayerWork]) -> list[PackedLayer]:
         """The layers of ``work``, in its order.
 

@@ -8,7 +8,6 @@ from it, so that nothing is read from the source twice.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kitops.content.copy import copy
@@ -55,7 +54,10 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
     for target in targets:
         check_remote(target)
     plan = plan_import(place, tree, options or ImportOptions())
-    groups = [list(group) for _, group in groupby(sorted(targets, key=_locator), _locator)]
+    repositories: dict[str, list[Reference]] = {}
+    for target in targets:
+        repositories.setdefault(target.locator, []).append(target)
+    groups = list(repositories.values())
     with ExitStack() as stack:
         sinks = [stack.enter_context(place.registry(group[0])) for group in groups]
         lease = stack.enter_context(place.store.lease("import"))
@@ -75,8 +77,8 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
                     sink.tag(desc, target.tag)
             place.store.sent.note(sink.locator, desc.digest, [layer.record.digest for layer in layers])
             _send_statement(place, here, sink, desc, said)
-        own = [*gathering.made, desc.digest, *(child.digest for child in graph.children(place.store.blobs, desc)[:1])]
-        doomed = [*own, *graph.tree_of(place.store.blobs, said.digest)]
+        own = [desc.digest, *(child.digest for child in graph.children(place.store.blobs, desc))]
+        doomed = [*own, *graph.tree_of(place.store.blobs, said.digest)]  # what an earlier attempt left here, too
     free_blobs(place.store, doomed, place.run)
     size = sum(layer.record.size for layer in layers)
     return Imported(desc, tuple(targets), plan.kitfile, tree.origin, predicate, size, gathering.fetched_size)
@@ -103,7 +105,3 @@ def _send_statement(place: Place, source: Source, sink: Repository, desc: Descri
     except KitError as error:
         text = f"{sink.locator} does not take the provenance of {desc.digest}: {error.message}"
         place.run.observer(Message("warning", text))
-
-
-def _locator(ref: Reference) -> str:
-    return ref.locator
