@@ -76,6 +76,14 @@ def test_complaints_that_the_client_does_not_know(hub: Hub, place: Place, body: 
     assert "\n" not in error.message
 
 
+def test_a_complaint_in_any_language(hub: Hub, place: Place) -> None:
+    hub.file_refusals = {"README.md": [403]}
+    hub.refusal = "das dürfen Sie nicht"
+    error = failure(place, hub, "Org/Big")
+    assert isinstance(error, SourceError)
+    assert "dürfen" in error.message
+
+
 def test_one_failure_is_no_end(hub: Hub, place: Place, tmp_path: Path) -> None:
     for status in (503, 500, 502):
         hub.api_refusals = [status]
