@@ -323,6 +323,24 @@ def test_branches_tags_and_commits(server: GitServer, place: Place, tmp_path: Pa
         run_import(place, url, ref="--upload-pack=/bin/sh")
 
 
+@pytest.mark.parametrize("part", ["model.bin", "."])
+def test_a_damaged_object_that_git_lfs_kept_is_fetched_again(
+    server: GitServer, place: Place, tmp_path: Path, part: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "model.bin").write_bytes(lfs(server, BIG))
+    url = publish(server, source)
+    text = f"manifestVersion: 1.0.0\ndatasets: [{{path: {part}}}]\n".encode()
+    with open_source(place, parse_location(f"git+{url}"), SourceOptions()) as tree:
+        kept = tree.path_of(tree.files[0])  # type: ignore[attr-defined]
+        kept.parent.mkdir(parents=True)
+        kept.write_bytes(bytes(len(BIG)))  # as a power cut may leave it
+        imported = import_(place, tree, ImportOptions(kitfile_text=text))
+    unpack(place, imported.references[0], tmp_path / "out")
+    assert (tmp_path / "out/model.bin").read_bytes() == BIG
+
+
 def test_files_that_git_converts_come_as_they_are_checked_out(server: GitServer, place: Place, tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "data").mkdir(parents=True)

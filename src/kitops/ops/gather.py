@@ -19,6 +19,7 @@ from kitops.oci.descriptor import Descriptor
 from kitops.ops.bring import Bringing, DamagedError, Target
 from kitops.ops.layer_work import MEDIA_TYPE
 from kitops.ops.reuse import Reuse
+from kitops.store.atomic import remove_file, told
 from kitops.store.filesystem import check_room
 from kitops.store.lease import live_leases, now
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Run
     from kitops.formats.build import PackedLayer
-    from kitops.importers.tree import Tree
+    from kitops.importers.tree import RemoteFile, Tree
     from kitops.oci.digest import Digest
     from kitops.ops.layer_work import LayerWork
     from kitops.ops.through import Opener
@@ -147,8 +148,16 @@ class Gathering:
                     what = f"{file.path} of {self._tree.origin.uri}"
                     raise IntegrityError(what, file.identity, error.actual) from error
                 damaged.add(file.path)
+                self._drop(file)
                 self._run.observer(Advanced(file.path, -file.size))
                 self._run.observer(Message("warning", f"{file.path} came damaged; fetching it again"))
+
+    def _drop(self, file: RemoteFile) -> None:
+        """Remove what the source's own client keeps of a damaged file: it would be taken for the file again."""
+        if isinstance(self._tree, OnDisk):
+            path = str(self._tree.path_of(file))
+            with told("removing", path):
+                remove_file(path)
 
     def _fetch_once(self, layers: Sequence[LayerWork]) -> None:
         jobs: list[Callable[[Run], None]] = []
