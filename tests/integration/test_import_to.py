@@ -188,6 +188,18 @@ def test_killed_imports_to_a_registry_go_on(hub: Hub, tmp_path: Path) -> None:
     assert hub.sent <= size + kills * on_its_way
 
 
+def test_where_the_same_is_from_is_said_once_a_source(hub: Hub, place: Place, registry: ThrowAwayRegistry) -> None:
+    target = registry.reference("team/data:v1")
+    text = b"manifestVersion: 1.0.0\npackage: {name: data}\ndatasets: [{path: data}]\n"
+    found = set()
+    for source in ("Org/Data", "Mirror/Data", "Org/Data"):
+        hub.add(model_repo(source, many(2)))
+        found.add(send(place, hub, source, target, options=ImportOptions(kitfile_text=text)).desc.digest)
+    assert len(found) == 1
+    assert len(referrers(place, target, remote=True)) == 2
+    assert spent(place) == 0
+
+
 def test_a_registry_that_takes_no_attestations_is_told_of(hub: Hub, tmp_path: Path) -> None:
     hub.add(model_repo("Org/Tiny", {"model.bin": b"x" * 2000}))
     with faulty_registry(Faults(types=(KITOPS_ARTIFACT,))) as registry:
