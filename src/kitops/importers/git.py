@@ -248,7 +248,7 @@ def _list(directory: Path, blobs: dict[str, _Blob]) -> Iterator[RemoteFile]:
         names = sorted(printable(os.fsencode(os.path.relpath(path, directory))) for path in refused)
         raise SourceError(
             f"the repository has symbolic links that lead out of it or to directories: {', '.join(names)}",
-            hint="leave them out with --exclude, or clone it yourself and pack with --symlinks",
+            hint="clone it yourself, and pack it with --symlinks",
         )
 
 
