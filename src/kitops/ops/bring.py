@@ -10,7 +10,7 @@ from kitops.content.events import Advanced, Finished, Started
 from kitops.content.patience import Patience
 from kitops.content.protocols import LayerRecord
 from kitops.content.spans import Span
-from kitops.errors import IntegrityError, NetworkError
+from kitops.errors import IntegrityError, NetworkError, SourceError
 from kitops.importers.tree import OnDisk
 from kitops.ops.reuse import BUFFER, ContentHash, Reuse, hash_content
 from kitops.store.take import take_file
@@ -181,7 +181,11 @@ class Bringing:
             return found[1]
 
     def _read(self, file: RemoteFile, wanted: Span, write: Write, run: Run) -> None:
-        """Read a file of the source, going on after breaks."""
+        """Read a file of the source, going on after breaks.
+
+        Raises:
+            SourceError: a file of which nothing but the size is known has another one.
+        """
         self._prepare(file, run)
         buffer = memoryview(bytearray(BUFFER))
         patience = Patience(run)
@@ -196,6 +200,8 @@ class Bringing:
                         position += count
                         self.count(count)
                         run.observer(Advanced(file.path, count))
+                    if position == file.size and not file.identity and reader.readinto(buffer[:1]):
+                        raise SourceError(f"{file.path} of {self._tree.origin.uri} is larger than it is listed")
                 if position < wanted.end:
                     raise NetworkError(f"reading {file.path} of {self._tree.origin.name}: it ended too early")
             except NetworkError as error:
