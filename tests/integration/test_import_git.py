@@ -347,8 +347,13 @@ def test_files_that_git_converts_come_as_they_are_checked_out(server: GitServer,
     (source / ".gitattributes").write_bytes(b"*.bat text eol=crlf\n")
     (source / "data/a.bat").write_bytes(b"one\ntwo\n")
     (source / "data/b.txt").write_bytes(b"one\ntwo\n")  # to git the same object
+    (source / "data/table.csv").write_bytes(lfs(server, TABLE))
     url = publish(server, source)
-    imported = run_import(place, url, ImportOptions(kitfile_text=b"manifestVersion: 1.0.0\ndatasets: [{path: data}]\n"))
+    options = ImportOptions(kitfile_text=b"manifestVersion: 1.0.0\ndatasets: [{path: data}]\n")
+    imported = run_import(place, url, options)
+    assert server.sent == len(TABLE)
+    assert run_import(place, url, options).desc == imported.desc
+    assert server.sent == len(TABLE)
     unpack(place, imported.references[0], tmp_path / "out")
     assert (tmp_path / "out/data/a.bat").read_bytes() == b"one\r\ntwo\r\n"
     assert (tmp_path / "out/data/b.txt").read_bytes() == b"one\ntwo\n"

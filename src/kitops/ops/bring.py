@@ -231,7 +231,8 @@ class Bringing:
 
     def _settle(self, layer: LayerWork, record: LayerRecord) -> None:
         """A layer is in the store: what is in it will be found there."""
-        if layer.stamp is not None and (layer.outline.is_archive or layer.known is None):
+        has_names = any(file.identity for file in layer.files.values())
+        if has_names and (layer.outline.is_archive or layer.known is None):
             self._reuse.add(record.digest, layer.members())
 
 
