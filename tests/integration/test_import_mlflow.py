@@ -49,7 +49,7 @@ from kitops.importers.location import parse_location
 from kitops.ops.sources import SourceOptions, open_source
 from unit.ops.ops_places import open_test_place
 place = open_test_place(Path(sys.argv[1]))
-with open_source(place, parse_location("models:/iris@champion"), SourceOptions()) as tree:
+with open_source(place, parse_location(sys.argv[2]), SourceOptions()) as tree:
     tree.prepare(tree.files, place.run)
     raise SystemExit(len(tree.files) == 0)
 """
@@ -81,6 +81,16 @@ class Tracking:
     def environment(self) -> dict[str, str]:
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
         return {**os.environ, **quiet, "MLFLOW_TRACKING_URI": self.address, "KITOPS_HOME": str(self.home)}
+
+    def python(self, script: str, *arguments: str) -> str:
+        """What a script prints."""
+        environment = self.environment | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script, *arguments], env=environment, cwd=self.home.parent,
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def json(self, *arguments: str) -> dict[str, object]:
         done = self.kit(*arguments, "--format", "json")
@@ -114,6 +124,7 @@ def test_models_and_runs_come_and_go(tracking: Tracking, tmp_path: Path) -> None
     check_that_it_goes_straight_to_a_registry(tracking, tmp_path / "to")
     check_that_a_killed_import_fetches_no_whole_file_again(tracking, tmp_path / "killed")
     check_that_versions_do_not_mix(tracking, tmp_path / "versions")
+    check_that_a_run_that_goes_on_is_not_mixed(tracking, tmp_path / "going")
     check_that_what_is_missing_is_told(tracking)
     check_that_a_modelkit_goes_to_a_run(tracking, tmp_path / "kits")
     check_that_options_which_do_not_apply_are_refused(tracking)
@@ -240,22 +251,26 @@ def check_that_a_killed_import_fetches_no_whole_file_again(tracking: Tracking, t
         assert (tmp_path / "out" / f"{number}.bin").read_bytes() == (tmp_path / f"{number}.bin").read_bytes()
 
 
+def check_that_a_run_that_goes_on_is_not_mixed(tracking: Tracking, tmp_path: Path) -> None:
+    """Its files are replaced by others, which may be as large."""
+    log = "import mlflow, sys; mlflow.MlflowClient().log_text(sys.argv[1], sys.argv[2], 'last/step.txt')"
+    begin = "import mlflow; print(mlflow.MlflowClient().create_run('0').info.run_id)"
+    going = tracking.python(begin)
+    tracking.python(log, going, "step 1")
+    tracking.python(FAIL, str(tracking.home), f"runs:/{going}/last")
+    tracking.python(log, going, "step 2")
+    tracking.json("import", f"runs:/{going}/last", "-t", "last:v1")
+    assert tracking.kit("unpack", "last:v1", "-d", str(tmp_path)).returncode == 0
+    assert (tmp_path / "step.txt").read_text() == "step 2"
+
+
 def check_that_versions_do_not_mix(tracking: Tracking, tmp_path: Path) -> None:
     """What a failed import of an alias left is of the version that the alias was then."""
 
-    def run(script: str, *arguments: str) -> str:
-        environment = tracking.environment | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", script, *arguments], env=environment, cwd=tracking.home.parent,
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    run(FAIL, str(tracking.home))
+    tracking.python(FAIL, str(tracking.home), "models:/iris@champion")
     kept = tracking.home / "store/partial"
     assert list(kept.glob("*/files/MLmodel")) != []
-    newer = run(AGAIN).splitlines()[-1]
+    newer = tracking.python(AGAIN).splitlines()[-1]
     tracking.json("import", "models:/iris@champion", "-t", "two:v1")
     assert tracking.kit("unpack", "two:v1", "-d", str(tmp_path)).returncode == 0
     assert newer in (tmp_path / "MLmodel").read_text()

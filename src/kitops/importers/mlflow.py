@@ -47,6 +47,7 @@ class _Asked:
         name: of the import.
         parameters: what is known of it.
         prefix: the directory in it that is asked for; empty is all.
+        is_changing: whether its files may be replaced: the run has not ended.
     """
 
     root: str
@@ -54,6 +55,7 @@ class _Asked:
     name: str
     parameters: dict[str, Json]
     prefix: str = ""
+    is_changing: bool = False
 
     @property
     def uri(self) -> str:
@@ -106,6 +108,11 @@ class MlflowTree:
     directory: Path
     _asked: _Asked = field(repr=False)
     _cancel: CancelToken = field(repr=False)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether files may be replaced by others: what came earlier need not be what is there now."""
+        return self._asked.is_changing
 
     def read_at(self, path: str, offset: int, size: int) -> bytes:
         """Bytes of a file, which is fetched for that.
@@ -223,14 +230,16 @@ def _find(client: Any, uri: str) -> _Asked:
         )
         parameters: dict[str, Json] = {"model": name, "version": str(found.version)}
         if found.run_id:
-            parameters |= _read_run(client, found.run_id)
+            parameters |= _tell_run(client.get_run(found.run_id))
         pinned = f"models:/{name}/{found.version}"
         return _Asked(pinned, str(found.version), name, parameters | _read_signature(pinned))
     if run := _RUN.fullmatch(uri):
         path = (run["path"] or "").strip("/")
-        parameters = _read_run(client, run["run"])
+        made = client.get_run(run["run"])
+        parameters = _tell_run(made)
         name = path.rpartition("/")[2] or str(parameters.get("runName") or "run")
-        asked = _Asked(f"runs:/{run['run']}", run["run"], name, parameters, path)
+        is_changing = made.info.status in ("RUNNING", "SCHEDULED")
+        asked = _Asked(f"runs:/{run['run']}", run["run"], name, parameters, path, is_changing)
         return replace(asked, parameters=parameters | _read_signature(asked.uri))
     raise InvalidValueError(
         f"{uri!r} is not a URI of MLflow that can be imported",
@@ -238,11 +247,10 @@ def _find(client: Any, uri: str) -> _Asked:
     )
 
 
-def _read_run(client: Any, run_id: str) -> dict[str, Json]:
+def _tell_run(run: Any) -> dict[str, Json]:
     """What is known of a run: who made it how, and what came out; the server's own tags stay there."""
-    run = client.get_run(run_id)
     known = {
-        "run": run_id,
+        "run": run.info.run_id,
         "runName": run.info.run_name,
         "experiment": run.info.experiment_id,
         "gitCommit": run.data.tags.get("mlflow.source.git.commit"),
