@@ -266,7 +266,8 @@ def test_what_prune_and_cache_know_of_imports(hub: Hub, place: Place) -> None:
     assert fetched(hub) == before + 10
 
 
-def test_the_layers_are_those_of_packing_the_same_files(hub: Hub, place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", [b"", b"docs:\n  - path: only\n  - path: only/below\n"])
+def test_the_layers_are_those_of_packing_the_same_files(hub: Hub, place: Place, tmp_path: Path, rest: bytes) -> None:
     files = {
         ".kitignore": b"**/*.tmp\n!data/sub/keep.tmp\n",
         "data/a.txt": b"a",
@@ -275,9 +276,10 @@ def test_the_layers_are_those_of_packing_the_same_files(hub: Hub, place: Place, 
         "data/sub/deep/x.bin": b"x" * 5000,
         "data/ü.txt": b"",
         "model.bin": b"m" * 2000,
+        "only/below/x.txt": b"x",
     }
     hub.add(model_repo("Org/Data", files))
-    text = KITFILE + b"  - path: data/sub/deep\n"
+    text = KITFILE + b"  - path: data/sub/deep\n" + rest
     imported = run_import(place, hub, "Org/Data", ImportOptions(kitfile_text=text))
     for name, content in files.items():
         path = tmp_path / "in" / name
@@ -290,7 +292,8 @@ def test_the_layers_are_those_of_packing_the_same_files(hub: Hub, place: Place, 
     packed = pack(place, tmp_path / "in", PackOptions(kitfile_text=text))
     assert imported.desc == packed.desc
     names = [one.get("name") for one in imported.predicate["buildDefinition"]["resolvedDependencies"]]  # type: ignore[index,call-overload,union-attr]
-    assert names == [None, "data/a.txt", "data/sub/deep/x.bin", "data/sub/keep.tmp", "data/ü.txt"]
+    below = ["only/below/x.txt"] if rest else []
+    assert names == [None, "data/a.txt", "data/sub/deep/x.bin", "data/sub/keep.tmp", "data/ü.txt", *below]
 
 
 def test_a_generated_kitfile_does_not_name_what_is_ignored(hub: Hub, place: Place, tmp_path: Path) -> None:

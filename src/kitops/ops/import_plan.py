@@ -28,7 +28,7 @@ from kitops.ops.layer_work import LayerWork
 from kitops.ops.parents import list_paths, open_parents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from kitops.errors import Problem
@@ -217,8 +217,7 @@ def _match(
     missing = [
         f"{layer.part.field}: {layer.part.path}"
         for layer in planned
-        if layer.part.path not in listed
-        and not any(_is_below(path, layer.part.path) and not _is_taken(path, layer) for path in listed)
+        if layer.part.path not in listed and not any(_is_below(path, layer.part.path) for path in listed)
     ]
     if missing:
         raise PackError(
@@ -253,12 +252,3 @@ def _digests(file: RemoteFile, layer: LayerWork) -> dict[str, str]:
 
 def _is_below(path: str, directory: str) -> bool:
     return directory == "." or path.startswith(f"{directory}/")
-
-
-def _is_taken(path: str, planned: PlannedLayer) -> bool:
-    """Whether another layer below this one takes ``path``."""
-    return _is_in(path, planned.deeper, planned.part.path)
-
-
-def _is_in(path: str, deeper: Collection[str], own: str) -> bool:
-    return any(_is_below(other, own) and (path == other or _is_below(path, other)) for other in deeper if other != ".")
