@@ -92,7 +92,7 @@ def test_two_registries_cost_one_reading(hub: Hub, place: Place, registry: Throw
     assert spent(place) == 0
 
 
-def test_when_the_second_registry_fails_the_first_has_it_and_in_the_end_nothing_stays_here(
+def test_when_the_second_registry_fails_the_first_has_it_and_in_the_end_no_layer_stays_here(
     hub: Hub, place: Place, registry: ThrowAwayRegistry, tmp_path: Path
 ) -> None:
     hub.add(model_repo("Org/Data", many(5)))
@@ -102,9 +102,9 @@ def test_when_the_second_registry_fails_the_first_has_it_and_in_the_end_nothing_
         send(place, hub, "Org/Data", target, Reference.parse("127.0.0.1:1/copies/data:v1"), options=options)
     check(target, tmp_path, "data/000.txt", many(1)["data/000.txt"])  # type: ignore[arg-type]
     with ThrowAwayRegistry() as other:
-        send(place, hub, "Org/Data", target, other.reference("copies/data:v1"), options=options)
+        imported = send(place, hub, "Org/Data", target, other.reference("copies/data:v1"), options=options)
     assert fetched(hub) == 5
-    assert spent(place) == 0
+    assert spent(place) < 4096 < imported.size  # what the first attempt said of it, unless it was in the same second
 
 
 def test_two_repositories_of_a_registry_cost_one_upload(
