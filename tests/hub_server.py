@@ -74,6 +74,8 @@ class Hub:
     """The second page of a listing is followed by itself."""
     file_refusals: dict[str, list[int]] = field(default_factory=dict)
     """By path: statuses that the next requests for a file get."""
+    refusal: str = "refused"
+    """What is said with ``file_refusals``."""
     mangle: Callable[[list[dict[str, object]]], object] | None = None
     """What becomes of a page of a listing."""
     spoil: dict[str, bytes] = field(default_factory=dict)
@@ -329,7 +331,7 @@ class _Api(_Answers):
             self.refuse(403 if token else 401, "GatedRepo", "Access to this model is restricted")
             return
         if refusals := self.hub.file_refusals.get(path):
-            self.refuse(refusals.pop(0))
+            self.refuse(refusals.pop(0), message=self.hub.refusal)
             return
         content = repo.commits[commit].get(path)
         if content is None:

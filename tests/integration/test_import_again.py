@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import shutil
 import signal
 import threading
@@ -15,7 +16,7 @@ import pytest
 from hub_server import Hub, HubRepo, model_repo
 from integration.hub_imports import MIB, kit, run_import, tree_of
 from kitops.content.protocols import Run
-from kitops.errors import FileSystemError, IntegrityError, NetworkError
+from kitops.errors import FileSystemError, IntegrityError, NetworkError, PackError
 from kitops.ops.cache import cache_clear, cache_info
 from kitops.ops.import_ import ImportOptions
 from kitops.ops.pack import PackOptions, pack
@@ -244,6 +245,15 @@ def test_a_dataset_fits_on_a_disk_that_has_room_for_it(hub: Hub, tmp_path: Path)
     assert imported.size > 40 * MIB
 
 
+def test_the_same_file_in_many_places_takes_few_open_files(hub: Hub, tmp_path: Path) -> None:
+    hub.add(model_repo("Org/Same", {f"{number:03}.json": b'{"a": 1}' for number in range(300)}))
+    process = kit(hub, tmp_path / "home", "import", "Org/Same", "--depth", "-1")
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (200, 200))
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 0, complaint
+    assert fetched(hub) < 30
+
+
 def test_what_prune_and_cache_know_of_imports(hub: Hub, place: Place) -> None:
     hub.add(model_repo("Org/Data", many(10)))
     run_import(place, hub, "Org/Data", ImportOptions(kitfile_text=KITFILE))
@@ -256,7 +266,8 @@ def test_what_prune_and_cache_know_of_imports(hub: Hub, place: Place) -> None:
     assert fetched(hub) == before + 10
 
 
-def test_the_layers_are_those_of_packing_the_same_files(hub: Hub, place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", [b"", b"docs:\n  - path: only\n  - path: only/below\n"])
+def test_the_layers_are_those_of_packing_the_same_files(hub: Hub, place: Place, tmp_path: Path, rest: bytes) -> None:
     files = {
         ".kitignore": b"**/*.tmp\n!data/sub/keep.tmp\n",
         "data/a.txt": b"a",
@@ -265,9 +276,10 @@ def test_the_layers_are_those_of_packing_the_same_files(hub: Hub, place: Place, 
         "data/sub/deep/x.bin": b"x" * 5000,
         "data/ü.txt": b"",
         "model.bin": b"m" * 2000,
+        "only/below/x.txt": b"x",
     }
     hub.add(model_repo("Org/Data", files))
-    text = KITFILE + b"  - path: data/sub/deep\n"
+    text = KITFILE + b"  - path: data/sub/deep\n" + rest
     imported = run_import(place, hub, "Org/Data", ImportOptions(kitfile_text=text))
     for name, content in files.items():
         path = tmp_path / "in" / name
@@ -280,7 +292,20 @@ def test_the_layers_are_those_of_packing_the_same_files(hub: Hub, place: Place, 
     packed = pack(place, tmp_path / "in", PackOptions(kitfile_text=text))
     assert imported.desc == packed.desc
     names = [one.get("name") for one in imported.predicate["buildDefinition"]["resolvedDependencies"]]  # type: ignore[index,call-overload,union-attr]
-    assert names == [None, "data/a.txt", "data/sub/deep/x.bin", "data/sub/keep.tmp", "data/ü.txt"]
+    below = ["only/below/x.txt"] if rest else []
+    assert names == [None, "data/a.txt", "data/sub/deep/x.bin", "data/sub/keep.tmp", "data/ü.txt", *below]
+
+
+def test_a_generated_kitfile_does_not_name_what_is_ignored(hub: Hub, place: Place, tmp_path: Path) -> None:
+    files = {".kitignore": b"secret.txt\ndata\nlib/old\n", "README.md": b"# x\n", "model.bin": b"m" * 2000}
+    left_out = {"secret.txt": b"s", "data/a.csv": b"1,2\n", "data/b.csv": b"3,4\n", "lib/old/x.py": b"x"}
+    hub.add(model_repo("Org/Ignoring", {**files, **left_out, "lib/new.py": b"y"}))
+    imported = run_import(place, hub, "Org/Ignoring")
+    unpack(place, imported.references[0], tmp_path / "out")
+    assert tree_of(tmp_path / "out").keys() == {"Kitfile", "README.md", "model.bin", "lib/new.py"}
+    text = b"manifestVersion: 1.0.0\ndocs: [{path: secret.txt}]\n"
+    with pytest.raises(PackError, match=r"secret\.txt is excluded by \.kitignore"):
+        run_import(place, hub, "Org/Ignoring", ImportOptions(kitfile_text=text))
 
 
 def test_every_file_has_its_sha256_in_the_provenance(hub: Hub, place: Place) -> None:

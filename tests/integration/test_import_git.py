@@ -323,6 +323,46 @@ def test_branches_tags_and_commits(server: GitServer, place: Place, tmp_path: Pa
         run_import(place, url, ref="--upload-pack=/bin/sh")
 
 
+@pytest.mark.parametrize("part", ["model.bin", "."])
+def test_a_damaged_object_that_git_lfs_kept_is_fetched_again(
+    server: GitServer, place: Place, tmp_path: Path, part: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "model.bin").write_bytes(lfs(server, BIG))
+    url = publish(server, source)
+    text = f"manifestVersion: 1.0.0\ndatasets: [{{path: {part}}}]\n".encode()
+    with open_source(place, parse_location(f"git+{url}"), SourceOptions()) as tree:
+        kept = tree.path_of(tree.files[0])  # type: ignore[attr-defined]
+        kept.parent.mkdir(parents=True)
+        kept.write_bytes(bytes(len(BIG)))  # as a power cut may leave it
+        imported = import_(place, tree, ImportOptions(kitfile_text=text))
+    unpack(place, imported.references[0], tmp_path / "out")
+    assert (tmp_path / "out/model.bin").read_bytes() == BIG
+
+
+def test_files_that_git_converts_come_as_they_are_checked_out(server: GitServer, place: Place, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "data").mkdir(parents=True)
+    (source / ".gitattributes").write_bytes(b"*.bat text eol=crlf\n")
+    (source / "data/a.bat").write_bytes(b"one\ntwo\n")
+    (source / "data/b.txt").write_bytes(b"one\ntwo\n")  # to git the same object
+    (source / "data/table.csv").write_bytes(lfs(server, TABLE))
+    url = publish(server, source)
+    options = ImportOptions(kitfile_text=b"manifestVersion: 1.0.0\ndatasets: [{path: data}]\n")
+    imported = run_import(place, url, options)
+    assert server.sent == len(TABLE)
+    assert run_import(place, url, options).desc == imported.desc
+    assert server.sent == len(TABLE)
+    unpack(place, imported.references[0], tmp_path / "out")
+    assert (tmp_path / "out/data/a.bat").read_bytes() == b"one\r\ntwo\r\n"
+    assert (tmp_path / "out/data/b.txt").read_bytes() == b"one\ntwo\n"
+    said = imported.predicate["buildDefinition"]["resolvedDependencies"]  # type: ignore[index,call-overload]
+    digests = {one["name"]: one["digest"] for one in said if "name" in one}  # type: ignore[index,call-overload,union-attr]
+    assert digests["data/a.bat"] == {"sha256": hashlib.sha256(b"one\r\ntwo\r\n").hexdigest()}
+    assert digests["data/b.txt"].keys() == {"sha256", "gitBlob"}  # type: ignore[union-attr]
+
+
 def test_only_the_wanted_large_files_come(server: GitServer, place: Place, tmp_path: Path) -> None:
     url = publish(server, project(server, tmp_path))
     run_import(place, url, ImportOptions(exclude=("*.safetensors",)))
@@ -436,7 +476,11 @@ def test_what_is_not_there(server: GitServer, place: Place, tmp_path: Path) -> N
     assert isinstance(missing, SourceError)
     assert "check the URL" in (missing.hint or "")
     assert isinstance(failure(place, "http://127.0.0.1:9/x.git"), NetworkError)
-    url = publish(server, project(server, tmp_path))
+    source = project(server, tmp_path)
+    (source / ".lfsconfig").write_text("[lfs]\n\turl = http://127.0.0.1:9/lfs\n")
+    assert isinstance(failure(place, publish(server, source)), NetworkError)
+    (source / ".lfsconfig").unlink()
+    url = publish(server, source)
     server.objects.clear()
     lost = failure(place, url)
     assert isinstance(lost, SourceError)

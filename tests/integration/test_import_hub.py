@@ -16,10 +16,11 @@ from hub_server import Hub, HubRepo, model_repo
 from integration.hub_imports import MIB, check_unpacked, failure, kill_when, kit, make_file, run_import, tree_of
 from kitops.content.events import Event
 from kitops.content.protocols import Run
-from kitops.errors import IntegrityError, InvalidValueError, NetworkError, PackError, SourceError
+from kitops.errors import IntegrityError, InvalidValueError, NetworkError, NotFoundError, PackError, SourceError
 from kitops.importers.location import parse_location
 from kitops.oci.reference import Reference
 from kitops.ops.import_ import ImportOptions, import_, import_to
+from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.push import push
 from kitops.ops.referrers import referrers
@@ -214,6 +215,27 @@ def test_filters_and_a_kitfile_of_ones_own(hub: Hub, place: Place) -> None:
         run_import(place, hub, "Org/Tiny", ImportOptions(kitfile_text=text, include=("extra/*",)))
     with pytest.raises(InvalidValueError, match="Kitfile"):
         run_import(place, hub, "Org/Tiny", ImportOptions(kitfile_text=b"modle: {}\n"))
+
+
+def test_a_kitfile_that_takes_its_model_from_another_modelkit(hub: Hub, place: Place, tmp_path: Path) -> None:
+    hub.add(tiny())
+    base = b"manifestVersion: 1.0.0\nmodel: {path: model.safetensors}\ndatasets: [{path: extra/table.csv}]\n"
+    text = b'manifestVersion: 1.0.0\nmodel: {path: "base:1"}\ndocs: [{path: extra}]\n'
+    with pytest.raises(NotFoundError, match="base:1"):
+        run_import(place, hub, "Org/Tiny", ImportOptions(kitfile_text=text))
+    run_import(place, hub, "Org/Tiny", ImportOptions(kitfile_text=base, references=(Reference.parse("base:1"),)))
+    imported = run_import(place, hub, "Org/Tiny", ImportOptions(kitfile_text=text))
+    (tmp_path / "extra").mkdir(mode=0o755)
+    (tmp_path / "extra/table.csv").write_bytes(b"the parent has it")
+    (tmp_path / "extra/notes.txt").write_bytes(b"notes")
+    assert imported.desc == pack(place, tmp_path, PackOptions(kitfile_text=text)).desc
+
+
+def test_a_directory_is_no_mcp_bundle(hub: Hub, place: Place) -> None:
+    hub.add(tiny())
+    text = b"manifestVersion: 1.0.0\nmcpServers: [{name: x, path: extra}]\n"
+    with pytest.raises(PackError, match="extra is a directory, and not an MCP bundle"):
+        run_import(place, hub, "Org/Tiny", ImportOptions(kitfile_text=text))
 
 
 def test_the_kitfile_can_be_edited_before_anything_is_fetched(hub: Hub, place: Place) -> None:

@@ -66,6 +66,23 @@ def test_a_listing_that_is_none_or_never_ends(hub: Hub, place: Place) -> None:
     assert "never ends" in failure(place, hub, "Org/Big").message
 
 
+def test_another_commit_than_the_one_that_was_asked_for(hub: Hub, place: Place) -> None:
+    repo = model_repo("Org/Moved", {"a.txt": b"a"})
+    hub.add(repo)
+    repo.refs["f" * 40] = repo.refs["main"]
+    with pytest.raises(SourceError, match=f"gives commit {repo.refs['main']} for {'f' * 40}"):
+        run_import(place, hub, "Org/Moved", ref="f" * 40)
+    assert run_import(place, hub, "Org/Moved", ref=repo.refs["main"]).origin.revision == repo.refs["main"]
+
+
+def test_a_file_of_which_only_a_wrong_size_is_told(hub: Hub, place: Place) -> None:
+    hub.add(model_repo("Org/Short", {"a.txt": b"abc"}))
+    hub.mangle = lambda entries: [{"type": "file", "path": "a.txt", "size": 2} for _ in entries]
+    assert "larger than it is listed" in failure(place, hub, "Org/Short").message
+    hub.mangle = lambda entries: [{"type": "file", "path": "a.txt", "size": 3} for _ in entries]
+    assert run_import(place, hub, "Org/Short").size == 3
+
+
 @pytest.mark.parametrize("body", [b"[]", b'{"errors": 5}', b'{"error": {"a": 1}}', b"x" * 1_000_000, b"\xff\xfe"])
 def test_complaints_that_the_client_does_not_know(hub: Hub, place: Place, body: bytes) -> None:
     hub.complaint = (418, body)
@@ -74,6 +91,14 @@ def test_complaints_that_the_client_does_not_know(hub: Hub, place: Place, body: 
     assert "418" in error.message
     assert len(error.message) < 500
     assert "\n" not in error.message
+
+
+def test_a_complaint_in_any_language(hub: Hub, place: Place) -> None:
+    hub.file_refusals = {"README.md": [403]}
+    hub.refusal = "das dürfen Sie nicht"
+    error = failure(place, hub, "Org/Big")
+    assert isinstance(error, SourceError)
+    assert "dürfen" in error.message
 
 
 def test_one_failure_is_no_end(hub: Hub, place: Place, tmp_path: Path) -> None:

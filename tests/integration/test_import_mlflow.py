@@ -28,12 +28,15 @@ with mlflow.start_run() as run:
     model = LogisticRegression(max_iter=500).fit(x, y)
     mlflow.log_param("max_iter", 500)
     mlflow.log_metric("accuracy", model.score(x, y))
+    mlflow.log_metric("loss", float("nan"))
     mlflow.set_tag("team", "vision")
     mlflow.sklearn.log_model(model, name="model", signature=infer_signature(x, model.predict(x)),
                              registered_model_name="iris", serialization_format="cloudpickle",
                              pip_requirements=["scikit-learn"])
     mlflow.log_text("notes", "notes/readme.txt")
     mlflow.log_dict({"a": 1}, "notes/deep/a.json")
+    for path in ("top.json", "b/x.json", "b/c/x.json", "treetop/b/x.json"):
+        mlflow.log_dict({"is": path}, "tree/" + path)
 mlflow.MlflowClient().set_registered_model_alias("iris", "champion", "1")
 print(json.dumps({"run": run.info.run_id}))
 """
@@ -46,7 +49,7 @@ from kitops.importers.location import parse_location
 from kitops.ops.sources import SourceOptions, open_source
 from unit.ops.ops_places import open_test_place
 place = open_test_place(Path(sys.argv[1]))
-with open_source(place, parse_location("models:/iris@champion"), SourceOptions()) as tree:
+with open_source(place, parse_location(sys.argv[2]), SourceOptions()) as tree:
     tree.prepare(tree.files, place.run)
     raise SystemExit(len(tree.files) == 0)
 """
@@ -79,6 +82,16 @@ class Tracking:
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
         return {**os.environ, **quiet, "MLFLOW_TRACKING_URI": self.address, "KITOPS_HOME": str(self.home)}
 
+    def python(self, script: str, *arguments: str) -> str:
+        """What a script prints."""
+        environment = self.environment | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script, *arguments], env=environment, cwd=self.home.parent,
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
     def json(self, *arguments: str) -> dict[str, object]:
         done = self.kit(*arguments, "--format", "json")
         assert done.returncode == 0, done.stderr
@@ -106,10 +119,12 @@ def test_models_and_runs_come_and_go(tracking: Tracking, tmp_path: Path) -> None
     """One test: the server takes most of the time."""
     check_that_a_model_comes_with_what_is_known_of_its_run(tracking, tmp_path)
     check_that_files_of_a_run_come_below_a_path(tracking, tmp_path / "notes")
+    check_that_directories_come_however_deep(tracking, tmp_path / "tree")
     check_that_filters_choose_files(tracking)
     check_that_it_goes_straight_to_a_registry(tracking, tmp_path / "to")
     check_that_a_killed_import_fetches_no_whole_file_again(tracking, tmp_path / "killed")
     check_that_versions_do_not_mix(tracking, tmp_path / "versions")
+    check_that_a_run_that_goes_on_is_not_mixed(tracking, tmp_path / "going")
     check_that_what_is_missing_is_told(tracking)
     check_that_a_modelkit_goes_to_a_run(tracking, tmp_path / "kits")
     check_that_options_which_do_not_apply_are_refused(tracking)
@@ -145,6 +160,7 @@ def check_that_a_model_comes_with_what_is_known_of_its_run(tracking: Tracking, t
     assert known["run"] == tracking.run
     assert known["parameters"] == {"max_iter": "500"}
     assert known["metrics"]["accuracy"] > 0.9
+    assert known["metrics"]["loss"] == "nan"
     assert known["tags"] == {"team": "vision"}
     assert known["signature"]["inputs"][0]["type"] == "tensor"
     assert tracking.kit("unpack", "iris:latest", "-d", str(tmp_path / "out")).returncode == 0
@@ -165,6 +181,17 @@ def check_that_files_of_a_run_come_below_a_path(tracking: Tracking, tmp_path: Pa
     assert imported["fetchedSize"] == sum((tmp_path / "out" / name).stat().st_size for name in names)
     assert (tmp_path / "out/readme.txt").read_text() == "notes"
     assert json.loads((tmp_path / "out/deep/a.json").read_text()) == {"a": 1}
+
+
+def check_that_directories_come_however_deep(tracking: Tracking, tmp_path: Path) -> None:
+    paths = ("top.json", "b/x.json", "b/c/x.json", "treetop/b/x.json")
+    for below in ("", "b/", "b/c/", "treetop/b/"):
+        tracking.json("import", f"runs:/{tracking.run}/tree/{below}".rstrip("/"), "-t", "tree:v1")
+        out = tmp_path / f"out-{below.replace('/', '-')}"
+        assert tracking.kit("unpack", "tree:v1", "-d", str(out)).returncode == 0
+        found = {str(path.relative_to(out)): json.loads(path.read_text()) for path in out.rglob("[!.]*.json")}
+        assert found == {path.removeprefix(below): {"is": path} for path in paths if path.startswith(below)}
+    assert tracking.json("import", f"runs:/{tracking.run}", "-t", "run:v1")["size"]
 
 
 def check_that_options_which_do_not_apply_are_refused(tracking: Tracking) -> None:
@@ -224,22 +251,26 @@ def check_that_a_killed_import_fetches_no_whole_file_again(tracking: Tracking, t
         assert (tmp_path / "out" / f"{number}.bin").read_bytes() == (tmp_path / f"{number}.bin").read_bytes()
 
 
+def check_that_a_run_that_goes_on_is_not_mixed(tracking: Tracking, tmp_path: Path) -> None:
+    """Its files are replaced by others, which may be as large."""
+    log = "import mlflow, sys; mlflow.MlflowClient().log_text(sys.argv[1], sys.argv[2], 'last/step.txt')"
+    begin = "import mlflow; print(mlflow.MlflowClient().create_run('0').info.run_id)"
+    going = tracking.python(begin)
+    tracking.python(log, going, "step 1")
+    tracking.python(FAIL, str(tracking.home), f"runs:/{going}/last")
+    tracking.python(log, going, "step 2")
+    tracking.json("import", f"runs:/{going}/last", "-t", "last:v1")
+    assert tracking.kit("unpack", "last:v1", "-d", str(tmp_path)).returncode == 0
+    assert (tmp_path / "step.txt").read_text() == "step 2"
+
+
 def check_that_versions_do_not_mix(tracking: Tracking, tmp_path: Path) -> None:
     """What a failed import of an alias left is of the version that the alias was then."""
 
-    def run(script: str, *arguments: str) -> str:
-        environment = tracking.environment | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", script, *arguments], env=environment, cwd=tracking.home.parent,
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    run(FAIL, str(tracking.home))
+    tracking.python(FAIL, str(tracking.home), "models:/iris@champion")
     kept = tracking.home / "store/partial"
     assert list(kept.glob("*/files/MLmodel")) != []
-    newer = run(AGAIN).splitlines()[-1]
+    newer = tracking.python(AGAIN).splitlines()[-1]
     tracking.json("import", "models:/iris@champion", "-t", "two:v1")
     assert tracking.kit("unpack", "two:v1", "-d", str(tmp_path)).returncode == 0
     assert newer in (tmp_path / "MLmodel").read_text()
@@ -251,8 +282,9 @@ def check_that_versions_do_not_mix(tracking: Tracking, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_server_that_is_not_there_is_given_up(tmp_path: Path) -> None:
     started = time.monotonic()
-    done = Tracking("http://127.0.0.1:9", "", tmp_path / "home").kit("import", "models:/iris/1")
+    done = Tracking("http://bob:s3cret@127.0.0.1:9", "", tmp_path / "home").kit("import", "models:/iris/1")
     assert done.returncode == 8, done.stderr
+    assert "s3cret" not in done.stderr
     assert "MLFLOW_TRACKING_URI" in done.stderr
     assert time.monotonic() - started < 40
 

@@ -17,6 +17,7 @@ from integration.hub_imports import MIB, kill_when, kit, make_file, run_import
 from integration.test_import_again import KITFILE, change, fetched, many
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
+from kitops.errors import NetworkError
 from kitops.formats.layertypes import KITOPS_ARTIFACT
 from kitops.importers.location import parse_location
 from kitops.oci.reference import Reference
@@ -89,6 +90,21 @@ def test_two_registries_cost_one_reading(hub: Hub, place: Place, registry: Throw
             check(target, tmp_path)
             assert len(referrers(place, target, remote=True)) == 1
     assert spent(place) == 0
+
+
+def test_when_the_second_registry_fails_the_first_has_it_and_in_the_end_no_layer_stays_here(
+    hub: Hub, place: Place, registry: ThrowAwayRegistry, tmp_path: Path
+) -> None:
+    hub.add(model_repo("Org/Data", many(5)))
+    options = ImportOptions(kitfile_text=KITFILE)
+    target = registry.reference("team/data:v1")
+    with pytest.raises(NetworkError):
+        send(place, hub, "Org/Data", target, Reference.parse("127.0.0.1:1/copies/data:v1"), options=options)
+    check(target, tmp_path, "data/000.txt", many(1)["data/000.txt"])  # type: ignore[arg-type]
+    with ThrowAwayRegistry() as other:
+        imported = send(place, hub, "Org/Data", target, other.reference("copies/data:v1"), options=options)
+    assert fetched(hub) == 5
+    assert spent(place) < 4096 < imported.size  # what the first attempt said of it, unless it was in the same second
 
 
 def test_two_repositories_of_a_registry_cost_one_upload(
@@ -170,6 +186,18 @@ def test_killed_imports_to_a_registry_go_on(hub: Hub, tmp_path: Path) -> None:
         assert hashlib.sha256(blob).hexdigest() == hub.digest(path)
     on_its_way = 8 * MIB  # in sockets, and read by the registry but not counted yet
     assert hub.sent <= size + kills * on_its_way
+
+
+def test_where_the_same_is_from_is_said_once_a_source(hub: Hub, place: Place, registry: ThrowAwayRegistry) -> None:
+    target = registry.reference("team/data:v1")
+    text = b"manifestVersion: 1.0.0\npackage: {name: data}\ndatasets: [{path: data}]\n"
+    found = set()
+    for source in ("Org/Data", "Mirror/Data", "Org/Data"):
+        hub.add(model_repo(source, many(2)))
+        found.add(send(place, hub, source, target, options=ImportOptions(kitfile_text=text)).desc.digest)
+    assert len(found) == 1
+    assert len(referrers(place, target, remote=True)) == 2
+    assert spent(place) == 0
 
 
 def test_a_registry_that_takes_no_attestations_is_told_of(hub: Hub, tmp_path: Path) -> None:

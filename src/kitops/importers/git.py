@@ -55,6 +55,14 @@ class GitOptions:
     network: Callable[[], Network] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    """A git object: its id, and its size in bytes."""
+
+    oid: str
+    size: int
+
+
 @contextmanager
 def open_git(location: Location, directory: Path, options: GitOptions, run: Run) -> Iterator[GitTree]:
     """Clone one revision of a repository into the empty ``directory``.
@@ -200,22 +208,23 @@ def _take_submodules(git: Git, url: str, *, submodules: bool) -> None:
     git.run("submodule", "update", "--quiet", "--init", "--recursive", "--depth=1", more={"GIT_LFS_SKIP_SMUDGE": "1"})
 
 
-def _blobs(git: Git) -> dict[str, str]:
-    """Path to object id of every file of the revision, and of submodules that were taken in."""
-    found: dict[str, str] = {}
-    for line in git.run("ls-tree", "-r", "-z", "HEAD").split("\0"):
+def _blobs(git: Git) -> dict[str, _Blob]:
+    """Path to object of every file of the revision, and of submodules that were taken in."""
+    found: dict[str, _Blob] = {}
+    for line in git.run("ls-tree", "-r", "--long", "-z", "HEAD").split("\0"):
         if not line:
             continue
-        kind, path = line.split("\t", 1)
-        if kind.split(" ")[1] == "commit":
+        row, path = line.split("\t", 1)
+        _, kind, oid, size = row.split()
+        if kind == "commit":
             inner = _blobs(replace(git, directory=git.directory / path))
-            found |= {f"{path}/{below}": oid for below, oid in inner.items()}
+            found |= {f"{path}/{below}": blob for below, blob in inner.items()}
         else:
-            found[path] = kind.split(" ")[2]
+            found[path] = _Blob(oid, int(size))
     return found
 
 
-def _list(directory: Path, blobs: dict[str, str]) -> Iterator[RemoteFile]:
+def _list(directory: Path, blobs: dict[str, _Blob]) -> Iterator[RemoteFile]:
     """The files of a work tree; a link that stays in it counts as the file that it leads to.
 
     Raises:
@@ -234,21 +243,23 @@ def _list(directory: Path, blobs: dict[str, str]) -> Iterator[RemoteFile]:
                 refused.append(full)
                 continue
             target = os.path.relpath(os.path.realpath(full), root).replace(os.sep, "/")
-            yield _file(Path(full), path, blobs.get(target, ""))
+            yield _file(Path(full), path, blobs.get(target))
     if refused:
         names = sorted(printable(os.fsencode(os.path.relpath(path, directory))) for path in refused)
         raise SourceError(
             f"the repository has symbolic links that lead out of it or to directories: {', '.join(names)}",
-            hint="leave them out with --exclude, or clone it yourself and pack with --symlinks",
+            hint="clone it yourself, and pack it with --symlinks",
         )
 
 
-def _file(full: Path, path: str, git_blob: str) -> RemoteFile:
+def _file(full: Path, path: str, blob: _Blob | None) -> RemoteFile:
+    """A file; one that was converted as it was checked out (line ends, ``ident``) is not what its object is."""
     found = full.stat()
     executable = bool(found.st_mode & stat.S_IXUSR)
     if found.st_size <= POINTER_LIMIT and (pointer := parse_pointer(full.read_bytes())):
         digest, size = pointer
         return RemoteFile(path, size, digest, executable=executable)
+    git_blob = blob.oid if blob is not None and blob.size == found.st_size else ""
     return RemoteFile(path, found.st_size, git_blob=git_blob, executable=executable)
 
 

@@ -58,7 +58,7 @@ _NO_REVISION: Final = re.compile(
 _NETWORK: Final = re.compile(
     r"Could not resolve host|Failed to connect|Connection (?:refused|reset|timed out)|early EOF|RPC failed"
     r"|unexpected disconnect|Operation timed out|returned error: 5\d\d|returned error: 429|remote end hung up"
-    r"|batch request|LFS: .*(?:EOF|refused|reset|timeout)",
+    r"|batch request|LFS: .*(?:EOF|refused|reset|timeout)|dial tcp|i/o timeout",
 )
 _STRANGE_HOST: Final = re.compile(r"Host key verification failed|No \S+ host key is known")
 _NO_KEY: Final = re.compile(r"Permission denied \(|Too many authentication failures")

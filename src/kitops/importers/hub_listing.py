@@ -47,6 +47,8 @@ def fetch_commit(wire: HubWire, api: str, revision: str) -> str:
             f"reading {wire.asked.repo}: {wire.endpoint} tells no commit of {revision!r}",
             hint="check that this is a hub of Hugging Face (HF_ENDPOINT)",
         )
+    if _COMMIT.fullmatch(revision) and commit != revision:
+        raise SourceError(f"reading {wire.asked.repo}: {wire.endpoint} gives commit {commit} for {revision}")
     return commit
 
 

@@ -177,7 +177,7 @@ def _check_status(response: Any) -> None:
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]  # noqa: PLC0415 - as above
 
     body = BodyReader(response.iter_raw(BLOCK), "").read(_MAX_COMPLAINT)
-    headers = [(key, value) for key, value in response.headers.items() if key.lower() != "content-encoding"]
+    headers = [(key, value) for key, value in response.headers.raw if key.lower() != b"content-encoding"]
     short = httpx2.Response(response.status_code, headers=headers, content=body, request=response.request)
     try:
         hf_raise_for_status(short)

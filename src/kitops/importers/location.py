@@ -110,7 +110,7 @@ def check_endpoint(text: str) -> str:
     """The address of a hub, without a slash at its end.
 
     Raises:
-        InvalidValueError: it is none.
+        InvalidValueError: it is none, or a user or a token stands in it.
     """
     try:
         parts = urlsplit(text)
@@ -119,7 +119,7 @@ def check_endpoint(text: str) -> str:
         is_web = False
     if not is_web or not text.isascii() or not text.isprintable():
         raise InvalidValueError(f"{text!r} is not the address of a hub", hint="HF_ENDPOINT=https://hub.example.com")
-    return text.rstrip("/")
+    return _without_secrets(text).rstrip("/")
 
 
 def _parse(text: str, hub: str) -> Location:

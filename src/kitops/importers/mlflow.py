@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,13 +39,32 @@ _DEPTH_LIMIT: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What of MLflow is imported: where its files lie, and what is known of it."""
+    """What of MLflow is imported: where its files lie, and what is known of it.
 
-    uri: str
+    Args:
+        root: URI of the model version or run.
+        revision: its immutable name.
+        name: of the import.
+        parameters: what is known of it.
+        prefix: the directory in it that is asked for; empty is all.
+        is_changing: whether its files may be replaced: the run has not ended.
+    """
+
+    root: str
     revision: str
     name: str
     parameters: dict[str, Json]
     prefix: str = ""
+    is_changing: bool = False
+
+    @property
+    def uri(self) -> str:
+        """Of what is asked for."""
+        return f"{self.root}/{self.prefix}" if self.prefix else self.root
+
+    def path_of(self, file: RemoteFile) -> str:
+        """The path of a file from the root."""
+        return f"{self.prefix}/{file.path}" if self.prefix else file.path
 
 
 def open_mlflow(uri: str, directory: Path, run: Run) -> MlflowTree:
@@ -68,7 +88,8 @@ def open_mlflow(uri: str, directory: Path, run: Run) -> MlflowTree:
     def find() -> tuple[_Asked, tuple[RemoteFile, ...], str]:
         client = MlflowClient()
         asked = _find(client, uri)
-        return asked, tuple(_list(asked, asked.prefix, 0)), _without_secrets(client.tracking_uri)
+        files = tuple(_list(_open_artifacts(asked), asked, asked.prefix, 0))
+        return asked, files, _without_secrets(client.tracking_uri)
 
     with told(f"reading {uri}"):
         asked, files, server = call_apart(find, run.cancel)
@@ -87,6 +108,11 @@ class MlflowTree:
     directory: Path
     _asked: _Asked = field(repr=False)
     _cancel: CancelToken = field(repr=False)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether files may be replaced by others: what came earlier need not be what is there now."""
+        return self._asked.is_changing
 
     def read_at(self, path: str, offset: int, size: int) -> bytes:
         """Bytes of a file, which is fetched for that.
@@ -138,14 +164,12 @@ class MlflowTree:
 
     def _fetch(self, file: RemoteFile) -> None:
         """Fetch a file unless it is here, as long as it is listed; it gets its name when it is whole."""
-        from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - as above
-
         target = self.path_of(file)
         if target.exists() and target.stat().st_size == file.size:
             return
 
         def fetch() -> str:
-            return download_artifacts(f"{self._asked.uri}/{file.path}", dst_path=str(beside))
+            return str(_open_artifacts(self._asked).download_artifacts(self._asked.path_of(file), str(beside)))
 
         beside = self.directory / "coming" / os.urandom(8).hex()
         try:
@@ -182,7 +206,7 @@ def told(doing: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        line = _without_secrets(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
         code = str(getattr(error, "error_code", ""))
         if code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or "failed with exception" in line:
             raise NetworkError(f"{doing}: {line}", hint="check MLFLOW_TRACKING_URI, and run it again") from error
@@ -206,34 +230,40 @@ def _find(client: Any, uri: str) -> _Asked:
         )
         parameters: dict[str, Json] = {"model": name, "version": str(found.version)}
         if found.run_id:
-            parameters |= _read_run(client, found.run_id)
+            parameters |= _tell_run(client.get_run(found.run_id))
         pinned = f"models:/{name}/{found.version}"
         return _Asked(pinned, str(found.version), name, parameters | _read_signature(pinned))
     if run := _RUN.fullmatch(uri):
         path = (run["path"] or "").strip("/")
-        pinned = f"runs:/{run['run']}" + (f"/{path}" if path else "")
-        parameters = _read_run(client, run["run"])
+        made = client.get_run(run["run"])
+        parameters = _tell_run(made)
         name = path.rpartition("/")[2] or str(parameters.get("runName") or "run")
-        return _Asked(pinned, run["run"], name, parameters | _read_signature(pinned), path)
+        is_changing = made.info.status in ("RUNNING", "SCHEDULED")
+        asked = _Asked(f"runs:/{run['run']}", run["run"], name, parameters, path, is_changing)
+        return replace(asked, parameters=parameters | _read_signature(asked.uri))
     raise InvalidValueError(
         f"{uri!r} is not a URI of MLflow that can be imported",
         hint="models:/name/version, models:/name@alias or runs:/id/path",
     )
 
 
-def _read_run(client: Any, run_id: str) -> dict[str, Json]:
+def _tell_run(run: Any) -> dict[str, Json]:
     """What is known of a run: who made it how, and what came out; the server's own tags stay there."""
-    run = client.get_run(run_id)
     known = {
-        "run": run_id,
+        "run": run.info.run_id,
         "runName": run.info.run_name,
         "experiment": run.info.experiment_id,
         "gitCommit": run.data.tags.get("mlflow.source.git.commit"),
         "parameters": dict(sorted(run.data.params.items())),
-        "metrics": dict(sorted(run.data.metrics.items())),
+        "metrics": {key: _as_json(value) for key, value in sorted(run.data.metrics.items())},
         "tags": {key: value for key, value in sorted(run.data.tags.items()) if not key.startswith("mlflow.")},
     }
     return {key: value for key, value in known.items() if value}
+
+
+def _as_json(metric: float) -> Json:
+    """A metric; what is no number to JSON (of training that diverged) as a text."""
+    return metric if math.isfinite(metric) else str(metric)
 
 
 def _read_signature(uri: str) -> dict[str, Json]:
@@ -252,23 +282,25 @@ def _read_signature(uri: str) -> dict[str, Json]:
     return {}
 
 
-def _list(asked: _Asked, below: str, depth: int) -> Iterator[RemoteFile]:
-    """The files below a directory. Runs tell paths from their root, models from the model's."""
-    from mlflow.artifacts import list_artifacts  # noqa: PLC0415 - as above
+def _open_artifacts(asked: _Asked) -> Any:
+    """The artifacts of a model version or run; paths are told from its root, however deep they lie."""
+    from mlflow.store.artifact.artifact_repository_registry import (  # noqa: PLC0415 - as above
+        get_artifact_repository,
+    )
 
+    return get_artifact_repository(asked.root)
+
+
+def _list(artifacts: Any, asked: _Asked, below: str, depth: int) -> Iterator[RemoteFile]:
+    """The files below a directory."""
     if depth > _DEPTH_LIMIT:
         raise SourceError(f"{asked.uri}: directories are nested more than {_DEPTH_LIMIT} deep")
-    inner = below.removeprefix(asked.prefix).strip("/")
-    if asked.uri == f"runs:/{asked.revision}" and not inner:  # which the client takes for no URI
-        entries = list_artifacts(run_id=asked.revision)
-    else:
-        entries = list_artifacts(artifact_uri=f"{asked.uri}/{inner}" if inner else asked.uri)
-    for entry in entries:
+    for entry in artifacts.list_artifacts(below or None):
         if entry.is_dir:
-            yield from _list(asked, entry.path, depth + 1)
+            yield from _list(artifacts, asked, entry.path, depth + 1)
         else:
-            path = entry.path.removeprefix(asked.prefix).strip("/")
-            yield RemoteFile(path or entry.path.rpartition("/")[2], int(entry.file_size or 0))
+            path = entry.path.removeprefix(f"{asked.prefix}/") if asked.prefix else entry.path
+            yield RemoteFile(path, int(entry.file_size or 0))
 
 
 def _without_secrets(uri: str) -> str:

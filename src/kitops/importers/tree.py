@@ -89,18 +89,21 @@ class RemoteFile:
 
 
 def check_paths(files: Sequence[RemoteFile], origin: Origin) -> None:
-    """Refuse a listing that no directory can be: names that would lead out of it, or twice to one file.
+    """Refuse a listing that no directory can be: names out of it or twice to one file, the same bytes in two sizes.
 
     Raises:
         SourceError: it has one.
     """
     seen: set[str] = set()
+    sizes: dict[str, int] = {}
     for file in files:
         words = file.path.split("/")
         if not all(words) or ".." in words or "." in words or "\0" in file.path or file.path in seen or file.size < 0:
             shown = printable(file.path.encode("utf-8", "backslashreplace"))
             raise SourceError(f"{origin.uri} lists a file with an unsafe name: {shown}")
         seen.add(file.path)
+        if file.identity and sizes.setdefault(file.identity, file.size) != file.size:
+            raise SourceError(f"{origin.uri} lists {file.identity} with {sizes[file.identity]} and {file.size} bytes")
     for path in sorted(seen):
         above = path.rpartition("/")[0]
         while above:

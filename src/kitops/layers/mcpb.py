@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 MANIFEST: Final = "manifest.json"
 
 
+def directory_error(field: str, path: str) -> PackError:
+    """The error of a part, an MCP server, whose path is a directory."""
+    return PackError(
+        f"{field}: {path} is a directory, and not an MCP bundle",
+        hint="name the server's .mcpb file, which `mcpb pack` makes of its directory",
+    )
+
+
 def check_bundle(path: Path) -> None:
     """Raise PackError unless ``path`` is an MCP bundle.
 

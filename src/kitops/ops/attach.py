@@ -13,7 +13,7 @@ from kitops.oci.manifest import Manifest
 from kitops.store.referrers import find_referrers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kitops.oci.gojson import Json
     from kitops.oci.reference import Reference
@@ -77,9 +77,9 @@ def say_origin(
         references: its names.
         lease: holds everything until it is kept.
     """
-    source = _source(predicate)
+    blobs = place.store.blobs
     for known in find_referrers(place.store, subject.digest, IN_TOTO):
-        if known.annotations.get(SAYS) == PREDICATE_TYPE and _read_source(place, known) == source:
+        if tells_origin(known, predicate, blobs.fetch):
             for ref in references:
                 repository = place.store.repository(ref, lease)
                 if repository.exists(known):
@@ -89,14 +89,22 @@ def say_origin(
     attach_statement(place, subject, statement, references, lease)
 
 
-def _read_source(place: Place, referrer: Descriptor) -> Json:
-    """The source that a statement of the store names; None where it is none that we wrote."""
+def tells_origin(referrer: Descriptor, predicate: Mapping[str, Json], fetch: Callable[[Descriptor], bytes]) -> bool:
+    """Whether a referrer is a provenance of the same source at the same revision as ``predicate``.
+
+    Args:
+        referrer: with its annotations.
+        predicate: SLSA provenance.
+        fetch: gives its manifest and what that lists; what cannot be read tells nothing.
+    """
+    if referrer.annotations.get(SAYS) != PREDICATE_TYPE:
+        return False
     try:
-        manifest = Manifest.parse(place.store.blobs.fetch(referrer), f"manifest {referrer.digest}")
-        statement = json.loads(place.store.blobs.fetch(manifest.layers[0]))
-        return _source(statement["predicate"])
-    except (KitError, ValueError, KeyError, TypeError, IndexError):
-        return None
+        manifest = Manifest.parse(fetch(referrer), f"manifest {referrer.digest}")
+        statement = json.loads(fetch(manifest.layers[0]))
+        return _source(statement["predicate"]) == _source(predicate)
+    except (KitError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return False
 
 
 def _source(predicate: Mapping[str, Json]) -> Json:

@@ -10,7 +10,7 @@ from kitops.content.events import Advanced, Finished, Started
 from kitops.content.patience import Patience
 from kitops.content.protocols import LayerRecord
 from kitops.content.spans import Span
-from kitops.errors import IntegrityError, NetworkError
+from kitops.errors import IntegrityError, NetworkError, SourceError
 from kitops.importers.tree import OnDisk
 from kitops.ops.reuse import BUFFER, ContentHash, Reuse, hash_content
 from kitops.store.take import take_file
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from kitops.content.protocols import Run
     from kitops.importers.tree import RemoteFile, Tree
     from kitops.layers.outline import Part
-    from kitops.oci.digest import Digest
     from kitops.ops.layer_work import LayerWork
     from kitops.ops.reuse import ReadAt
     from kitops.store import Store
@@ -74,12 +73,10 @@ class Bringing:
 
     Attributes:
         fetched_size: bytes that came from the source.
-        made: the blobs that were made here.
     """
 
     def __init__(self, store: Store, tree: Tree, lease: Lease, reuse: Reuse) -> None:
         self.fetched_size = 0
-        self.made: list[Digest] = []
         self._store = store
         self._tree = tree
         self._lease = lease
@@ -184,7 +181,11 @@ class Bringing:
             return found[1]
 
     def _read(self, file: RemoteFile, wanted: Span, write: Write, run: Run) -> None:
-        """Read a file of the source, going on after breaks."""
+        """Read a file of the source, going on after breaks.
+
+        Raises:
+            SourceError: a file of which nothing but the size is known has another one.
+        """
         self._prepare(file, run)
         buffer = memoryview(bytearray(BUFFER))
         patience = Patience(run)
@@ -199,6 +200,8 @@ class Bringing:
                         position += count
                         self.count(count)
                         run.observer(Advanced(file.path, count))
+                    if position == file.size and not file.identity and reader.readinto(buffer[:1]):
+                        raise SourceError(f"{file.path} of {self._tree.origin.uri} is larger than it is listed")
                 if position < wanted.end:
                     raise NetworkError(f"reading {file.path} of {self._tree.origin.name}: it ended too early")
             except NetworkError as error:
@@ -228,9 +231,8 @@ class Bringing:
 
     def _settle(self, layer: LayerWork, record: LayerRecord) -> None:
         """A layer is in the store: what is in it will be found there."""
-        with self._lock:
-            self.made.append(record.digest)
-        if layer.stamp is not None and (layer.outline.is_archive or layer.known is None):
+        has_names = any(file.identity for file in layer.files.values())
+        if has_names and (layer.outline.is_archive or layer.known is None):
             self._reuse.add(record.digest, layer.members())
 
 

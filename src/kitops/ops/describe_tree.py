@@ -16,6 +16,7 @@ from kitops.importers.enrich import Known, enrich
 from kitops.kitfile.classify import tells_weights
 from kitops.kitfile.generate import Listed, Subject, generate
 from kitops.kitfile.schema import clean_path
+from kitops.layers.ignore import IGNORE_FILE, MAX_SIZE, IgnoreRules, parse_ignore
 from kitops.weights.facts import Facts, format_parameters, gather_facts
 from kitops.weights.header import has_header, read_header
 from kitops.weights.model_config import CONFIG_NAME, MAX_CONFIG, find_config, parse_model_config
@@ -43,7 +44,13 @@ _SENDS_WHOLE: Final = frozenset({"mlflow"})
 
 
 def describe_tree(
-    tree: Tree, files: Sequence[RemoteFile], run: Run, *, depth: int = 0, find_blob: FindBlob = lambda _: None
+    tree: Tree,
+    files: Sequence[RemoteFile],
+    run: Run,
+    *,
+    rules: IgnoreRules | None = None,
+    depth: int = 0,
+    find_blob: FindBlob = lambda _: None,
 ) -> Kitfile:
     """Generate the Kitfile of ``files`` of ``tree``, with what its card, configuration and weights say.
 
@@ -53,13 +60,17 @@ def describe_tree(
         tree: the source.
         files: the wanted ones.
         run: whom to tell, what to watch, how many files at a time.
+        rules: what packing leaves out; None reads them from the tree (:func:`read_rules`).
         depth: as of ``kit init``.
         find_blob: the path of a blob that is here already, of which nothing need be fetched.
 
     Raises:
+        InvalidValueError: the tree's ``.kitignore`` is malformed.
         SourceError: the source does not give the heads of files.
         NetworkError: it cannot be reached.
     """
+    rules = read_rules(tree, files) if rules is None else rules
+    files = [file for file in files if not rules.is_ignored(file.path, is_dir=False)]
     heads = _Heads(tree, {file.path: file for file in files}, find_blob)
     card = parse_card(heads.read(CARD, HEAD)) if CARD in heads.files else Card()
     origin = tree.origin
@@ -78,6 +89,21 @@ def describe_tree(
         is_lora=str(_read_json(heads, "adapter_config.json").get("peft_type", "")).upper() == "LORA",
     )
     return enrich(kitfile, origin, known)
+
+
+def read_rules(tree: Tree, files: Sequence[RemoteFile]) -> IgnoreRules:
+    """The rules of the ``.kitignore`` among ``files`` of ``tree``, if it is there.
+
+    Raises:
+        InvalidValueError: it is no text, too large, or has a malformed pattern.
+        SourceError: the source does not give it.
+        NetworkError: it cannot be reached.
+    """
+    file = next((file for file in files if file.path == IGNORE_FILE), None)
+    if file is None:
+        return IgnoreRules()
+    raw = tree.read_at(IGNORE_FILE, 0, min(file.size, MAX_SIZE + 1))
+    return parse_ignore(raw, f"{IGNORE_FILE} of {tree.origin.name}")
 
 
 @dataclass(frozen=True, slots=True)

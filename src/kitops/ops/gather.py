@@ -8,7 +8,7 @@ from its layers. What comes is compared with what the source calls it.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Message, Planned
 from kitops.content.parallel import run_all
@@ -19,6 +19,7 @@ from kitops.oci.descriptor import Descriptor
 from kitops.ops.bring import Bringing, DamagedError, Target
 from kitops.ops.layer_work import MEDIA_TYPE
 from kitops.ops.reuse import Reuse
+from kitops.store.atomic import remove_file, told
 from kitops.store.filesystem import check_room
 from kitops.store.lease import live_leases, now
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from kitops.content.protocols import Run
     from kitops.formats.build import PackedLayer
-    from kitops.importers.tree import Tree
+    from kitops.importers.tree import RemoteFile, Tree
     from kitops.oci.digest import Digest
     from kitops.ops.layer_work import LayerWork
     from kitops.ops.through import Opener
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from kitops.store.lease import Lease
 
     Elsewhere = Callable[[Descriptor], bool]
+
+_TOGETHER: Final = 16
+"""Places that the same file goes to at once, each in an open layer: a process has so many open files. Those beyond take
+it from the layers that are done by then."""
 
 
 class Gathering:
@@ -70,11 +75,6 @@ class Gathering:
     def count(self, size: int) -> None:
         """So many bytes more came from the source: of layers that stayed there."""
         self._bringing.count(size)
-
-    @property
-    def made(self) -> Sequence[Digest]:
-        """The blobs that were made here."""
-        return self._bringing.made
 
     def make_layers(self, work: Sequence[LayerWork]) -> list[PackedLayer]:
         """The layers of ``work``, in its order.
@@ -148,8 +148,16 @@ class Gathering:
                     what = f"{file.path} of {self._tree.origin.uri}"
                     raise IntegrityError(what, file.identity, error.actual) from error
                 damaged.add(file.path)
+                self._drop(file)
                 self._run.observer(Advanced(file.path, -file.size))
                 self._run.observer(Message("warning", f"{file.path} came damaged; fetching it again"))
+
+    def _drop(self, file: RemoteFile) -> None:
+        """Remove what the source's own client keeps of a damaged file: it would be taken for the file again."""
+        if isinstance(self._tree, OnDisk):
+            path = str(self._tree.path_of(file))
+            with told("removing", path):
+                remove_file(path)
 
     def _fetch_once(self, layers: Sequence[LayerWork]) -> None:
         jobs: list[Callable[[Run], None]] = []
@@ -162,7 +170,7 @@ class Gathering:
             for number in range(len(layer.outline.parts)):
                 target = Target(layer, number)
                 identity = target.file.identity if target.file is not None else ""
-                if identity in places:
+                if len(places.get(identity, ())) in range(1, _TOGETHER):
                     places[identity].append(target)
                     continue
                 targets = [target]

@@ -28,7 +28,8 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
 
     Raises:
         InvalidValueError: the filters leave nothing, or the Kitfile is not right.
-        PackError: a path of the Kitfile is not in the source.
+        PackError: a path of the Kitfile is not in the source, or left out by its ``.kitignore``.
+        NotFoundError: the ModelKit that the Kitfile takes its model from is nowhere.
         SourceError: the source has nothing, or does not give what it lists.
         IntegrityError: a file is not what the source said.
         NetworkError: the connection failed; run again, it goes on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -16,22 +17,25 @@ from kitops.importers.tree import check_paths
 from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import parse
 from kitops.layers.codec import Codec
-from kitops.layers.ignore import IGNORE_FILE, MAX_SIZE, IgnoreRules, parse_ignore
+from kitops.layers.mcpb import directory_error
 from kitops.layers.outline import ListedFile, outline_directory, outline_file
+from kitops.layers.walk import excluded_error
 from kitops.layers.write import Format
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
-from kitops.ops.describe_tree import describe_tree
+from kitops.ops.describe_tree import describe_tree, read_rules
 from kitops.ops.layer_work import LayerWork
+from kitops.ops.parents import list_paths, open_parents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from kitops.errors import Problem
     from kitops.formats.plan import PlannedLayer
     from kitops.importers.tree import Origin, RemoteFile, Tree
     from kitops.kitfile.schema import Kitfile
+    from kitops.layers.ignore import IgnoreRules
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.gojson import Json
     from kitops.ops.place import Place
@@ -132,8 +136,12 @@ def plan_import(place: Place, tree: Tree, options: ImportOptions) -> Plan:
         place.run.observer(Message("info", text))
 
     wanted = pick(tree.files, include=options.include, exclude=options.exclude, prefer=options.prefer, tell=tell)
-    kitfile, asked = _choose_kitfile(place, tree, wanted, options)
-    layers = _match(kitfile, wanted, tree)
+    rules = read_rules(tree, wanted)
+    kitfile, asked = _choose_kitfile(place, tree, wanted, rules, options)
+    with ExitStack() as stack:
+        parent_paths = list_paths(open_parents(place, kitfile, stack))
+    planned = plan_layers(kitfile, form=Format.TAR, codec=Codec.NONE, parent_paths=parent_paths)
+    layers = _match(planned, wanted, rules, tree)
     return Plan(tree.origin, kitfile, layers, describe_options(options) | asked, options.version, started)
 
 
@@ -173,7 +181,7 @@ def now() -> str:
 
 
 def _choose_kitfile(
-    place: Place, tree: Tree, files: Sequence[RemoteFile], options: ImportOptions
+    place: Place, tree: Tree, files: Sequence[RemoteFile], rules: IgnoreRules, options: ImportOptions
 ) -> tuple[Kitfile, dict[str, Json]]:
     """The Kitfile that was given, or the generated one; edited where that is asked for. And which of them it is."""
     if options.kitfile_text is not None:
@@ -184,7 +192,7 @@ def _choose_kitfile(
         def find_blob(digest: Digest) -> Path | None:
             return blobs.path(digest) if blobs.exists(digest) else None
 
-        kitfile = describe_tree(tree, files, place.run, depth=options.depth, find_blob=find_blob)
+        kitfile = describe_tree(tree, files, place.run, rules=rules, depth=options.depth, find_blob=find_blob)
         if options.edit is None:
             return kitfile, {}
         generated = dump(kitfile)
@@ -197,26 +205,25 @@ def _choose_kitfile(
     return parse(text, "Kitfile", warn=warn), describe_kitfile(text, how) if how else {}
 
 
-def _match(kitfile: Kitfile, files: Sequence[RemoteFile], tree: Tree) -> list[LayerWork]:
+def _match(
+    planned: Sequence[PlannedLayer], files: Sequence[RemoteFile], rules: IgnoreRules, tree: Tree
+) -> list[LayerWork]:
     """Each layer of the Kitfile with the files that go into it.
 
     Raises:
-        PackError: a path of the Kitfile is not in the source.
+        PackError: a path of the Kitfile is not in the source, or left out by its ``.kitignore``.
     """
     listed = {file.path: file for file in files}
-    planned = plan_layers(kitfile, form=Format.TAR, codec=Codec.NONE)
     missing = [
         f"{layer.part.field}: {layer.part.path}"
         for layer in planned
-        if layer.part.path not in listed
-        and not any(_is_below(path, layer.part.path) and not _is_taken(path, layer) for path in listed)
+        if layer.part.path not in listed and not any(_is_below(path, layer.part.path) for path in listed)
     ]
     if missing:
         raise PackError(
             f"{tree.origin.name} does not have what the Kitfile names: {', '.join(missing)}",
             hint="check the paths, and the filters --include and --exclude",
         )
-    rules = _read_ignore(tree, listed)
     listing = [ListedFile(file.path, file.size, file.mode) for file in files]
     return [_lay_out(layer, listed, listing, rules) for layer in planned]
 
@@ -226,20 +233,15 @@ def _lay_out(
 ) -> LayerWork:
     path = planned.part.path
     if file := listed.get(path):
+        if rules.is_ignored(path, is_dir=False):
+            raise excluded_error(path)
         outline = outline_file(ListedFile(file.path, file.size, file.mode))
         return LayerWork(replace(planned, form=Format.RAW), outline, {path: file})
+    if planned.form is not Format.TAR:
+        raise directory_error(planned.part.field, path)
     outline = outline_directory(listing, path, rules, planned.deeper)
     names = (member.name.decode() for member in outline.members if not member.is_dir)
     return LayerWork(planned, outline, {name: listed[name] for name in names})
-
-
-def _read_ignore(tree: Tree, listed: Mapping[str, RemoteFile]) -> IgnoreRules:
-    """The rules of the ``.kitignore`` that the source has, if any."""
-    file = listed.get(IGNORE_FILE)
-    if file is None:
-        return IgnoreRules()
-    raw = tree.read_at(IGNORE_FILE, 0, min(file.size, MAX_SIZE + 1))
-    return parse_ignore(raw, f"{IGNORE_FILE} of {tree.origin.name}")
 
 
 def _digests(file: RemoteFile, layer: LayerWork) -> dict[str, str]:
@@ -250,12 +252,3 @@ def _digests(file: RemoteFile, layer: LayerWork) -> dict[str, str]:
 
 def _is_below(path: str, directory: str) -> bool:
     return directory == "." or path.startswith(f"{directory}/")
-
-
-def _is_taken(path: str, planned: PlannedLayer) -> bool:
-    """Whether another layer below this one takes ``path``."""
-    return _is_in(path, planned.deeper, planned.part.path)
-
-
-def _is_in(path: str, deeper: Collection[str], own: str) -> bool:
-    return any(_is_below(other, own) and (path == other or _is_below(path, other)) for other in deeper if other != ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,6 @@ def import_source(
         )
     if location.kind == "directory":
         location.check_asked(revision=reach.revision, token=reach.token, submodules=reach.submodules)
-        return import_directory(place, Path(location.where).expanduser(), options, targets)
+        return import_directory(place, Path(os.path.expanduser(location.where)), options, targets)
     with open_source(place, location, reach) as tree:
         return import_to(place, tree, targets, options) if targets else import_(place, tree, options)

@@ -8,16 +8,15 @@ from it, so that nothing is read from the source twice.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kitops.content.copy import copy
 from kitops.content.events import Message
 from kitops.errors import KitError
 from kitops.formats.build import build_modelkit
-from kitops.importers.provenance import PREDICATE_TYPE, build_statement
+from kitops.importers.provenance import build_statement
 from kitops.oci.reference import UNNAMED
-from kitops.ops.attach import IN_TOTO, SAYS, attach_statement
+from kitops.ops.attach import IN_TOTO, attach_statement, tells_origin
 from kitops.ops.gather import Gathering
 from kitops.ops.import_plan import Imported, ImportOptions, plan_import
 from kitops.ops.locate import check_remote
@@ -55,7 +54,10 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
     for target in targets:
         check_remote(target)
     plan = plan_import(place, tree, options or ImportOptions())
-    groups = [list(group) for _, group in groupby(sorted(targets, key=_locator), _locator)]
+    repositories: dict[str, list[Reference]] = {}
+    for target in targets:
+        repositories.setdefault(target.locator, []).append(target)
+    groups = list(repositories.values())
     with ExitStack() as stack:
         sinks = [stack.enter_context(place.registry(group[0])) for group in groups]
         lease = stack.enter_context(place.store.lease("import"))
@@ -74,9 +76,9 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
                 if target.tag is not None:
                     sink.tag(desc, target.tag)
             place.store.sent.note(sink.locator, desc.digest, [layer.record.digest for layer in layers])
-            _send_statement(place, here, sink, desc, said)
-        own = [*gathering.made, desc.digest, *(child.digest for child in graph.children(place.store.blobs, desc)[:1])]
-        doomed = [*own, *graph.tree_of(place.store.blobs, said.digest)]
+            _send_statement(place, here, sink, desc, said, predicate=predicate)
+        own = [desc.digest, *(child.digest for child in graph.children(place.store.blobs, desc))]
+        doomed = [*own, *graph.tree_of(place.store.blobs, said.digest)]  # what an earlier attempt left here, too
     free_blobs(place.store, doomed, place.run)
     size = sum(layer.record.size for layer in layers)
     return Imported(desc, tuple(targets), plan.kitfile, tree.origin, predicate, size, gathering.fetched_size)
@@ -91,19 +93,23 @@ def send_origin(
     source = place.store.repository(UNNAMED, lease)
     for target in {target.locator: target for target in targets}.values():
         with place.registry(target) as sink:
-            _send_statement(place, source, sink, desc, said)
+            _send_statement(place, source, sink, desc, said, predicate=predicate)
 
 
-def _send_statement(place: Place, source: Source, sink: Repository, desc: Descriptor, said: Descriptor) -> None:
+def _send_statement(
+    place: Place,
+    source: Source,
+    sink: Repository,
+    desc: Descriptor,
+    said: Descriptor,
+    *,
+    predicate: Mapping[str, Json],
+) -> None:
     """Have where it came from beside a ModelKit that is there; a registry that does not take that is told of."""
     try:
-        if not any(one.annotations.get(SAYS) == PREDICATE_TYPE for one in sink.referrers(desc.digest, IN_TOTO)):
+        if not any(tells_origin(one, predicate, sink.fetch) for one in sink.referrers(desc.digest, IN_TOTO)):
             copy(source, sink, said, place.run, verb="import")
             sink.keep(said)
     except KitError as error:
         text = f"{sink.locator} does not take the provenance of {desc.digest}: {error.message}"
         place.run.observer(Message("warning", text))
-
-
-def _locator(ref: Reference) -> str:
-    return ref.locator

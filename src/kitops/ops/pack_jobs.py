@@ -15,11 +15,11 @@ from kitops.formats.plan import plan_layers
 from kitops.kitfile.parse import find, parse
 from kitops.layers.codec import Codec
 from kitops.layers.ignore import read_ignore
-from kitops.layers.mcpb import check_bundle
+from kitops.layers.mcpb import check_bundle, directory_error
 from kitops.layers.walk import Scan, Symlinks, find_seldom_meant, scan
 from kitops.layers.write import Format, layer_size
 from kitops.ops.choices import check_choice
-from kitops.ops.parents import open_parents
+from kitops.ops.parents import list_paths, open_parents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -138,12 +138,11 @@ def open_packing(place: Place, context: Path, options: PackOptions) -> Iterator[
     kitfile = _read_kitfile(place, context, options)
     with ExitStack() as stack:
         parents = list(open_parents(place, kitfile, stack))
-        parent_paths = [layer.path for parent in parents for layer in parent.kit.layers if layer.path]
         planned = plan_layers(
             kitfile,
             form=Format(options.layer_format),
             codec=Codec(options.compression),
-            parent_paths=parent_paths,
+            parent_paths=list_paths(parents),
         )
         jobs = _scan_all(context, planned, options, place.run)
         facts = _read_facts(kitfile, jobs, place.run) if options.modelpack else None
@@ -214,8 +213,7 @@ def _scan_one(context: Path, layer: PlannedLayer, ignore: IgnoreRules, options: 
         if options.modelpack and layer.part.kind is not Kind.MCP_SERVER:
             return Job(layer, found, sum(entry.size for entry in found.entries))
         if layer.part.kind is Kind.MCP_SERVER:
-            message = f"{layer.part.field}: {layer.part.path} is a directory, and not an MCP bundle"
-            raise PackError(message, hint="name the server's .mcpb file, which `mcpb pack` makes of its directory")
+            raise directory_error(layer.part.field, layer.part.path)
         raise PackError(
             f"{layer.part.field}: {layer.part.path} is not one file, as a raw layer is",
             hint="use --layer-format tar, or name each file in the Kitfile",

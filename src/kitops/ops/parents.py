@@ -11,7 +11,7 @@ from kitops.kitfile.schema import model_reference
 from kitops.ops.locate import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import ExitStack
 
     from kitops.formats.modelkit import ModelKit
@@ -62,3 +62,8 @@ def open_parents(place: Place, kitfile: Kitfile, stack: ExitStack) -> Iterator[P
         kit = read_modelkit(located.source, located.desc)
         yield Parent(ref, located, kit)
         ref = parent_reference(kit.kitfile)
+
+
+def list_paths(parents: Iterable[Parent]) -> list[str]:
+    """The paths that the layers of parents take: what is there is theirs."""
+    return [layer.path for parent in parents for layer in parent.kit.layers if layer.path]

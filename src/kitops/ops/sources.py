@@ -105,10 +105,15 @@ def _clone(place: Place, location: Location, revision: str, options: SourceOptio
 
 @contextmanager
 def _mlflow(place: Place, uri: str) -> Iterator[Tree]:
-    """A model or run of MLflow; its files stay when the block fails, for the next try of the same version or run."""
+    """A model or run of MLflow; its files stay when the block fails, for the next try of the same version or run.
+
+    Of a run that has not ended they do not: the next try would mix them with what the run made since.
+    """
     from kitops.importers.mlflow import open_mlflow  # noqa: PLC0415 - as above
 
     found = open_mlflow(uri, Path(), place.run)
     layout = place.store.layout
-    with place.store.lease("mlflow") as lease, open_foreign(layout, f"mlflow {found.origin.uri}", lease) as kept:
-        yield replace(found, directory=kept)
+    with place.store.lease("mlflow") as lease:
+        what = f"mlflow {found.origin.uri}" + (f" {lease.id}" if found.is_changing else "")
+        with open_foreign(layout, what, lease) as kept:
+            yield replace(found, directory=kept)

@@ -79,6 +79,13 @@ def test_addresses_of_no_hub(text: str) -> None:
         check_endpoint(text)
 
 
+@pytest.mark.parametrize("text", ["https://bob:s3cret@hub.example", "https://s3cret@hub.example/x"])
+def test_an_address_with_a_secret_is_refused_and_not_told(text: str) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        check_endpoint(text)
+    assert "s3cret" not in caught.value.message
+
+
 def test_an_address() -> None:
     assert check_endpoint("https://hub.example:8443/prefix/") == "https://hub.example:8443/prefix"
 

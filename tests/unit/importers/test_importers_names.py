@@ -318,6 +318,15 @@ def test_a_file_that_is_a_directory_too_is_refused() -> None:
         check_paths(files("a/b", "a/c", "a/b/c/d"), ORIGIN)
 
 
+def test_the_same_bytes_of_several_sizes_are_refused() -> None:
+    digest = Digest.of(b"x")
+    check_paths([RemoteFile("a", 1, digest), RemoteFile("b", 1, digest), RemoteFile("c", 2)], ORIGIN)
+    with pytest.raises(SourceError, match=f"lists {digest} with 1 and 2 bytes"):
+        check_paths([RemoteFile("a", 1, digest), RemoteFile("b", 2, digest)], ORIGIN)
+    with pytest.raises(SourceError, match="lists gitBlob:"):
+        check_paths([RemoteFile("a", 1, git_blob="d" * 40), RemoteFile("b", 2, git_blob="d" * 40)], ORIGIN)
+
+
 CARD = b"""---
 license: apache-2.0
 library_name: transformers

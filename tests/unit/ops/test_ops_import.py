@@ -78,6 +78,11 @@ def test_a_directory_keeps_what_is_empty(tmp_path: Path) -> None:
     assert [code.path for code in imported.kitfile.code] == ["cache"]
 
 
+def test_the_home_of_nobody_is_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match="~nobody-here/model is not a directory"):
+        kitops.import_("~nobody-here/model", settings=kitops.Settings(home=tmp_path / "home"))
+
+
 @pytest.mark.parametrize("options", [{"tag": "x:v1", "to": "r.example.com/x:v1"}, {"revision": "v1"}, {"tool": "git"}])
 def test_what_does_not_apply_to_a_directory_is_refused(tmp_path: Path, options: dict[str, str]) -> None:
     directory = make_directory(tmp_path / "model")
