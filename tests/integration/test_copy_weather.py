@@ -150,3 +150,16 @@ def test_an_upload_that_breaks_asks_the_source_for_the_rest_only(server: BlobSer
         kitops.copy(f"{server.address}/team/x:v1", f"{target.address}/team/y:v1", settings=copier.settings)
         assert target.came < 32 * MIB
     assert not faults.cut_bytes
+
+
+def test_a_source_that_fails_in_an_upload_is_no_failure_of_the_target(server: BlobServer, copier: Copier) -> None:
+    small = str(KIT.layers[0].digest)
+    bad = iter([Weather(cut_after=MIB + 100_000), *[Weather(cut_after=0)] * 2])
+    server.forecast = lambda asked: next(bad, FINE) if small in asked.path else FINE
+    with faulty_registry(Faults()) as target:
+        kitops.copy(f"{server.address}/team/x:v1", f"{target.address}/team/y:v1", settings=copier.settings)
+        assert target.blobs["team/y", small] == CONTENT[small]
+    assert next(bad, None) is None
+    said = [one.text for one in copier.events if isinstance(one, Message)]
+    assert not [text for text in said if "damaged" in text or "where the registry is" in text]
+    assert len([text for text in copier.warnings if text.endswith("trying again")]) == 1
