@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from blob_server import FINE, Asked, BlobServer, Weather, blob_server
+from kitops.cli._tally import Tally
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.errors import FileSystemError, IntegrityError
@@ -141,6 +142,11 @@ def test_a_layer_that_came_damaged_comes_once_more_and_the_others_do_not(
     served.unpack()
     served.check()
     assert any("it comes once more" in text for text in served.warnings) or weather.length
+    tally = Tally()
+    for event in served.events:
+        tally(event)
+    sums = tally.sums()
+    assert (sums.done, sums.items_done, sums.items) == (sums.size, 4, 4)
     assert served.server.sent < sum(SIZES.values()) + 1.2 * SIZES[name] + 9 * MIB
 
 

@@ -146,6 +146,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         if not options.include_remote:
             _tell_remote_datasets(place, kit)
         made = [path for path in (target, *absolute(target).parents) if not path.exists()]
+        place.run.observer(Planned("unpack", len(jobs), sum(job.layer.desc.size for job in jobs)))
         try:
             done = _extract(place, kit, jobs, target, options, files=files, may_come_again=True)
         except _DamagedError as error:
@@ -274,7 +275,6 @@ def _extract(
 ) -> Extracted:
     run = place.run
     size = sum(job.layer.desc.size for job in jobs)
-    run.observer(Planned("unpack", len(jobs), size))
     with Extraction(target, existing=_EXISTING[options.existing], run=run, size=size) as extraction:
         for job in jobs:
             if job.located.is_local:
