@@ -10,6 +10,8 @@ link nothing is different from a plain download; beside others a piece.
   it may write nothing more, whatever it still receives.
 - A strand whose connection breaks gives its span back and goes on after a pause. Patience ends when no strand gets a
   byte, try after try.
+- Who is far ahead may have to wait for room. So the lowest bytes that are missing are somebody's at any time, whatever
+  number of strands there should be; where the registry would not have one more, those that wait hang up first.
 - Where the registry does not heed ``Range``, one strand reads the whole blob by a plain request.
 """
 
@@ -42,6 +44,8 @@ _MIB: Final = 1024 * 1024
 _TICK: Final = 0.1
 _LOOK: Final = 1.0
 """Seconds between two looks whether somebody else finished the blob."""
+_STUCK: Final = 1.0
+"""Seconds that a write takes when it waits for room, and hardly ever else."""
 _JOIN: Final = 0.5
 
 
@@ -140,6 +144,7 @@ class _Strand:
     is_reading: bool = False
     is_writing: bool = False
     is_given_up: bool = False
+    is_needed: bool = False  # there are others, and all of them wait for what it is to bring
 
     @property
     def rest(self) -> int:
@@ -199,14 +204,18 @@ class _Download:
                 self._grow(now)
                 while self.queue and len(self.strands) < self.pace.target and self.failure is None:
                     self._add_strand()
+                if self._are_stuck(now):
+                    for strand in self.strands:
+                        self._hang_up(strand)
+                    self._add_strand(is_needed=True)
             if now - looked > _LOOK:
                 looked = now
                 if self.landing.is_superseded():
                     return
 
-    def _add_strand(self) -> None:
+    def _add_strand(self, *, is_needed: bool = False) -> None:
         now = time.monotonic()
-        strand = _Strand(begun=now, last=now)
+        strand = _Strand(begun=now, last=now, is_needed=is_needed)
         strand.thread = threading.Thread(target=self._pull, args=(strand,), name="download", daemon=True)
         with self.changed:
             self.strands.append(strand)
@@ -247,8 +256,13 @@ class _Download:
         """Take the span away from a strand that is waiting for bytes; it writes nothing any more."""
         strand.is_given_up = True
         self._leave(strand)
-        if strand.stretch is not None:
-            strand.stretch.abort()
+        self._hang_up(strand)
+
+    @staticmethod
+    def _hang_up(strand: _Strand) -> None:
+        stretch = strand.stretch
+        if stretch is not None:
+            stretch.abort()
 
     def _end(self) -> None:
         """Stop every strand; nothing is written after this."""
@@ -270,9 +284,7 @@ class _Download:
         """Wake every strand that reads. No lock: a signal handler may call this."""
         self.ended = True
         for strand in tuple(self.strands):
-            stretch = strand.stretch
-            if stretch is not None:
-                stretch.abort()
+            self._hang_up(strand)
 
     # a strand's own thread
 
@@ -293,7 +305,7 @@ class _Download:
         with self.changed:
             if self.ended or strand.is_given_up or self.failure is not None or not self.queue:
                 return False
-            if len(self.strands) > self.pace.target:
+            if len(self.strands) > self.pace.target and not self._is_first_free():
                 return False
             span = self.queue.pop(0)
             if self.is_ranged is False:
@@ -374,7 +386,7 @@ class _Download:
     def _may_write(self, strand: _Strand) -> bool:
         with self.changed:
             strand.is_writing = not (strand.is_given_up or self.ended)
-            strand.is_reading = False
+            strand.is_reading, strand.last = False, time.monotonic()
             return strand.is_writing
 
     def _advance(self, strand: _Strand, count: int, new: int) -> None:
@@ -383,7 +395,7 @@ class _Download:
             strand.position = min(strand.position + count, strand.end)
             strand.last = time.monotonic()
             strand.came += count
-            strand.is_reading = True
+            strand.is_reading, strand.is_needed = True, False
             self.fresh += new
             if new and self.stalls:
                 self.stalls = 0
@@ -398,6 +410,14 @@ class _Download:
                 self.run.cancel.check()
 
     # under the lock
+
+    def _is_first_free(self) -> bool:
+        """Whether nobody brings the lowest bytes that are missing."""
+        return bool(self.queue) and not any(one.rest and one.position < self.queue[0].start for one in self.strands)
+
+    def _are_stuck(self, now: float) -> bool:
+        """Whether everybody waits for bytes that nobody brings."""
+        return self._is_first_free() and all(one.is_writing and now - one.last > _STUCK for one in self.strands)
 
     def _note_break(self, error: NetworkError) -> float:
         """Count a break; how long to pause."""
@@ -429,7 +449,7 @@ class _Download:
             if strand.is_given_up or self.ended:
                 return
             others = len(self.strands) - 1
-            if isinstance(error, RegistryError) and others > 0:
+            if isinstance(error, RegistryError) and others > 0 and not strand.is_needed:
                 self.pace.stop(others)
                 self.run.observer(Message("debug", f"{error.message}; going on with {others} connections"))
             elif self.failure is None:

@@ -9,15 +9,20 @@ import time
 import pytest
 
 from kitops.content.cancel import CancelToken
-from kitops.errors import Cancelled, NetworkError
+from kitops.content.protocols import Reader, Run
+from kitops.errors import Cancelled, KitError, NetworkError, RegistryError
 from kitops.oci.descriptor import Descriptor
-from kitops.registry.window import OWN, Room, Window
+from kitops.registry.download import Origin
+from kitops.registry.network import Patience
+from kitops.registry.pace import Spare
+from kitops.registry.stretch import Stretch
+from kitops.registry.window import OWN, Room, Window, WindowReader
 
 DATA = random.Random(3).randbytes(9_000_000)
 DESC = Descriptor.of(DATA, "application/octet-stream")
 
 
-def read_all(window: Window) -> bytes:
+def read_all(window: Reader) -> bytes:
     found = bytearray()
     buffer = memoryview(bytearray(100_003))
     while count := window.readinto(buffer):
@@ -91,3 +96,55 @@ def test_the_end_is_heeded_by_reader_and_writer() -> None:
     with pytest.raises(Cancelled):
         window.readinto(memoryview(bytearray(10)))
     assert window.write(OWN, memoryview(DATA)[OWN : OWN + 10]) == 0
+
+
+class SlowAnswer:
+    """Bytes from ``start`` on; up to ``until``, if that is not None, at 1.6 MB/s, and then ``error``."""
+
+    def __init__(self, start: int, until: int | None, error: KitError) -> None:
+        self._position = start
+        self._until = until
+        self._error = error
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if self._until is not None:
+            if self._position >= self._until:
+                raise self._error
+            time.sleep(0.04)
+        count = min(len(buffer), 64_000)
+        buffer[:count] = DATA[self._position : self._position + count]
+        self._position += count
+        return count
+
+    def abort(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "second", [None, RegistryError("the registry wants fewer connections", status=400)], ids=["breaks", "refused"]
+)
+def test_who_waits_for_room_never_waits_for_bytes_that_nobody_brings(second: RegistryError | None) -> None:
+    run = Run()
+    errors = [second]
+    broken = NetworkError("the connection broke")
+
+    def open_range(start: int, end: int) -> Stretch:
+        if 1_400_000 < start < 4_000_000 and errors and (error := errors.pop()):
+            raise error
+        answer = SlowAnswer(start, 1_400_000 if not start else None, broken)
+        return Stretch(answer, start, end, is_ranged=True)  # type: ignore[arg-type]
+
+    origin = Origin(
+        what="a blob",
+        open_range=open_range,
+        open_whole=lambda: open_range(0, len(DATA)),
+        doubt=lambda: None,
+        patience=Patience(pause=0.25),
+        spare=Spare(1),
+        piece=4_000_000,
+    )
+    alarm = threading.Timer(20, run.cancel.cancel)
+    alarm.start()
+    with WindowReader(origin, DESC, 0, Room(100_000), run) as reader:
+        assert read_all(reader) == DATA
+    alarm.cancel()
