@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import tarfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,3 +166,18 @@ def test_a_source_that_fails_in_an_upload_is_no_failure_of_the_target(server: Bl
     said = [one.text for one in copier.events if isinstance(one, Message)]
     assert not [text for text in said if "damaged" in text or "where the registry is" in text]
     assert len([text for text in copier.warnings if text.endswith("trying again")]) == 1
+
+
+def test_no_connection_outlives_a_copy_that_met_errors(server: BlobServer, copier: Copier) -> None:
+    with faulty_registry(Faults(cut_bytes=[3 * MIB, 5 * MIB])) as target:
+        before = threading.active_count()  # the servers have a thread for each connection
+        gc.collect()
+        gc.disable()
+        try:
+            kitops.copy(f"{server.address}/team/x:v1", f"{target.address}/team/y:v1", settings=copier.settings)
+            deadline = time.monotonic() + 5
+            while threading.active_count() > before and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert threading.active_count() <= before
+        finally:
+            gc.enable()

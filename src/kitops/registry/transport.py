@@ -223,9 +223,12 @@ class Transport:
         """Close every connection."""
         self._closing.__exit__(None, None, None)
         with self._lock:
-            pools, self._pools = list(self._pools.values()), {}
-        for pool in pools:
-            pool.clear()
+            managers, self._pools = list(self._pools.values()), {}
+        for manager in managers:
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()  # else whoever holds an error of it holds its connections too
+            manager.clear()
 
     def _pool(self, url: str) -> PoolManager:
         scheme, host, port = origin(url)
