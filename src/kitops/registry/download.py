@@ -119,15 +119,33 @@ def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run
             return
 
 
-def fetch_missing(origin: Origin, landing: Takes, moved: Callable[[int], None], run: Run) -> None:
+def _nobody_waits() -> None:
+    """A landing in a file takes bytes without being read."""
+
+
+def fetch_missing(
+    origin: Origin,
+    landing: Takes,
+    moved: Callable[[int], None],
+    run: Run,
+    *,
+    let_go: Callable[[], None] = _nobody_waits,
+) -> None:
     """Fetch what ``landing`` misses; what came is not looked at.
+
+    Args:
+        origin: where from.
+        landing: where to.
+        moved: told the new bytes of each step; from any thread.
+        run: told of breaks; its cancel token is watched.
+        let_go: has a ``landing`` that lets writers wait for its reader do so no more.
 
     Raises:
         IntegrityError: the registry announces another size.
         NetworkError: the network failed for longer than patience lasts.
         KitError: the registry refused, or the landing did.
     """
-    _Download(origin, landing, moved, run).work()
+    _Download(origin, landing, moved, run, let_go).work()
 
 
 @dataclass(slots=True, eq=False)
@@ -159,6 +177,7 @@ class _Download:
     landing: Takes
     moved: Callable[[int], None]
     run: Run
+    let_go: Callable[[], None]
     changed: threading.Condition = field(default_factory=threading.Condition)
     queue: list[Span] = field(default_factory=list)
     strands: list[_Strand] = field(default_factory=list)
@@ -169,6 +188,7 @@ class _Download:
     pace: Pace = field(init=False)
     stalls: int = 0
     fresh: int = 0
+    counted: float = 0.0
 
     def __post_init__(self) -> None:
         self.breaks = Breaks(self.origin.patience)
@@ -249,7 +269,8 @@ class _Download:
                 self.stalls += stalled
                 self.run.observer(Message("debug", f"{self.origin.what}: a slow connection is replaced"))
                 if stalled:
-                    self._note_break(NetworkError(f"reading {self.origin.what}: no byte for {stall:.0f} s"))
+                    self._note_break(strand, NetworkError(f"reading {self.origin.what}: no byte for {stall:.0f} s"))
+                    self.counted = min(self.counted, now)  # another takes its place without a pause
                 self._give_up(strand)
 
     def _give_up(self, strand: _Strand) -> None:
@@ -271,6 +292,7 @@ class _Download:
             self.changed.notify_all()
             strands = tuple(self.strands)
         self._abort()
+        self.let_go()
         deadline = time.monotonic() + _JOIN
         for strand in strands:
             if strand.thread is None:
@@ -326,7 +348,7 @@ class _Download:
             with self.changed:
                 if self.ended or strand.is_given_up:
                     return
-                pause = self._note_break(error)
+                pause = self._note_break(strand, error)
         except RangeRefusedError:
             with self.changed:
                 if self.is_ranged is False:
@@ -419,14 +441,13 @@ class _Download:
         """Whether everybody waits for bytes that nobody brings."""
         return self._is_first_free() and all(one.is_writing and now - one.last > _STUCK for one in self.strands)
 
-    def _note_break(self, error: NetworkError) -> float:
-        """Count a break; how long to pause."""
-        try:
-            pause = self.breaks.note(error, moved=self.fresh > 0)
-        except NetworkError:
-            if len(self.strands) <= 1:
-                raise
-            pause = self.origin.patience.longest_pause
+    def _note_break(self, strand: _Strand, error: NetworkError) -> float:
+        """Count a break; how long to pause. Those that began before the pause after the last one count as that one."""
+        now = time.monotonic()
+        if not self.fresh and not error.permanent and self.breaks.count and strand.begun < self.counted:
+            return max(self.counted - now, 0.0)
+        pause = self.breaks.note(error, moved=self.fresh > 0)
+        self.counted = now + pause
         if self.fresh or self.breaks.count == 1:
             self.run.observer(Message("info", f"{error.message}; going on from there"))
         self.fresh = 0

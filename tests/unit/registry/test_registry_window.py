@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from kitops.content.cancel import CancelToken
 from kitops.content.protocols import Reader, Run
-from kitops.errors import Cancelled, KitError, NetworkError, RegistryError
+from kitops.errors import AuthenticationError, Cancelled, KitError, NetworkError, RegistryError
 from kitops.oci.descriptor import Descriptor
 from kitops.registry.download import Origin
 from kitops.registry.network import Patience
@@ -120,31 +121,54 @@ class SlowAnswer:
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize(
-    "second", [None, RegistryError("the registry wants fewer connections", status=400)], ids=["breaks", "refused"]
-)
-def test_who_waits_for_room_never_waits_for_bytes_that_nobody_brings(second: RegistryError | None) -> None:
+def read_slowly(open_range: Callable[[int, int], Stretch], room: int, patience: Patience) -> bytes:
+    """Read all of it over at most two connections; Cancelled after twenty seconds."""
     run = Run()
-    errors = [second]
-    broken = NetworkError("the connection broke")
-
-    def open_range(start: int, end: int) -> Stretch:
-        if 1_400_000 < start < 4_000_000 and errors and (error := errors.pop()):
-            raise error
-        answer = SlowAnswer(start, 1_400_000 if not start else None, broken)
-        return Stretch(answer, start, end, is_ranged=True)  # type: ignore[arg-type]
-
     origin = Origin(
         what="a blob",
         open_range=open_range,
         open_whole=lambda: open_range(0, len(DATA)),
         doubt=lambda: None,
-        patience=Patience(pause=0.25),
+        patience=patience,
         spare=Spare(1),
         piece=4_000_000,
     )
     alarm = threading.Timer(20, run.cancel.cancel)
     alarm.start()
-    with WindowReader(origin, DESC, 0, Room(100_000), run) as reader:
-        assert read_all(reader) == DATA
-    alarm.cancel()
+    try:
+        with WindowReader(origin, DESC, 0, Room(room), run) as reader:
+            return read_all(reader)
+    finally:
+        alarm.cancel()
+
+
+@pytest.mark.parametrize(
+    "second", [None, RegistryError("the registry wants fewer connections", status=400)], ids=["breaks", "refused"]
+)
+def test_who_waits_for_room_never_waits_for_bytes_that_nobody_brings(second: RegistryError | None) -> None:
+    errors = [second]
+
+    def open_range(start: int, end: int) -> Stretch:
+        if 1_400_000 < start < 4_000_000 and errors and (error := errors.pop()):
+            raise error
+        answer = SlowAnswer(start, None if start else 1_400_000, NetworkError("the connection broke"))
+        return Stretch(answer, start, end, is_ranged=True)  # type: ignore[arg-type]
+
+    assert read_slowly(open_range, 100_000, Patience(pause=0.25)) == DATA
+
+
+@pytest.mark.parametrize("room", [100_000, 50_000_000], ids=["one waits", "both break"])
+@pytest.mark.parametrize("error", [NetworkError("the network is away"), AuthenticationError("who are you?")])
+def test_an_end_without_hope_is_an_end(error: KitError, room: int) -> None:
+    opened: list[int] = []
+
+    def open_range(start: int, end: int) -> Stretch:
+        opened.append(start)
+        if len(opened) > 2:
+            raise error
+        answer = SlowAnswer(start, start + 1_400_000, NetworkError("the connection broke"))
+        return Stretch(answer, start, end, is_ranged=True)  # type: ignore[arg-type]
+
+    with pytest.raises(type(error)):
+        read_slowly(open_range, room, Patience(attempts=3, pause=0.05))
+    assert len(opened) <= 14
