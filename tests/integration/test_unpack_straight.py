@@ -150,6 +150,16 @@ def test_a_layer_that_came_damaged_comes_once_more_and_the_others_do_not(
     assert served.server.sent < sum(SIZES.values()) + 1.2 * SIZES[name] + 9 * MIB
 
 
+def test_each_layer_may_come_once_more(served: Served) -> None:
+    def forecast(asked: Asked) -> Weather:
+        return Weather(flip=not any(asked.path.rpartition("/")[2] in text for text in served.warnings))
+
+    served.server.forecast = forecast
+    served.unpack()
+    served.check()
+    assert sum("it comes once more" in text for text in served.warnings) == len(served.layers)
+
+
 def test_a_layer_that_is_damaged_twice_is_an_error_and_nothing_is_left(served: Served) -> None:
     served.worst("b.bin", Weather(flip=True), times=100)
     with pytest.raises(IntegrityError, match=str(served.ref.registry)):
