@@ -26,7 +26,7 @@ from kitops.ops.unpack_streams import LayerStreams, want
 from kitops.store.filesystem import check_room
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from kitops.content.protocols import Run
@@ -267,16 +267,16 @@ def _extract_patiently(
     *,
     files: RemoteFiles | None,
 ) -> Extracted:
-    """Extract; each layer that came damaged comes once more."""
+    """Extract; a layer that came damaged comes once more, and so does one made of what a killed run left."""
     made = [path for path in (target, *absolute(target).parents) if not path.exists()]
-    again: set[Digest] = set()
+    again: dict[Digest, bool] = {}
     with _unmade(made):
         while True:
             try:
                 return _extract(place, kit, jobs, target, options, files=files, again=again)
             except _DamagedError as error:
                 place.run.observer(Message("warning", f"{error.message}; it comes once more"))
-                again.add(error.digest)
+                again[error.digest] = error.has_come
 
 
 def _extract(
@@ -287,7 +287,7 @@ def _extract(
     options: UnpackOptions,
     *,
     files: RemoteFiles | None,
-    again: Collection[Digest],
+    again: Mapping[Digest, bool],
 ) -> Extracted:
     run = place.run
     size = sum(job.layer.desc.size for job in jobs)
@@ -297,7 +297,12 @@ def _extract(
                 with _explained(job):
                     extraction.judge(place.store.blobs.path(job.layer.desc.digest), job.content)
         wanted = [
-            want(job.located.source, job.content, job.layer.label, extraction)
+            want(
+                job.located.source,
+                job.content,
+                job.layer.label,
+                None if job.layer.desc.digest in again else extraction,
+            )
             for job in jobs
             if not job.located.is_local
         ]
@@ -348,9 +353,9 @@ def _explained(job: _Job) -> Iterator[None]:
 
 
 def _extract_one(
-    place: Place, job: _Job, extraction: Extraction, streams: LayerStreams, again: Collection[Digest]
+    place: Place, job: _Job, extraction: Extraction, streams: LayerStreams, again: Mapping[Digest, bool]
 ) -> None:
-    """Extract a layer; _DamagedError where it is damaged, and not one of those that came ``again``."""
+    """Extract a layer; _DamagedError where it is damaged, unless it comes ``again`` and had come whole before."""
     layer, run = job.layer, place.run
     item = f"{layer.path} {layer.desc.digest}"
     run.observer(Started(item, layer.label, layer.desc.size))
@@ -365,10 +370,10 @@ def _extract_one(
             with streams.take() as reader:
                 extraction.add_journalled(reader, job.content, moved)
         except (IntegrityError, TrustError) as error:  # a damaged archive may look like a hostile one
-            if layer.desc.digest in again:
+            if again.get(layer.desc.digest):
                 raise
             extraction.leave_others(job.content)
-            raise _DamagedError(error.message, layer.desc.digest) from error
+            raise _DamagedError(error.message, layer.desc.digest, has_come=not streams.is_replayed) from error
     run.observer(Finished(item, "done"))
 
 
@@ -387,6 +392,7 @@ def _unmade(directories: Iterable[Path]) -> Iterator[None]:
 class _DamagedError(KitError):
     """A layer came damaged, or what a killed run left of it was of no use."""
 
-    def __init__(self, message: str, digest: Digest) -> None:
+    def __init__(self, message: str, digest: Digest, *, has_come: bool) -> None:
         super().__init__(message)
         self.digest = digest
+        self.has_come = has_come
