@@ -9,6 +9,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,17 @@ def test_no_connection_outlives_a_copy_that_met_errors(server: BlobServer, copie
             assert threading.active_count() <= before
         finally:
             gc.enable()
+
+
+def test_a_mirror_that_stalls_is_not_asked_again_for_the_same(server: BlobServer, copier: Copier) -> None:
+    with blob_server(KIT, CONTENT, lambda asked: Weather(stall_after=MIB)) as mirror:
+        home = copier.settings.home
+        home.mkdir()
+        (home / "settings.toml").write_text(
+            f'[[mirror]]\nregistry = "{server.address}"\nurl = "http://{mirror.address}"\n'
+        )
+        patience = Patience(attempts=3, pause=0.005, stall=0.3, read=2.0)
+        settings = replace(copier.settings, network=Network(plain_http=True, patience=patience))
+        kitops.pull(f"{server.address}/team/x:v1", settings=settings)
+        large = str(KIT.layers[1].digest)
+        assert len([asked for asked in mirror.asked if large in asked.path]) == 1

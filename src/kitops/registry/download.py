@@ -271,6 +271,8 @@ class _Download:
                 if stalled:
                     self._note_break(strand, NetworkError(f"reading {self.origin.what}: no byte for {stall:.0f} s"))
                     self.counted = min(self.counted, now)  # another takes its place without a pause
+                    if strand.stretch is not None:
+                        strand.stretch.answer.give_up()
                 self._give_up(strand)
 
     def _give_up(self, strand: _Strand) -> None:

@@ -130,6 +130,12 @@ class Answer:
             pass
         return bytes(view[:count])
 
+    def give_up(self) -> None:
+        """As :meth:`abort`, because nothing comes: that counts as a break at once, before whoever reads has woken."""
+        if self.on_break is not None:
+            self.on_break()
+        self.abort()
+
     def abort(self) -> None:
         """Break the connection: whoever reads from it in another thread wakes with NetworkError. Never raises."""
         if (sock := _socket_of(self._response)) is not None:
