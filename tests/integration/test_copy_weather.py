@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import tarfile
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,3 +154,45 @@ def test_an_upload_that_breaks_asks_the_source_for_the_rest_only(server: BlobSer
         kitops.copy(f"{server.address}/team/x:v1", f"{target.address}/team/y:v1", settings=copier.settings)
         assert target.came < 32 * MIB
     assert not faults.cut_bytes
+
+
+def test_a_source_that_fails_in_an_upload_is_no_failure_of_the_target(server: BlobServer, copier: Copier) -> None:
+    small = str(KIT.layers[0].digest)
+    bad = iter([Weather(cut_after=MIB + 100_000), *[Weather(cut_after=0)] * 2])
+    server.forecast = lambda asked: next(bad, FINE) if small in asked.path else FINE
+    with faulty_registry(Faults()) as target:
+        kitops.copy(f"{server.address}/team/x:v1", f"{target.address}/team/y:v1", settings=copier.settings)
+        assert target.blobs["team/y", small] == CONTENT[small]
+    assert next(bad, None) is None
+    said = [one.text for one in copier.events if isinstance(one, Message)]
+    assert not [text for text in said if "damaged" in text or "where the registry is" in text]
+    assert len([text for text in copier.warnings if text.endswith("trying again")]) == 1
+
+
+def test_no_connection_outlives_a_copy_that_met_errors(server: BlobServer, copier: Copier) -> None:
+    with faulty_registry(Faults(cut_bytes=[3 * MIB, 5 * MIB])) as target:
+        before = threading.active_count()  # the servers have a thread for each connection
+        gc.collect()
+        gc.disable()
+        try:
+            kitops.copy(f"{server.address}/team/x:v1", f"{target.address}/team/y:v1", settings=copier.settings)
+            deadline = time.monotonic() + 5
+            while threading.active_count() > before and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert threading.active_count() <= before
+        finally:
+            gc.enable()
+
+
+def test_a_mirror_that_stalls_is_not_asked_again_for_the_same(server: BlobServer, copier: Copier) -> None:
+    with blob_server(KIT, CONTENT, lambda asked: Weather(stall_after=MIB)) as mirror:
+        home = copier.settings.home
+        home.mkdir()
+        (home / "settings.toml").write_text(
+            f'[[mirror]]\nregistry = "{server.address}"\nurl = "http://{mirror.address}"\n'
+        )
+        patience = Patience(attempts=3, pause=0.005, stall=0.3, read=2.0)
+        settings = replace(copier.settings, network=Network(plain_http=True, patience=patience))
+        kitops.pull(f"{server.address}/team/x:v1", settings=settings)
+        large = str(KIT.layers[1].digest)
+        assert len([asked for asked in mirror.asked if large in asked.path]) == 1

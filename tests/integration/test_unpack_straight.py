@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import random
+import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from blob_server import FINE, Asked, BlobServer, Weather, blob_server
+from kitops.cli._tally import Tally
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.errors import FileSystemError, IntegrityError
+from kitops.oci.descriptor import Descriptor
 from kitops.oci.manifest import Manifest
 from kitops.oci.reference import Reference
 from kitops.ops.pack import PackOptions, pack
@@ -89,8 +95,32 @@ def packed(
     return manifest, {str(one.digest): place.store.blobs.path(one.digest).read_bytes() for one in manifest.children}
 
 
+def pack_otherwise(packed: tuple[Manifest, dict[str, bytes]]) -> tuple[Manifest, dict[str, bytes]]:
+    """The same in archives of another tool, which cannot be made again of their files."""
+    blobs = []
+    for number, (name, size) in enumerate(SIZES.items()):
+        member, buffer = tarfile.TarInfo(name), io.BytesIO()
+        member.size, member.mtime = size, 1
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.addfile(member, io.BytesIO(random.Random(number).randbytes(size)))
+        blobs.append(buffer.getvalue())
+    parts = [{"path": name} for name in list(SIZES)[1:]]
+    table = {"manifestVersion": "1.0.0", "package": {}, "model": {"path": "a.bin", "parts": parts}}
+    blobs.append(json.dumps(table).encode())
+    found = [Descriptor.of(blob, old.media_type) for blob, old in zip(blobs, packed[0].layers, strict=False)]
+    config = Descriptor.of(blobs[-1], packed[0].config.media_type)
+    manifest = Manifest.build(config=config, layers=found)
+    return manifest, {str(one.digest): blob for one, blob in zip([*found, config], blobs, strict=True)}
+
+
 @pytest.fixture
 def served(packed: tuple[Manifest, dict[str, bytes]], tmp_path: Path) -> Iterator[Served]:
+    with serve(packed, tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def serve(packed: tuple[Manifest, dict[str, bytes]], tmp_path: Path) -> Iterator[Served]:
     manifest, blobs = packed
     files = {name: random.Random(number).randbytes(size) for number, (name, size) in enumerate(SIZES.items())}
     layers = {name: str(layer.digest) for name, layer in zip(SIZES, manifest.layers, strict=True)}
@@ -141,7 +171,27 @@ def test_a_layer_that_came_damaged_comes_once_more_and_the_others_do_not(
     served.unpack()
     served.check()
     assert any("it comes once more" in text for text in served.warnings) or weather.length
+    tally = Tally()
+    for event in served.events:
+        tally(event)
+    sums = tally.sums()
+    assert (sums.done, sums.items_done, sums.items) == (sums.size, 4, 4)
     assert served.server.sent < sum(SIZES.values()) + 1.2 * SIZES[name] + 9 * MIB
+
+
+def test_each_layer_may_come_once_more(served: Served) -> None:
+    served.server.forecast = lambda asked: Weather(
+        flip=not any(asked.path.rpartition("/")[2] in text for text in served.warnings)
+    )
+    served.unpack()
+    served.check()
+    assert sum("it comes once more" in text for text in served.warnings) == len(served.layers)
+
+
+@pytest.mark.parametrize("packed", ["tar"], indirect=True)
+def test_so_may_each_layer_of_another_tool(packed: tuple[Manifest, dict[str, bytes]], tmp_path: Path) -> None:
+    with serve(pack_otherwise(packed), tmp_path) as found:
+        test_each_layer_may_come_once_more(found)
 
 
 def test_a_layer_that_is_damaged_twice_is_an_error_and_nothing_is_left(served: Served) -> None:

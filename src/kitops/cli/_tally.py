@@ -67,12 +67,13 @@ class Sums:
 
 @dataclass(slots=True)
 class Tally:
-    """Adds up events, from any thread."""
+    """Adds up events, from any thread. ``ended`` are items of plans before this one, which may have the same again."""
 
     clock: Callable[[], float] = monotonic
     verb: str = ""
     waiting: str | None = None
     items: dict[str, Item] = field(default_factory=dict)
+    ended: list[Item] = field(default_factory=list)
     planned: int = 0
     planned_size: int | None = None
     samples: deque[tuple[float, int]] = field(default_factory=deque)
@@ -100,25 +101,27 @@ class Tally:
     def sums(self) -> Sums:
         """The sums of now."""
         with self.lock:
-            done = sum(item.done for item in self.items.values())
-            ended = sum(item.outcome is not None for item in self.items.values())
+            known = [*self.ended, *self.items.values()]
+            done = sum(item.done for item in known)
+            ended = sum(item.outcome is not None for item in known)
             size = self.planned_size
-            if size is None and len(self.items) >= self.planned:
-                sizes = [item.size for item in self.items.values()]
+            if size is None and len(known) >= self.planned:
+                sizes = [item.size for item in known]
                 size = None if None in sizes else sum(size or 0 for size in sizes)
-            active = tuple(
-                Item(item.label, item.size, item.done) for item in self.items.values() if item.outcome is None
-            )
-            items = max(self.planned, len(self.items))
-            rate = self._rate(sum(item.moved for item in self.items.values()))
+            active = tuple(Item(item.label, item.size, item.done) for item in known if item.outcome is None)
+            items = max(self.planned, len(known))
+            rate = self._rate(sum(item.moved for item in known))
             return Sums(self.verb or "working", done, size, ended, items, rate, self.waiting, active)
 
     def _plan(self, event: Planned) -> None:
         if event.verb != self.verb:  # another phase: pack, then push
             self.items.clear()
+            self.ended.clear()
             self.samples.clear()
             self.verb, self.planned, self.planned_size = event.verb, event.items, event.size
-        else:  # more of the same: a parent's layers
+        else:  # more of the same: a parent's layers, or the same blobs to another registry
+            self.ended += [item for item in self.items.values() if item.outcome is not None]
+            self.items = {name: item for name, item in self.items.items() if item.outcome is None}
             self.planned += event.items
             known = self.planned_size is not None and event.size is not None
             self.planned_size = (self.planned_size or 0) + (event.size or 0) if known else None

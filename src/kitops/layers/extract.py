@@ -187,13 +187,13 @@ class Extraction:
             KitError: as :meth:`add_blob`.
         """
         journal = None
-        if can_resume(layer):
-            try:
+        try:
+            if can_resume(layer):
                 journal = Journal(self._staging.journals, layer)
-            except OSError as error:
-                raise FileSystemError.wrap(error, "unpacking into", self._staging.target) from error
-            self._journals.append(journal)
-        self._read(reader, layer, moved, lambda pieces: self._unpack(pieces, layer, journal))
+                self._journals.append(journal)
+            self._read(reader, layer, moved, lambda pieces: self._unpack(pieces, layer, journal))
+        except OSError as error:  # of the journal: files and what is read tell their own
+            raise FileSystemError.wrap(error, "unpacking into", self._staging.target) from error
 
     def add_file(self, path: str, content: bytes, *, yields: bool = False) -> None:
         """Stage a file of known content (the Kitfile): one with the same bytes that is there already is left.

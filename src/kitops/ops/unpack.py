@@ -26,7 +26,7 @@ from kitops.ops.unpack_streams import LayerStreams, want
 from kitops.store.filesystem import check_room
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from kitops.content.protocols import Run
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kitops.layers.extract import Extracted
     from kitops.layers.layer_content import LayerContent
     from kitops.oci.descriptor import Descriptor
+    from kitops.oci.digest import Digest
     from kitops.oci.reference import Reference
     from kitops.ops.locate import Where
     from kitops.ops.place import Place
@@ -145,13 +146,8 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         files = _open_remote_files(place, remote, target, options, stack)
         if not options.include_remote:
             _tell_remote_datasets(place, kit)
-        made = [path for path in (target, *absolute(target).parents) if not path.exists()]
-        try:
-            done = _extract(place, kit, jobs, target, options, files=files, may_come_again=True)
-        except _DamagedError as error:
-            place.run.observer(Message("warning", f"{error.message}; it comes once more"))
-            with _unmade(made):
-                done = _extract(place, kit, jobs, target, options, files=files, may_come_again=False)
+        place.run.observer(Planned("unpack", len(jobs), sum(job.layer.desc.size for job in jobs)))
+        done = _extract_patiently(place, kit, jobs, target, options, files=files)
         fetched = files.put_in_place() if files else None
         if options.record:
             _leave_record(place.run, located, jobs, done, target, options=options, fetched=fetched)
@@ -262,6 +258,27 @@ def _open_remote_files(
     return RemoteFiles(place, remote, target, _EXISTING[options.existing], stack)
 
 
+def _extract_patiently(
+    place: Place,
+    kit: ModelKit,
+    jobs: Sequence[_Job],
+    target: Path,
+    options: UnpackOptions,
+    *,
+    files: RemoteFiles | None,
+) -> Extracted:
+    """Extract; a layer that came damaged comes once more, and so does one made of what a killed run left."""
+    made = [path for path in (target, *absolute(target).parents) if not path.exists()]
+    again: dict[Digest, bool] = {}
+    with _unmade(made):
+        while True:
+            try:
+                return _extract(place, kit, jobs, target, options, files=files, again=again)
+            except _DamagedError as error:
+                place.run.observer(Message("warning", f"{error.message}; it comes once more"))
+                again[error.digest] = error.has_come
+
+
 def _extract(
     place: Place,
     kit: ModelKit,
@@ -270,18 +287,22 @@ def _extract(
     options: UnpackOptions,
     *,
     files: RemoteFiles | None,
-    may_come_again: bool,
+    again: Mapping[Digest, bool],
 ) -> Extracted:
     run = place.run
     size = sum(job.layer.desc.size for job in jobs)
-    run.observer(Planned("unpack", len(jobs), size))
     with Extraction(target, existing=_EXISTING[options.existing], run=run, size=size) as extraction:
         for job in jobs:
             if job.located.is_local:
                 with _explained(job):
                     extraction.judge(place.store.blobs.path(job.layer.desc.digest), job.content)
         wanted = [
-            want(job.located.source, job.content, job.layer.label, extraction)
+            want(
+                job.located.source,
+                job.content,
+                job.layer.label,
+                None if job.layer.desc.digest in again else extraction,
+            )
             for job in jobs
             if not job.located.is_local
         ]
@@ -289,7 +310,7 @@ def _extract(
         with LayerStreams(wanted, run) as streams:
             for job in jobs:
                 with _explained(job):
-                    _extract_one(place, job, extraction, streams, may_come_again=may_come_again)
+                    _extract_one(place, job, extraction, streams, again)
         if is_kitfile_selected(options.filters):
             _add_kitfile(extraction, kit, options)
         if files is not None:  # before anything has its name: the same command goes on after a kill
@@ -332,8 +353,9 @@ def _explained(job: _Job) -> Iterator[None]:
 
 
 def _extract_one(
-    place: Place, job: _Job, extraction: Extraction, streams: LayerStreams, *, may_come_again: bool
+    place: Place, job: _Job, extraction: Extraction, streams: LayerStreams, again: Mapping[Digest, bool]
 ) -> None:
+    """Extract a layer; _DamagedError where it is damaged, unless it comes ``again`` and had come whole before."""
     layer, run = job.layer, place.run
     item = f"{layer.path} {layer.desc.digest}"
     run.observer(Started(item, layer.label, layer.desc.size))
@@ -348,16 +370,16 @@ def _extract_one(
             with streams.take() as reader:
                 extraction.add_journalled(reader, job.content, moved)
         except (IntegrityError, TrustError) as error:  # a damaged archive may look like a hostile one
-            if not may_come_again:
+            if again.get(layer.desc.digest):
                 raise
             extraction.leave_others(job.content)
-            raise _DamagedError(error.message) from error
+            raise _DamagedError(error.message, layer.desc.digest, has_come=not streams.is_replayed) from error
     run.observer(Finished(item, "done"))
 
 
 @contextmanager
 def _unmade(directories: Iterable[Path]) -> Iterator[None]:
-    """Where the block fails, directories that an earlier attempt made go too."""
+    """Where the block fails, directories that one of its attempts made go too."""
     try:
         yield
     except BaseException:
@@ -369,3 +391,8 @@ def _unmade(directories: Iterable[Path]) -> Iterator[None]:
 
 class _DamagedError(KitError):
     """A layer came damaged, or what a killed run left of it was of no use."""
+
+    def __init__(self, message: str, digest: Digest, *, has_come: bool) -> None:
+        super().__init__(message)
+        self.digest = digest
+        self.has_come = has_come

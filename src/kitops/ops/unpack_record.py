@@ -60,6 +60,15 @@ class RecordedLayer:
         """The same with these members."""
         return replace(self, members=tuple(members))
 
+    def filled_from(self, before: RecordedLayer) -> RecordedLayer:
+        """The same with what an earlier unpack of it knows of those files that were left as they were."""
+        if self.members is None or before.members is None:
+            return self
+        known = {member.path: member for member in before.members}
+        return self.with_members(
+            known.get(member.path, member) if member.made is None else member for member in self.members
+        )
+
     @property
     def label(self) -> str:
         """What to call it in front of people."""
@@ -113,9 +122,11 @@ class Record:
 
     def merge(self, later: Record) -> Record:
         """What holds after ``later`` was unpacked into the same directory: both, where it is the same ModelKit."""
+        known = {layer.key: layer for layer in self.layers}
+        layers = tuple(layer.filled_from(known[layer.key]) if layer.key in known else layer for layer in later.layers)
         if later.desc.digest != self.desc.digest:
-            return later
-        known = {layer.key: layer for layer in self.layers} | {layer.key: layer for layer in later.layers}
+            return replace(later, layers=layers)
+        known |= {layer.key: layer for layer in layers}
         is_partial = self.is_partial and later.is_partial
         return replace(
             later, layers=tuple(known.values()), is_partial=is_partial, kitfile=later.kitfile or self.kitfile

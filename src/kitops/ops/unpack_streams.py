@@ -44,9 +44,9 @@ class Wanted:
         return self.replay.size if self.replay is not None else 0
 
 
-def want(source: Source, content: LayerContent, label: str, extraction: Extraction) -> Wanted:
-    """A layer, and what is left of it where its source can go on in the middle."""
-    replay = extraction.find_replay(content) if isinstance(source, ReadsAhead) else None
+def want(source: Source, content: LayerContent, label: str, extraction: Extraction | None) -> Wanted:
+    """A layer, and what ``extraction`` found left of it, where its source can go on in the middle."""
+    replay = extraction.find_replay(content) if extraction and isinstance(source, ReadsAhead) else None
     return Wanted(source, content, label, replay)
 
 
@@ -71,6 +71,11 @@ class LayerStreams:
     def __exit__(self, *exc_details: object) -> None:
         for stream in self._streams[self._taken :]:
             stream.__exit__(None, None, None)
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether the layer that was taken last began with what killed runs left."""
+        return self._wanted[self._taken - 1].replay is not None
 
     @contextmanager
     def take(self) -> Iterator[Reader]:

@@ -10,6 +10,8 @@ link nothing is different from a plain download; beside others a piece.
   it may write nothing more, whatever it still receives.
 - A strand whose connection breaks gives its span back and goes on after a pause. Patience ends when no strand gets a
   byte, try after try.
+- Who is far ahead may have to wait for room. So the lowest bytes that are missing are somebody's at any time, whatever
+  number of strands there should be; where the registry would not have one more, those that wait hang up first.
 - Where the registry does not heed ``Range``, one strand reads the whole blob by a plain request.
 """
 
@@ -42,6 +44,8 @@ _MIB: Final = 1024 * 1024
 _TICK: Final = 0.1
 _LOOK: Final = 1.0
 """Seconds between two looks whether somebody else finished the blob."""
+_STUCK: Final = 1.0
+"""Seconds that a write takes when it waits for room, and hardly ever else."""
 _JOIN: Final = 0.5
 
 
@@ -115,15 +119,33 @@ def download(origin: Origin, landing: Landing, moved: Callable[[int], None], run
             return
 
 
-def fetch_missing(origin: Origin, landing: Takes, moved: Callable[[int], None], run: Run) -> None:
+def _nobody_waits() -> None:
+    """A landing in a file takes bytes without being read."""
+
+
+def fetch_missing(
+    origin: Origin,
+    landing: Takes,
+    moved: Callable[[int], None],
+    run: Run,
+    *,
+    let_go: Callable[[], None] = _nobody_waits,
+) -> None:
     """Fetch what ``landing`` misses; what came is not looked at.
+
+    Args:
+        origin: where from.
+        landing: where to.
+        moved: told the new bytes of each step; from any thread.
+        run: told of breaks; its cancel token is watched.
+        let_go: has a ``landing`` that lets writers wait for its reader do so no more.
 
     Raises:
         IntegrityError: the registry announces another size.
         NetworkError: the network failed for longer than patience lasts.
         KitError: the registry refused, or the landing did.
     """
-    _Download(origin, landing, moved, run).work()
+    _Download(origin, landing, moved, run, let_go).work()
 
 
 @dataclass(slots=True, eq=False)
@@ -140,6 +162,7 @@ class _Strand:
     is_reading: bool = False
     is_writing: bool = False
     is_given_up: bool = False
+    is_needed: bool = False  # there are others, and all of them wait for what it is to bring
 
     @property
     def rest(self) -> int:
@@ -154,6 +177,7 @@ class _Download:
     landing: Takes
     moved: Callable[[int], None]
     run: Run
+    let_go: Callable[[], None]
     changed: threading.Condition = field(default_factory=threading.Condition)
     queue: list[Span] = field(default_factory=list)
     strands: list[_Strand] = field(default_factory=list)
@@ -164,6 +188,7 @@ class _Download:
     pace: Pace = field(init=False)
     stalls: int = 0
     fresh: int = 0
+    counted: float = 0.0
 
     def __post_init__(self) -> None:
         self.breaks = Breaks(self.origin.patience)
@@ -199,14 +224,18 @@ class _Download:
                 self._grow(now)
                 while self.queue and len(self.strands) < self.pace.target and self.failure is None:
                     self._add_strand()
+                if self._are_stuck(now):
+                    for strand in self.strands:
+                        self._hang_up(strand)
+                    self._add_strand(is_needed=True)
             if now - looked > _LOOK:
                 looked = now
                 if self.landing.is_superseded():
                     return
 
-    def _add_strand(self) -> None:
+    def _add_strand(self, *, is_needed: bool = False) -> None:
         now = time.monotonic()
-        strand = _Strand(begun=now, last=now)
+        strand = _Strand(begun=now, last=now, is_needed=is_needed)
         strand.thread = threading.Thread(target=self._pull, args=(strand,), name="download", daemon=True)
         with self.changed:
             self.strands.append(strand)
@@ -240,15 +269,23 @@ class _Download:
                 self.stalls += stalled
                 self.run.observer(Message("debug", f"{self.origin.what}: a slow connection is replaced"))
                 if stalled:
-                    self._note_break(NetworkError(f"reading {self.origin.what}: no byte for {stall:.0f} s"))
+                    self._note_break(strand, NetworkError(f"reading {self.origin.what}: no byte for {stall:.0f} s"))
+                    self.counted = min(self.counted, now)  # another takes its place without a pause
+                    if strand.stretch is not None:
+                        strand.stretch.answer.give_up()
                 self._give_up(strand)
 
     def _give_up(self, strand: _Strand) -> None:
         """Take the span away from a strand that is waiting for bytes; it writes nothing any more."""
         strand.is_given_up = True
         self._leave(strand)
-        if strand.stretch is not None:
-            strand.stretch.abort()
+        self._hang_up(strand)
+
+    @staticmethod
+    def _hang_up(strand: _Strand) -> None:
+        stretch = strand.stretch
+        if stretch is not None:
+            stretch.abort()
 
     def _end(self) -> None:
         """Stop every strand; nothing is written after this."""
@@ -257,6 +294,7 @@ class _Download:
             self.changed.notify_all()
             strands = tuple(self.strands)
         self._abort()
+        self.let_go()
         deadline = time.monotonic() + _JOIN
         for strand in strands:
             if strand.thread is None:
@@ -270,9 +308,7 @@ class _Download:
         """Wake every strand that reads. No lock: a signal handler may call this."""
         self.ended = True
         for strand in tuple(self.strands):
-            stretch = strand.stretch
-            if stretch is not None:
-                stretch.abort()
+            self._hang_up(strand)
 
     # a strand's own thread
 
@@ -293,7 +329,7 @@ class _Download:
         with self.changed:
             if self.ended or strand.is_given_up or self.failure is not None or not self.queue:
                 return False
-            if len(self.strands) > self.pace.target:
+            if len(self.strands) > self.pace.target and not self._is_first_free():
                 return False
             span = self.queue.pop(0)
             if self.is_ranged is False:
@@ -314,7 +350,7 @@ class _Download:
             with self.changed:
                 if self.ended or strand.is_given_up:
                     return
-                pause = self._note_break(error)
+                pause = self._note_break(strand, error)
         except RangeRefusedError:
             with self.changed:
                 if self.is_ranged is False:
@@ -374,7 +410,7 @@ class _Download:
     def _may_write(self, strand: _Strand) -> bool:
         with self.changed:
             strand.is_writing = not (strand.is_given_up or self.ended)
-            strand.is_reading = False
+            strand.is_reading, strand.last = False, time.monotonic()
             return strand.is_writing
 
     def _advance(self, strand: _Strand, count: int, new: int) -> None:
@@ -383,7 +419,7 @@ class _Download:
             strand.position = min(strand.position + count, strand.end)
             strand.last = time.monotonic()
             strand.came += count
-            strand.is_reading = True
+            strand.is_reading, strand.is_needed = True, False
             self.fresh += new
             if new and self.stalls:
                 self.stalls = 0
@@ -399,14 +435,21 @@ class _Download:
 
     # under the lock
 
-    def _note_break(self, error: NetworkError) -> float:
-        """Count a break; how long to pause."""
-        try:
-            pause = self.breaks.note(error, moved=self.fresh > 0)
-        except NetworkError:
-            if len(self.strands) <= 1:
-                raise
-            pause = self.origin.patience.longest_pause
+    def _is_first_free(self) -> bool:
+        """Whether nobody brings the lowest bytes that are missing."""
+        return bool(self.queue) and not any(one.rest and one.position < self.queue[0].start for one in self.strands)
+
+    def _are_stuck(self, now: float) -> bool:
+        """Whether everybody waits for bytes that nobody brings."""
+        return self._is_first_free() and all(one.is_writing and now - one.last > _STUCK for one in self.strands)
+
+    def _note_break(self, strand: _Strand, error: NetworkError) -> float:
+        """Count a break; how long to pause. Those that began before the pause after the last one count as that one."""
+        now = time.monotonic()
+        if not self.fresh and not error.permanent and self.breaks.count and strand.begun < self.counted:
+            return max(self.counted - now, 0.0)
+        pause = self.breaks.note(error, moved=self.fresh > 0)
+        self.counted = now + pause
         if self.fresh or self.breaks.count == 1:
             self.run.observer(Message("info", f"{error.message}; going on from there"))
         self.fresh = 0
@@ -429,7 +472,7 @@ class _Download:
             if strand.is_given_up or self.ended:
                 return
             others = len(self.strands) - 1
-            if isinstance(error, RegistryError) and others > 0:
+            if isinstance(error, RegistryError) and others > 0 and not strand.is_needed:
                 self.pace.stop(others)
                 self.run.observer(Message("debug", f"{error.message}; going on with {others} connections"))
             elif self.failure is None:

@@ -130,6 +130,12 @@ class Answer:
             pass
         return bytes(view[:count])
 
+    def give_up(self) -> None:
+        """As :meth:`abort`, because nothing comes: that counts as a break at once, before whoever reads has woken."""
+        if self.on_break is not None:
+            self.on_break()
+        self.abort()
+
     def abort(self) -> None:
         """Break the connection: whoever reads from it in another thread wakes with NetworkError. Never raises."""
         if (sock := _socket_of(self._response)) is not None:
@@ -223,9 +229,12 @@ class Transport:
         """Close every connection."""
         self._closing.__exit__(None, None, None)
         with self._lock:
-            pools, self._pools = list(self._pools.values()), {}
-        for pool in pools:
-            pool.clear()
+            managers, self._pools = list(self._pools.values()), {}
+        for manager in managers:
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()  # else whoever holds an error of it holds its connections too
+            manager.clear()
 
     def _pool(self, url: str) -> PoolManager:
         scheme, host, port = origin(url)

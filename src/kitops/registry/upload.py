@@ -218,7 +218,8 @@ class _Upload:
     def _do(self, step: Step) -> Outcome:
         match step:
             case Open(single):
-                return self._guard(lambda: self._post(single=True) if single else self._open())
+                whole = self._source.whole() if single else None
+                return self._guard(lambda: self._open() if whole is None else self._post(whole))
             case Ask():
                 return self._guard(self._ask)
             case Send():
@@ -242,13 +243,14 @@ class _Upload:
         """Open an upload, or use the one that a refused mount opened."""
         self.location, self._spare = self._spare, None
         if self.location is None:
-            return self._post(single=False)
+            return self._post()
         self._record.save(self.location)
         return Outcome(status=202)
 
-    def _post(self, *, single: bool) -> Outcome:
+    def _post(self, whole: bytes | None = None) -> Outcome:
+        """Open an upload; with ``whole`` all of the blob goes with that request."""
         target = self._place.uploads
-        whole = self._source.whole() if single else None
+        single = whole is not None
         request = Request(
             method="POST",
             target=add_query(target, "digest", str(self._desc.digest)) if single else target,
@@ -302,11 +304,9 @@ class _Upload:
                 if body.size >= _WORTH_WAITING:  # a watch costs a thread
                     body.on_end = wait
                 answer = self._exchange(step, body, wait)
-        except IntegrityError as error:
-            if body.is_wrong:
+        except (IntegrityError, NetworkError, RegistryError, AuthenticationError, NotFoundError) as error:
+            if body.has_failed:
                 raise
-            return fail(error, 400)
-        except (NetworkError, RegistryError, AuthenticationError, NotFoundError) as error:
             return fail(error, _status(error))
         if answer.status == 416:
             refusal = RegistryError(
@@ -411,4 +411,6 @@ def _status(error: KitError) -> int:
         return error.status
     if isinstance(error, NotFoundError):
         return 404
+    if isinstance(error, IntegrityError):
+        return 400
     return 401 if isinstance(error, AuthenticationError) else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from io import UnsupportedOperation
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
-from kitops.errors import FileSystemError, IntegrityError, NetworkError
+from kitops.errors import FileSystemError, IntegrityError, KitError, NetworkError
 from kitops.registry.session import Spendable
 from kitops.registry.transport import BLOCK
 
@@ -153,6 +153,10 @@ class PartBody(Spendable):
         end: where they end; at the blob's end it is seen that no more come.
         reached: told the offset after each step.
         check: raises when everything is to end.
+
+    Attributes:
+        sent: bytes that left.
+        has_failed: whether an error is that of the source, and none of whom it is sent to.
     """
 
     def __init__(
@@ -160,7 +164,7 @@ class PartBody(Spendable):
     ) -> None:
         super().__init__(end - start)
         self.sent = 0
-        self.is_wrong = False
+        self.has_failed = False
         self.on_end: Callable[[], None] = check
         self._source = source
         self._start = start
@@ -188,7 +192,7 @@ class PartBody(Spendable):
                 raise IntegrityError(self._source.what, f"{self._source.desc.size} bytes", f"{offset + count} bytes")
             if offset + count == self._source.desc.size:
                 self._source.check_end()
-        except IntegrityError:
-            self.is_wrong = True
+        except KitError:
+            self.has_failed = True
             raise
         return count

@@ -83,6 +83,7 @@ class Window:
         self._rest = memoryview(b"")
         self._is_read = False
         self._is_closed = False
+        self._is_over = False
         self._failure: BaseException | None = None
         self._changed = threading.Condition()
 
@@ -113,6 +114,12 @@ class Window:
     def is_superseded(self) -> bool:
         return self._is_closed
 
+    def let_go(self) -> None:
+        """What comes now is not wanted, and nobody need wait for room."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
     def fail(self, error: BaseException) -> None:
         """Nothing more comes."""
         with self._changed:
@@ -121,7 +128,7 @@ class Window:
 
     def _wait_for_room(self, gap: Span) -> int | None:
         """How many of the shared bytes were taken for these; None when nobody wants them any more."""
-        while not self._is_closed and not self._cancel.is_cancelled:
+        while not (self._is_closed or self._is_over or self._cancel.is_cancelled):
             if gap.end <= self._front + OWN:
                 return 0
             if self._room.take(gap.size, is_read=self._is_read):
@@ -230,6 +237,12 @@ class _Filled:
     def _fill(self) -> None:
         try:
             with self._run.cancel.closing(self._token.cancel):
-                fetch_missing(self._origin, self.window, lambda _: None, replace(self._run, cancel=self._token))
+                fetch_missing(
+                    self._origin,
+                    self.window,
+                    lambda _: None,
+                    replace(self._run, cancel=self._token),
+                    let_go=self.window.let_go,
+                )
         except BaseException as error:  # noqa: BLE001 - raised by who reads
             self.window.fail(error)

@@ -53,6 +53,15 @@ def test_sums_are_over_all_layers(clock: Clock) -> None:
     assert str(sums) == "push: 140.0 KiB of 300.0 KiB (46 %), 1 of 3 layers, 20.0 KiB/s, 8 s left"
 
 
+def test_the_same_blobs_to_another_registry_are_further_ones(clock: Clock) -> None:
+    tally = Tally(clock)
+    for _ in range(2):
+        tell(tally, Planned("push", 2, 30 * KIB), Started("a", "a", 10 * KIB), Started("b", "b", 20 * KIB))
+        tell(tally, Advanced("a", 10 * KIB), Finished("a", "done"), Finished("b", "mounted"))
+    sums = tally.sums()
+    assert (sums.done, sums.size, sums.items_done, sums.items) == (60 * KIB, 60 * KIB, 4, 4)
+
+
 @pytest.mark.parametrize("outcome", ["exists", "mounted", "cached", "skipped"])
 def test_speed_is_that_of_moved_bytes(clock: Clock, outcome: Outcome) -> None:
     tally = Tally(clock)

@@ -27,7 +27,7 @@ from kitops.layers.write import Format
 from kitops.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Buffer, Iterator
     from pathlib import Path
 
 
@@ -239,3 +239,30 @@ def test_a_broken_stream_past_the_page_cache_goes_on_from_what_surely_was_writte
     assert {path.name: path.read_bytes() for path in out.iterdir()} == files
     assert len(asked) == 1
     assert end - BEHIND - (8 << 20) <= asked[0] <= end
+
+
+def test_a_journal_without_room_is_an_error_about_the_target(tmp_path: Path) -> None:
+    layer = layer_of(content := archive({f"{number}": b"x" for number in range(9)}))
+    out = tmp_path / "out"
+
+    class Full(io.BytesIO):
+        """The disk is full from the first byte on that comes."""
+
+        def readinto(self, buffer: Buffer, /) -> int:
+            if not self.tell():
+                (journal,) = out.glob(".kitops-unpack-*/journal/*")
+                (descriptor,) = (fd for fd in os.listdir("/proc/self/fd") if is_same(f"/proc/self/fd/{fd}", journal))
+                with open("/dev/full", "wb") as full:
+                    os.dup2(full.fileno(), int(descriptor))
+            return super().readinto(buffer)
+
+    with (
+        pytest.raises(FileSystemError, match=f"unpacking into {out}: no space left on device"),
+        Extraction(out, existing=Existing.REFUSE, run=Run()) as extraction,
+    ):
+        extraction.add_journalled(Full(content), layer, lambda _: None)
+    assert not out.exists()
+
+
+def is_same(one: str, other: Path) -> bool:
+    return os.path.exists(one) and os.path.samefile(one, other)

@@ -189,6 +189,19 @@ def test_files_that_are_there_are_overwritten_or_kept_as_told(tmp_path: Path) ->
     assert (out / "src/other.py").read_text() == "mine"
 
 
+def test_what_is_known_of_files_stays_known_when_they_are_kept(tmp_path: Path) -> None:
+    place = packed_place(tmp_path)
+    out = tmp_path / "out"
+    unpack(place, REF, out)
+    (out / "src/train.py").unlink()
+    assert unpack(place, REF, out, UnpackOptions(existing="keep")).kept
+    assert status(place, out).is_equal
+    (out / "README.md").write_text("mine, and longer")
+    unpack(place, REF, out, UnpackOptions(existing="keep"))
+    found = status(place, out)
+    assert (found.changed, found.touched) == (("README.md",), ())
+
+
 def test_a_kitfile_with_the_same_bytes_is_fine_and_another_needs_overwrite(tmp_path: Path) -> None:
     place = packed_place(tmp_path)
     out = tmp_path / "out"

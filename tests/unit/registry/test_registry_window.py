@@ -5,19 +5,25 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from kitops.content.cancel import CancelToken
-from kitops.errors import Cancelled, NetworkError
+from kitops.content.protocols import Reader, Run
+from kitops.errors import AuthenticationError, Cancelled, KitError, NetworkError, RegistryError
 from kitops.oci.descriptor import Descriptor
-from kitops.registry.window import OWN, Room, Window
+from kitops.registry.download import Origin
+from kitops.registry.network import Patience
+from kitops.registry.pace import Spare
+from kitops.registry.stretch import Stretch
+from kitops.registry.window import OWN, Room, Window, WindowReader
 
 DATA = random.Random(3).randbytes(9_000_000)
 DESC = Descriptor.of(DATA, "application/octet-stream")
 
 
-def read_all(window: Window) -> bytes:
+def read_all(window: Reader) -> bytes:
     found = bytearray()
     buffer = memoryview(bytearray(100_003))
     while count := window.readinto(buffer):
@@ -91,3 +97,78 @@ def test_the_end_is_heeded_by_reader_and_writer() -> None:
     with pytest.raises(Cancelled):
         window.readinto(memoryview(bytearray(10)))
     assert window.write(OWN, memoryview(DATA)[OWN : OWN + 10]) == 0
+
+
+class SlowAnswer:
+    """Bytes from ``start`` on; up to ``until``, if that is not None, at 1.6 MB/s, and then ``error``."""
+
+    def __init__(self, start: int, until: int | None, error: KitError) -> None:
+        self._position = start
+        self._until = until
+        self._error = error
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if self._until is not None:
+            if self._position >= self._until:
+                raise self._error
+            time.sleep(0.04)
+        count = min(len(buffer), 64_000)
+        buffer[:count] = DATA[self._position : self._position + count]
+        self._position += count
+        return count
+
+    def abort(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def read_slowly(open_range: Callable[[int, int], Stretch], room: int, patience: Patience) -> bytes:
+    """Read all of it over at most two connections; Cancelled after twenty seconds."""
+    run = Run()
+    origin = Origin(
+        what="a blob",
+        open_range=open_range,
+        open_whole=lambda: open_range(0, len(DATA)),
+        doubt=lambda: None,
+        patience=patience,
+        spare=Spare(1),
+        piece=4_000_000,
+    )
+    alarm = threading.Timer(20, run.cancel.cancel)
+    alarm.start()
+    try:
+        with WindowReader(origin, DESC, 0, Room(room), run) as reader:
+            return read_all(reader)
+    finally:
+        alarm.cancel()
+
+
+@pytest.mark.parametrize(
+    "second", [None, RegistryError("the registry wants fewer connections", status=400)], ids=["breaks", "refused"]
+)
+def test_who_waits_for_room_never_waits_for_bytes_that_nobody_brings(second: RegistryError | None) -> None:
+    errors = [second]
+
+    def open_range(start: int, end: int) -> Stretch:
+        if 1_400_000 < start < 4_000_000 and errors and (error := errors.pop()):
+            raise error
+        answer = SlowAnswer(start, None if start else 1_400_000, NetworkError("the connection broke"))
+        return Stretch(answer, start, end, is_ranged=True)  # type: ignore[arg-type]
+
+    assert read_slowly(open_range, 100_000, Patience(pause=0.25)) == DATA
+
+
+@pytest.mark.parametrize("room", [100_000, 50_000_000], ids=["one waits", "both break"])
+@pytest.mark.parametrize("error", [NetworkError("the network is away"), AuthenticationError("who are you?")])
+def test_an_end_without_hope_is_an_end(error: KitError, room: int) -> None:
+    opened: list[int] = []
+
+    def open_range(start: int, end: int) -> Stretch:
+        opened.append(start)
+        if len(opened) > 2:
+            raise error
+        answer = SlowAnswer(start, start + 1_400_000, NetworkError("the connection broke"))
+        return Stretch(answer, start, end, is_ranged=True)  # type: ignore[arg-type]
+
+    with pytest.raises(type(error)):
+        read_slowly(open_range, room, Patience(attempts=3, pause=0.05))
+    assert len(opened) <= 14
