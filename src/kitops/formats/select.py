@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import InvalidValueError
+from kitops.errors import InvalidValueError, NotFoundError
 from kitops.formats.parts import Kind
 
 if TYPE_CHECKING:
@@ -29,6 +29,18 @@ _TYPES: Final[dict[str, frozenset[Kind]]] = {
     "prompts": frozenset({Kind.PROMPT}),
     "mcpservers": frozenset({Kind.MCP_SERVER}),
 }
+
+
+class NoPartError(NotFoundError):
+    """No part of a ModelKit fits the filters.
+
+    Args:
+        ref: the ModelKit.
+        look: the command that shows its parts.
+    """
+
+    def __init__(self, ref: object, look: str) -> None:
+        super().__init__(f"no part of {ref} fits the filter", hint=look)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from kitops.content.copy import copy
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
-from kitops.errors import InvalidValueError, NotFoundError
+from kitops.errors import InvalidValueError
 from kitops.formats.parts import Kind
-from kitops.formats.select import is_kitfile_selected, select_layers
+from kitops.formats.select import NoPartError, is_kitfile_selected, select_layers
 from kitops.ops.locate import check_remote, complete
 from kitops.ops.parents import MAX_CHAIN, parent_reference
 from kitops.ops.plan import Wanted, check_space, list_items, plan_wanted
@@ -103,7 +103,7 @@ def _list_wanted(
         check_remote(ref)
     found = [one for ref in references for one in _list_chain(place, complete(ref, place.run), filters, stack)]
     if filters and not is_kitfile_selected(filters) and not any(_select(one, filters) for one in found):
-        raise NotFoundError(f"no part of {references[0]} fits the filter", hint=f"kit info --remote {references[0]}")
+        raise NoPartError(references[0], f"kit info --remote {references[0]}")
     return found
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.protocols import Gapped
-from kitops.errors import FileSystemError, IntegrityError, KitError, NotFoundError, TrustError, printable
+from kitops.errors import FileSystemError, IntegrityError, KitError, TrustError, printable
 from kitops.formats.modelkit import newest_first
 from kitops.formats.parts import Kind
-from kitops.formats.select import is_kitfile_selected, select_layers
+from kitops.formats.select import NoPartError, is_kitfile_selected, select_layers
 from kitops.formats.shape import Shape
 from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction
@@ -142,7 +142,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         jobs += _list_remote_jobs(place, remote, stack)
         jobs = _fill_gaps(place, jobs, options, stack)
         if options.filters and not jobs and not remote and not is_kitfile_selected(options.filters):
-            raise NotFoundError(f"no part of {ref} fits the filter", hint=f"kit info {ref}")
+            raise NoPartError(ref, f"kit info {ref}")
         files = _open_remote_files(place, remote, target, options, stack)
         if not options.include_remote:
             _tell_remote_datasets(place, kit)

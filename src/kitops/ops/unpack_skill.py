@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.errors import FileSystemError, InvalidValueError, NotFoundError, printable
-from kitops.formats.select import Filter
+from kitops.formats.select import Filter, NoPartError
 from kitops.kitfile.skill import parse_front_matter
 from kitops.ops.skill import Installed
 from kitops.ops.unpack import UnpackOptions, unpack
@@ -71,27 +71,24 @@ def unpack_skills(
         wanted = tuple(filters) or (Filter.parse("prompts"),)
         try:
             done = unpack(place, ref, root, UnpackOptions(filters=wanted, record=False))
-        except NotFoundError as error:
-            if not filters and error.message.endswith("fits the filter"):
-                raise _no_skill(ref) from error
-            raise
+        except NoPartError as error:
+            if filters:
+                raise
+            raise _no_skill(ref) from error
         skills = _find_skills(root, ref)
-        targets = [(skills[name], directory / name) for directory in dict.fromkeys(directories) for name in skills]
-        there = [_compare(source, target) for source, target in targets]
-        for (_, target), found in zip(targets, there, strict=True):
+        places = [
+            (source, directory / name, _compare(source, directory / name))
+            for directory in dict.fromkeys(directories)
+            for name, source in skills.items()
+        ]
+        for _, target, found in places:
             if found == "other" and existing == "refuse":
                 raise FileSystemError(
                     f"writing {target}: another skill is there already",
                     path=str(target),
                     hint="use --overwrite to replace it, or --ignore-existing to keep it",
                 )
-        return UnpackedSkills(
-            done.desc,
-            tuple(
-                _install(source, target, found, existing)
-                for (source, target), found in zip(targets, there, strict=True)
-            ),
-        )
+        return UnpackedSkills(done.desc, tuple(_install(*one, existing) for one in places))
 
 
 def _find_skills(root: Path, ref: Reference) -> dict[str, Path]:
@@ -160,15 +157,17 @@ def _install(source: Path, target: Path, found: str, existing: str) -> Installed
         shutil.copytree(source, new)
         if found == "other":
             os.rename(target, old)
-        os.rename(new, target)
-    except OSError as error:
-        with suppress(OSError):
-            if not os.path.lexists(target):
+        try:
+            os.rename(new, target)
+        except BaseException:
+            with suppress(OSError):  # where it cannot go back, it stays under its other name
                 os.rename(old, target)
+            raise
+    except OSError as error:
         raise FileSystemError.wrap(error, "writing", target) from error
     finally:
-        for path in (new, old):
-            _remove(path)
+        _remove(new)
+    _remove(old)
     return Installed(target, "written")
 
 

@@ -189,11 +189,10 @@ class WindowReader:
         self._desc = desc
         self._room = room
         self._run = run
-        self._filled = _Filled(origin, Window(desc, start, room, run.cancel), run)
         self._position = start
 
     def __enter__(self) -> Self:
-        self._filled.start()
+        self._filled = self._fill_from(self._position)
         return self
 
     def __exit__(
@@ -210,14 +209,16 @@ class WindowReader:
         """Go on from there, as an upload does that an earlier attempt began."""
         if offset != self._position:
             self._filled.close()
-            self._filled = _Filled(self._origin, Window(self._desc, offset, self._room, self._run.cancel), self._run)
-            self._filled.start()
+            self._filled = self._fill_from(offset)
             self._position = offset
         return offset
 
+    def _fill_from(self, offset: int) -> _Filled:
+        return _Filled(self._origin, Window(self._desc, offset, self._room, self._run.cancel), self._run)
+
 
 class _Filled:
-    """A window and the thread that fills it."""
+    """A window and the thread that fills it from now on."""
 
     def __init__(self, origin: Origin, window: Window, run: Run) -> None:
         self.window = window
@@ -225,8 +226,6 @@ class _Filled:
         self._run = run
         self._token = CancelToken()
         self._thread = threading.Thread(target=self._fill, name="window", daemon=True)
-
-    def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:

@@ -57,11 +57,6 @@ def files(place: Place, ref: str, target: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return open_test_place(tmp_path / "home")
-
-
-@pytest.fixture
 def project(tmp_path: Path) -> Path:
     return make_project(tmp_path / "p")
 

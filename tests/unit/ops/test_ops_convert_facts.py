@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops_places import open_test_place
 from test_ops_foreign import DOCKER, OLLAMA, REF, Layer, put, table_of, titled
 
 from golden_trees import GOLDEN, LayoutSource
 from kitops.content.copy import copy as copy_graph
 from kitops.content.events import Event, Message
-from kitops.content.protocols import Run
 from kitops.oci.reference import Reference
 from kitops.ops.convert import ConvertOptions, convert
 from kitops.ops.inspect import inspect
@@ -49,16 +47,6 @@ MODEL = {
     "quantization": "awq",
     "capabilities": {"inputTypes": ["text"], "reasoning": False, "languages": ["en", "de"]},
 }
-
-
-@pytest.fixture
-def events() -> list[Event]:
-    return []
-
-
-@pytest.fixture
-def place(tmp_path: Path, events: list[Event]) -> Place:
-    return open_test_place(tmp_path / "home", Run(observer=events.append))
 
 
 def config_of(place: Place, ref: Reference) -> Any:

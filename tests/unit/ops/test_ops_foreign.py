@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops_places import open_network_place, open_test_place
+from ops_places import open_network_place
 
 from golden_trees import GOLDEN, LayoutSource, tree_of
 from kitops.content.copy import BytesReader
 from kitops.content.copy import copy as copy_graph
 from kitops.content.events import Event, Message
-from kitops.content.protocols import Run
 from kitops.errors import InvalidValueError, PackError, TrustError
 from kitops.formats.modelkit import is_model_artifact
 from kitops.formats.select import Filter
@@ -41,16 +40,6 @@ from weight_bytes import plain_safetensors
 REF = Reference.parse("foreign:v1")
 WEIGHTS = plain_safetensors(wte=(2, 2))
 Layer = tuple[str, bytes, dict[str, Any]]
-
-
-@pytest.fixture
-def events() -> list[Event]:
-    return []
-
-
-@pytest.fixture
-def place(tmp_path: Path, events: list[Event]) -> Place:
-    return open_test_place(tmp_path / "home", Run(observer=events.append))
 
 
 def put(place: Place, ref: Reference, config_type: str, config: Any, layers: list[Layer], **more: Any) -> Descriptor:

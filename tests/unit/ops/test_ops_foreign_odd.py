@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops_places import open_network_place, open_test_place
+from ops_places import open_network_place
 from test_ops_foreign import (
     DOCKER,
     IMAGE,
@@ -26,7 +26,6 @@ from test_ops_foreign import (
 
 from golden_trees import tree_of
 from kitops.content.events import Event
-from kitops.content.protocols import Run
 from kitops.errors import TrustError
 from kitops.formats.parts import Kind
 from kitops.formats.shape import Shape
@@ -47,16 +46,6 @@ from kitops.testing import ThrowAwayRegistry
 
 MODELPACK = "application/vnd.cncf.model.config.v1+json"
 WEIGHT = "application/vnd.cncf.model.weight.v1"
-
-
-@pytest.fixture
-def events() -> list[Event]:
-    return []
-
-
-@pytest.fixture
-def place(tmp_path: Path, events: list[Event]) -> Place:
-    return open_test_place(tmp_path / "home", Run(observer=events.append))
 
 
 def unpacked(place: Place, target: Path, ref: Reference = REF) -> dict[str, bytes]:

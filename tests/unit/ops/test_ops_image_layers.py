@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops_places import open_network_place, open_test_place
+from ops_places import open_network_place
 from test_ops_foreign import BASE, IMAGE, OCI_LAYER, REF, Layer, image_layer, pressed, put
 
 from golden_trees import tree_of
@@ -52,11 +52,6 @@ CODECS = [
     (Codec.ZSTD, Codec.NONE, Codec.GZIP, Codec.NONE),
 ]
 any_codecs = pytest.mark.parametrize("codecs", CODECS, ids=lambda found: "-".join(one.value for one in found))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return open_test_place(tmp_path / "home")
 
 
 def put_image(place: Place, codecs: Any, *layers: bytes, ref: Reference = REF) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops_places import open_test_place
 from test_ops_foreign import REF, Layer, put
 
 from golden_trees import tree_of
@@ -42,11 +41,6 @@ def described(path: str, typeflag: Any, size: int = 0, key: str = "org.cncf") ->
 
 def put_layers(place: Place, *layers: Layer, ref: Reference = REF) -> None:
     put(place, ref, CONFIG, {"descriptor": {}, "modelfs": {"type": "layers", "diffIds": []}}, list(layers))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return open_test_place(tmp_path / "home")
 
 
 USES: dict[str, Callable[[Place, Path], object]] = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from ops_places import open_network_place, open_test_place
+from ops_places import open_network_place
 
 from kitops.errors import FileSystemError, InvalidValueError, NotFoundError
 from kitops.formats.select import Filter
@@ -20,11 +21,6 @@ from kitops.testing import ThrowAwayRegistry
 
 REF = Reference.parse("team/skills:v1")
 REVIEW = b"---\nname: code-review\ndescription: Reviews\n---\n# Review\n"
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return open_test_place(tmp_path / "home")
 
 
 def pack_prompts(place: Place, root: Path, files: Mapping[str, bytes], paths: list[str]) -> None:
@@ -95,6 +91,32 @@ def test_another_skill_stays_unless_it_is_to_go(place: Place, tmp_path: Path) ->
     assert tree(tmp_path / "out") == {"a/SKILL.md": b"# a\n", "z/mine.txt": b"mine"}
     unpack_skills(place, REF, [tmp_path / "out"], existing="overwrite")
     assert tree(tmp_path / "out") == {"a/SKILL.md": b"# a\n", "z/SKILL.md": b"# z\n"}
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_skill_that_cannot_be_replaced_is_not_lost(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": b"# a\n"}, ["a"])
+    there = tmp_path / "out/a"
+    there.mkdir(parents=True)
+    (there / "mine.txt").write_bytes(b"mine")
+    rename = os.rename
+    left = broken
+
+    def refuse(source: Path, target: Path, **more: int) -> None:
+        nonlocal left
+        if Path(target) == there and left:
+            left -= 1
+            raise OSError(errno.EIO, "input/output error", str(source))
+        rename(source, target, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", refuse)
+        with pytest.raises(FileSystemError, match="input/output error"):
+            unpack_skills(place, REF, [tmp_path / "out"], existing="overwrite")
+    assert list(tree(tmp_path / "out").values()) == [b"mine"]  # in its place, or beside it
+    assert there.exists() == (broken == 1)
 
 
 def test_a_link_is_replaced_and_not_followed(place: Place, tmp_path: Path) -> None:
