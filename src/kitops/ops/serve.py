@@ -6,11 +6,11 @@ import ipaddress
 import os
 import select
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import InvalidValueError
+from kitops.errors import Cancelled, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,9 +94,9 @@ def serve(
 
 
 def wait_for_end(cancel: CancelToken) -> None:
-    """Return when the end is asked for; sleeps until then."""
+    """Return when the end is asked for, or was; sleeps until then."""
     near, far = socket.socketpair()
-    with closing(near), closing(far), cancel.closing(lambda: _wake(far)):
+    with closing(near), closing(far), suppress(Cancelled), cancel.closing(lambda: _wake(far)):
         while not cancel.is_cancelled:
             select.select([near], [], [], 60.0)
 
