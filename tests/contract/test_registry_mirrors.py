@@ -146,6 +146,18 @@ def test_a_mirror_that_is_down_is_not_asked_again(upstream: ThrowAwayRegistry) -
     assert "connection refused" in told[0]
 
 
+def test_a_mirror_that_breaks_off_twice_is_left(upstream: ThrowAwayRegistry) -> None:
+    """For what else is to come, too: each break costs time."""
+    with (
+        scripted_server(lambda seen: Said(body=b"x", length=100)) as near,
+        connect(upstream.address, f"http://{near.address}") as repository,
+    ):
+        assert repository.fetch(BLOB) == DATA
+        assert repository.fetch(KIT.descriptor) == KIT.raw
+        assert repository.fetch(CONFIG) == RAW_CONFIG
+        assert len(near.seen) == 2
+
+
 def test_a_silent_mirror_is_given_up_soon_and_asked_once(upstream: ThrowAwayRegistry) -> None:
     """Seconds to the head of an answer, whatever the patience with a registry; of its body a registry's patience."""
     reached, left = [], []
@@ -170,12 +182,12 @@ def test_a_silent_mirror_is_given_up_soon_and_asked_once(upstream: ThrowAwayRegi
 def test_a_mirrors_body_may_pause_longer_than_its_head(
     upstream: ThrowAwayRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kitops.registry.mirror._HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("kitops.registry.mirror._HEAD_SECONDS", 1.0)
 
     def pausing(connection: socket.socket) -> None:
         read_head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DATA) + DATA[:9])
-        time.sleep(0.5)
+        time.sleep(1.5)
         connection.sendall(DATA[9:])
 
     told = Told()

@@ -465,6 +465,24 @@ def test_links_that_lead_out_are_refused(server: GitServer, place: Place, tmp_pa
     assert place.store.refs.list() == []
 
 
+def test_links_that_lead_out_matter_only_where_they_are_wanted(server: GitServer, place: Place, tmp_path: Path) -> None:
+    source = project(server, tmp_path)
+    (source / "evil").symlink_to("/etc/passwd")
+    (source / "away").symlink_to("..", target_is_directory=True)
+    url = publish(server, source)
+    given = ImportOptions(kitfile_text=b"manifestVersion: 1.0.0\ncode:\n- path: .\n")
+    with pytest.raises(SourceError, match="away, evil"):
+        run_import(place, url, options=given)
+    given = ImportOptions(kitfile_text=b"manifestVersion: 1.0.0\ndocs:\n- path: README.md\n")
+    assert len(run_import(place, url, options=given).kitfile.docs) == 1
+    with pytest.raises(SourceError, match=r"directories: away\Z"):
+        run_import(place, url, options=ImportOptions(exclude=("evil",)))
+    unpack(
+        place, run_import(place, url, options=ImportOptions(exclude=("evil", "away"))).references[0], tmp_path / "out"
+    )
+    assert not {"evil", "away"} & set(os.listdir(tmp_path / "out"))
+
+
 def failure(place: Place, url: str) -> KitError:
     with pytest.raises(KitError) as caught:
         run_import(place, url)

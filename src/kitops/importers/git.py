@@ -68,7 +68,7 @@ def open_git(location: Location, directory: Path, options: GitOptions, run: Run)
     """Clone one revision of a repository into the empty ``directory``.
 
     Raises:
-        SourceError: git is missing, or the repository, or the revision; or it holds submodules or links that lead out.
+        SourceError: git is missing, or the repository, or the revision; or it holds submodules, or a name that is not UTF-8.
         NetworkError: the connection failed.
     """
     url = location.where
@@ -228,28 +228,21 @@ def _list(directory: Path, blobs: dict[str, _Blob]) -> Iterator[RemoteFile]:
     """The files of a work tree; a link that stays in it counts as the file that it leads to.
 
     Raises:
-        SourceError: a link leads out of the repository, or to a directory; or a name is not UTF-8.
+        SourceError: a name is not UTF-8.
     """
     root = os.path.realpath(directory)
-    refused = []
     for above, directories, names in os.walk(directory):
-        refused += [os.path.join(above, name) for name in directories if os.path.islink(os.path.join(above, name))]
+        links = {name for name in directories if os.path.islink(os.path.join(above, name))}
         directories[:] = sorted(name for name in directories if name != ".git")
-        for name in sorted(set(names) - {".git"}):
+        for name in sorted({*names, *links} - {".git"}):
             full = os.path.join(above, name)
             path = os.path.relpath(full, directory).replace(os.sep, "/")
             _check_name(path)
             if os.path.islink(full) and not _stays_in(full, root):
-                refused.append(full)
+                yield RemoteFile(path, 0, is_stray=True)
                 continue
             target = os.path.relpath(os.path.realpath(full), root).replace(os.sep, "/")
             yield _file(Path(full), path, blobs.get(target))
-    if refused:
-        names = sorted(printable(os.fsencode(os.path.relpath(path, directory))) for path in refused)
-        raise SourceError(
-            f"the repository has symbolic links that lead out of it or to directories: {', '.join(names)}",
-            hint="clone it yourself, and pack it with --symlinks",
-        )
 
 
 def _file(full: Path, path: str, blob: _Blob | None) -> RemoteFile:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from kitops.errors import SourceError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -66,6 +66,7 @@ class RemoteFile:
         git_blob: the id of the git object with these bytes, where there is one: the same id, the same bytes.
         executable: whether its mode says so.
         is_link: it is a symbolic link to a directory, whose files nobody knows (a path that ends in ``/``).
+        is_stray: it is a symbolic link that leads out of the tree or to a directory: nobody brings it.
     """
 
     path: str
@@ -74,6 +75,7 @@ class RemoteFile:
     git_blob: str = ""
     executable: bool = False
     is_link: bool = False
+    is_stray: bool = False
 
     @property
     def identity(self) -> str:
@@ -110,6 +112,19 @@ def check_paths(files: Sequence[RemoteFile], origin: Origin) -> None:
             if above in seen:
                 raise SourceError(f"{origin.uri} lists {above} as a file and as a directory, which no disk can hold")
             above = above.rpartition("/")[0]
+
+
+def refuse_strays(files: Iterable[RemoteFile], origin: Origin) -> None:
+    """Refuse links that nobody brings, if they are wanted.
+
+    Raises:
+        SourceError: one of ``files`` is such a link.
+    """
+    if found := sorted(file.path for file in files if file.is_stray):
+        raise SourceError(
+            f"{origin.uri} has symbolic links that lead out of it or to directories: {', '.join(found)}",
+            hint="leave them out with --exclude, or clone it yourself and pack it with --symlinks",
+        )
 
 
 class Tree(Protocol):

@@ -13,6 +13,7 @@ from kitops.errors import HeaderError, SourceError
 from kitops.formats.parts import Kind, list_parts
 from kitops.importers.card import HEAD, Card, parse_card
 from kitops.importers.enrich import Known, enrich
+from kitops.importers.tree import refuse_strays
 from kitops.kitfile.classify import tells_weights
 from kitops.kitfile.generate import Listed, Subject, generate
 from kitops.kitfile.schema import clean_path
@@ -66,11 +67,12 @@ def describe_tree(
 
     Raises:
         InvalidValueError: the tree's ``.kitignore`` is malformed.
-        SourceError: the source does not give the heads of files.
+        SourceError: the source does not give the heads of files, or one is a link that nobody brings.
         NetworkError: it cannot be reached.
     """
     rules = read_rules(tree, files) if rules is None else rules
     files = [file for file in files if not rules.is_ignored(file.path, is_dir=False)]
+    refuse_strays(files, tree.origin)
     heads = _Heads(tree, {file.path: file for file in files}, find_blob)
     card = parse_card(heads.read(CARD, HEAD)) if CARD in heads.files else Card()
     origin = tree.origin

@@ -13,7 +13,7 @@ from kitops.errors import PackError, SourceError
 from kitops.formats.plan import plan_layers
 from kitops.importers.pick import pick
 from kitops.importers.provenance import Import, ImportedFile, build_predicate
-from kitops.importers.tree import check_paths
+from kitops.importers.tree import check_paths, refuse_strays
 from kitops.kitfile.dump import dump
 from kitops.kitfile.parse import parse
 from kitops.layers.codec import Codec
@@ -212,6 +212,7 @@ def _match(
 
     Raises:
         PackError: a path of the Kitfile is not in the source, or left out by its ``.kitignore``.
+        SourceError: a file of a layer is a link that nobody brings.
     """
     listed = {file.path: file for file in files}
     missing = [
@@ -225,7 +226,9 @@ def _match(
             hint="check the paths, and the filters --include and --exclude",
         )
     listing = [ListedFile(file.path, file.size, file.mode) for file in files]
-    return [_lay_out(layer, listed, listing, rules) for layer in planned]
+    layers = [_lay_out(layer, listed, listing, rules) for layer in planned]
+    refuse_strays((file for layer in layers for file in layer.files.values()), tree.origin)
+    return layers
 
 
 def _lay_out(

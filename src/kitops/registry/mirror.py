@@ -202,7 +202,7 @@ class MirroredSession(Session):
         """As :meth:`Session.doubt`: a mirror that gave it is not asked for it again."""
         givers = self._givers.get(str(digest), [])
         for peer in givers:
-            peer.doubted.add(str(digest))
+            peer.doubt(str(digest))
             self._tell_once(peer, f"sent other bytes than {digest}")
         return bool(givers)
 
@@ -229,7 +229,7 @@ class MirroredSession(Session):
                 givers.append(peer)
 
     def _break(self, peer: _Peer, pointer: str) -> None:
-        peer.doubted.add(pointer)
+        peer.doubt(pointer)
         self._tell_once(peer, f"broke off in the middle of {pointer}")
 
     def _tell_once(self, peer: _Peer, what: str) -> None:
@@ -250,6 +250,11 @@ class _Peer:
         self.was_told = False
         self.doubted: set[str] = set()
         self._registry = registry
+
+    def doubt(self, pointer: str) -> None:
+        """Ask it no more for this, and for nothing when it failed with other content, too."""
+        self.doubted.add(pointer)
+        self.is_off |= len(self.doubted) > 1
 
     def translate(self, request: Request, content: re.Match[str]) -> Request:
         """The request as this mirror wants it."""

@@ -27,8 +27,8 @@ def test_the_end_is_heeded_and_what_comes_late_is_closed() -> None:
     threading.Timer(0.1, cancel.cancel).start()
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        call_apart(lambda: gate.wait(10), cancel, lambda _: closed.set())
-    assert time.monotonic() - started < 2
+        call_apart(lambda: gate.wait(60), cancel, lambda _: closed.set())
+    assert time.monotonic() - started < 30
     gate.set()
     assert closed.wait(5)
     with pytest.raises(Cancelled):
