@@ -29,7 +29,7 @@ unit: env ## the tests without slow ones and without other programs
 
 test-lowest: ## the unit tests with the lowest dependencies that pyproject.toml allows
 	@scripts/environment.sh .venv-lowest requirements/lowest.txt
-	@.venv-lowest/bin/python -m pytest -q -n 2 -W default tests/unit tests/contract tests/golden
+	@PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" scripts/run_tests.sh -q -n 2 -W default tests/unit tests/contract tests/golden
 
 docs: env ## write the generated documents again (CLI reference, JSON Schema)
 	@$(BIN)/python scripts/generated.py write

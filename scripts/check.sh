@@ -43,7 +43,7 @@ golden() {
 
 tests() {
     rm -f .coverage .coverage.*
-    pytest -q -n 2 --dist worksteal --cov --cov-report= --durations=10
+    scripts/run_tests.sh -q -n 2 --dist worksteal --cov --cov-report= --durations=10
 }
 
 covered() {
