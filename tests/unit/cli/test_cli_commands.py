@@ -75,6 +75,31 @@ def test_init_prints(kit: Kit, project: Path, tmp_path: Path) -> None:
     assert other.is_file()
 
 
+def test_init_leaves_what_is_no_file(kit: Kit, project: Path, tmp_path: Path) -> None:
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target.yaml"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert kit("init", str(project), "--force", "-o", str(pipe)).code == 0
+        assert pipe.is_fifo()
+        assert os.read(reader, 100).startswith(b"manifestVersion: 1.0.0\n")
+    finally:
+        os.close(reader)
+    link.symlink_to(target.name)
+    assert kit("init", str(project), "--force", "-o", str(link)).code == 0
+    assert link.is_symlink()
+    assert target.read_text().startswith("manifestVersion: 1.0.0\n")
+
+
+def test_init_tells_a_directory_in_the_place_of_the_kitfile(kit: Kit, project: Path) -> None:
+    for more in ([], ["--force"]):
+        ended = kit("init", str(project), "-o", str(project / "src"), *more)
+        assert (ended.code, ended.err) == (
+            2,
+            f"Error: {project / 'src'} is a directory, no Kitfile can be written there\n",
+        )
+
+
 def test_init_writes_nothing_that_pack_refuses(kit: Kit, project: Path) -> None:
     (project / "back\\slash.csv").touch()
     ended = kit("init", str(project), "--force")
