@@ -37,7 +37,7 @@ class Settings:
         concurrency: blobs moved at a time.
     """
 
-    home: Path | None = None
+    home: PathLike | None = None
     network: Network | None = None
     observer: Observer = ignore_events
     cancel: CancelToken | None = None
@@ -73,7 +73,7 @@ def read_connection(
 def make_place(settings: Settings | None = None) -> Place:
     """The place that ``settings`` describe, for the functions of :mod:`kitops.ops`."""
     settings = settings or Settings()
-    home = settings.home or default_home(os.environ, sys.platform)
+    home = Path(settings.home) if settings.home else default_home(os.environ, sys.platform)
     run = Run(settings.observer, concurrency=settings.concurrency)
     if settings.cancel is not None:
         run = replace(run, cancel=settings.cancel)
