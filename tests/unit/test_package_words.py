@@ -58,5 +58,5 @@ def test_home_may_be_text(settings: kitops.Settings) -> None:
 
 
 def test_a_kitfile_of_an_import_that_is_not_there(settings: kitops.Settings, tmp_path: Path) -> None:
-    with pytest.raises(FileSystemError, match="reading .*nowhere: no such file"):
+    with pytest.raises(FileSystemError, match=r"reading .*nowhere: no such file"):
         kitops.import_(str(tmp_path / "project"), kitfile=tmp_path / "nowhere", settings=settings)

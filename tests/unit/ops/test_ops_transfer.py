@@ -152,7 +152,7 @@ def test_a_parent_that_no_registry_has_stops_no_pull(registry: str, tmp_path: Pa
     pull(away, [child])
     text = f"{child} takes its model from parent:v1, which names no registry and is not in the local store"
     assert Message("warning", text) in events
-    with pytest.raises(NotFoundError, match="model.path: parent:v1 is not in the local store"):
+    with pytest.raises(NotFoundError, match=r"model\.path: parent:v1 is not in the local store"):
         unpack(away, child, tmp_path / "out")
     pack(away, context, PackOptions(references=refs("parent:v1")))
     events.clear()
