@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, printable
+from kitops.layers.rooted import from_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,7 +229,7 @@ def absolute(target: Path) -> Path:
         FileSystemError: it is relative to a current directory that was deleted.
     """
     try:
-        return Path(os.path.abspath(target))
+        return Path(from_root(target))
     except OSError as error:
         raise FileSystemError.wrap(error, "unpacking into", target) from error
 

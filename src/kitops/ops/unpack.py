@@ -150,7 +150,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         done = _extract_patiently(place, kit, jobs, target, options, files=files)
         fetched = files.put_in_place() if files else None
         if options.record:
-            _leave_record(place.run, located, jobs, done, target, options=options, fetched=fetched)
+            _leave_record(place.run, located, jobs, done, absolute(target), options=options, fetched=fetched)
         if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
             place.run.observer(Message("warning", f"{ref} has no file below /models"))
     unpacked = Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked, done.kept_size)

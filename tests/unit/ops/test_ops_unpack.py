@@ -494,3 +494,25 @@ def test_names_too_long_for_the_file_system_are_told(tmp_path: Path) -> None:
     place = hostile_place(tmp_path, member("m/" + "x" * 300))
     with pytest.raises(FileSystemError, match="name too long"):
         unpack(place, REF, tmp_path / "out")
+
+
+def test_what_is_above_a_link_is_above_where_it_leads(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    (tmp_path / "far").mkdir()
+    make_project(tmp_path / "far" / "project")
+    wrong = make_project(tmp_path / "project")
+    (wrong / "model.bin").write_bytes(b"of another project")
+    (tmp_path / "far" / "inner").mkdir()
+    (tmp_path / "link").symlink_to("far/inner")
+    packed = pack(place, tmp_path / "link" / ".." / "project", PackOptions(references=refs("x:v1")))
+    assert packed.desc == pack(place, tmp_path / "far" / "project").desc
+    unpack(place, Reference.parse("x:v1"), tmp_path / "link" / ".." / "out")
+    assert {path.name for path in (tmp_path / "far" / "out").iterdir()} >= {"Kitfile", RECORD}
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_record_is_left_where_nothing_was_before(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1")))
+    unpack(place, Reference.parse("x:v1"), tmp_path / "nowhere" / ".." / "out")
+    assert (tmp_path / "out" / RECORD).is_file()
