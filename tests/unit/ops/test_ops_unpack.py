@@ -332,6 +332,33 @@ def test_diff_explains(tmp_path: Path) -> None:
     assert diff(place, "vector:v1", "vector:v1").is_equal
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "fields"),
+    [
+        ("parameters: {a: 1}", "parameters: {a: true}", [(".model.parameters.a", 1, True)]),
+        ("parameters: {a: 1}", "parameters: {a: 1.0}", []),
+        ("parameters: {b: 1}", "parameters: {b: 1, a: null}", [(".model.parameters", {"b": 1}, {"a": None, "b": 1})]),
+        (
+            "parameters: {steps: [{name: a}, {name: b}]}",
+            "parameters: {steps: [{name: b}, {name: c}, {name: a}]}",
+            [
+                (".model.parameters.steps[1]", None, {"name": "c"}),
+                (".model.parameters.steps", ["a", "b"], ["b", "a"]),
+            ],
+        ),
+    ],
+)
+def test_diff_tells_types_nulls_and_order(before: str, after: str, fields: list[object], tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    context = make_project(tmp_path / "p")
+    for tag, parameters in (("x:v1", before), ("x:v2", after)):
+        text = f"model:\n  path: model.bin\n  {parameters}\n".encode()
+        pack(place, context, PackOptions(references=refs(tag), kitfile_text=text))
+    found = diff(place, "x:v1", "x:v2")
+    assert [(change.field, change.before, change.after) for change in found.fields] == fields
+    assert found.is_equal == found.is_config_equal == (not fields)
+
+
 def hostile_place(tmp_path: Path, *members: tarfile.TarInfo) -> Place:
     """A store with a kit whose model layer is a tar of ``members``, each of them empty."""
     buffer = io.BytesIO()
