@@ -16,7 +16,7 @@ from kitops.kitfile.schema import Package
 from kitops.layout.newfile import is_special, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kitops.kitfile.schema import Kitfile
@@ -108,17 +108,21 @@ def _check(kitfile: Kitfile) -> None:
         raise
 
 
-def check_absent(paths: Iterable[Path], *, force: bool) -> None:
+def check_absent(paths: Sequence[Path], *, force: bool) -> None:
     """Refuse to write a Kitfile where there is one.
 
+    Args:
+        paths: where it is to be written; and under which other names there may be one.
+        force: replace one that is there.
+
     Raises:
-        InvalidValueError: one of ``paths`` is there, and ``force`` is not set; or it is a directory.
+        InvalidValueError: one of ``paths`` is there, and ``force`` is not set; or the first is a directory.
     """
-    for path in paths:
-        if path.is_dir():
-            raise InvalidValueError(f"{printable(path)} is a directory, no Kitfile can be written there")
-        if not force and os.path.lexists(path):
-            raise InvalidValueError(f"{printable(path)} is there already", hint="use --force to replace it")
+    if paths[0].is_dir():
+        raise InvalidValueError(f"{printable(paths[0])} is a directory, no Kitfile can be written there")
+    there = None if force else next((path for path in paths if os.path.lexists(path)), None)
+    if there is not None:
+        raise InvalidValueError(f"{printable(there)} is there already", hint="use --force to replace it")
 
 
 def write_kitfile(target: Path, text: str) -> None:

@@ -98,6 +98,8 @@ def test_init_tells_a_directory_in_the_place_of_the_kitfile(kit: Kit, project: P
             2,
             f"Error: {project / 'src'} is a directory, no Kitfile can be written there\n",
         )
+    (project / ".kitfile").mkdir()
+    assert kit("init", str(project), "--force").code == 0
 
 
 def test_init_writes_nothing_that_pack_refuses(kit: Kit, project: Path) -> None:
