@@ -837,3 +837,23 @@ def test_adopting_what_is_not_there(kit: Kit, tmp_path: Path) -> None:
     ended = kit("cache", "adopt", str(tmp_path / "other"))
     assert (ended.code, ended.err.splitlines()[0]) == (4, f"Error: {tmp_path / 'other'} is no storage of the Go tool")
     assert "*-index.json" in ended.err
+
+
+def test_a_user_whom_nobody_knows(kit: Kit, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container a process may have any user id, and no home directory."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("USERPROFILE", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)
+    assert kit("pack", str(project), "-t", "x:v1").code == 0
+    assert kit("logout", "reg.example.com").code == 4
+    assert kit("unpack", "x:v1", "--as-skill=universal").code == 14
+    monkeypatch.delenv("KITOPS_HOME")
+    ended = kit("list")
+    assert (ended.code, ended.err) == (
+        14,
+        "Error: the home directory of this user is not known\n"
+        "Hint: set HOME, or KITOPS_HOME to where ModelKits are kept\n",
+    )
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    assert kit("pack", str(project)).code == 0
+    assert (tmp_path / "share" / "kitops" / "store").is_dir()
