@@ -58,7 +58,7 @@ def init(context: Path, options: InitOptions | None = None) -> Initialised:
     """Generate a Kitfile for the directory ``context``.
 
     Raises:
-        PackError: it is no directory.
+        PackError: it is no directory, or directories in it are nested too deeply.
         InvalidValueError: there is a Kitfile already and ``force`` is not set.
         KitfileError: the name of a file cannot stand in a Kitfile.
         FileSystemError: the Kitfile cannot be written.
