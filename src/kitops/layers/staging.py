@@ -71,6 +71,9 @@ class Staging:
             os.mkdir(self.root, 0o700)
             os.mkdir(self.path, 0o700)
             self._take_over()
+        except FileExistsError as error:
+            message = f"unpacking into {printable(self.target)}: it is no directory, or a link that leads nowhere"
+            raise FileSystemError(message, path=str(self.target), hint="move it away, or choose another") from error
         except OSError as error:
             raise FileSystemError.wrap(error, "unpacking into", self.target) from error
 

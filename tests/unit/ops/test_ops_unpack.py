@@ -543,3 +543,13 @@ def test_a_record_is_left_where_nothing_was_before(tmp_path: Path) -> None:
     pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1")))
     unpack(place, Reference.parse("x:v1"), tmp_path / "nowhere" / ".." / "out")
     assert (tmp_path / "out" / RECORD).is_file()
+
+
+@pytest.mark.parametrize("name", ["file", "link"])
+def test_a_target_that_is_no_directory_is_told(name: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1")))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(FileSystemError, match="it is no directory, or a link that leads nowhere"):
+        unpack(place, Reference.parse("x:v1"), tmp_path / name)
