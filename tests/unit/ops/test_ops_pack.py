@@ -493,3 +493,11 @@ def test_nothing_is_removed_when_one_of_several_is_not_there(tmp_path: Path) -> 
     with pytest.raises(NotFoundError):
         remove(place, refs("x:v1", "x:v2"))
     assert [row.tags for row in list_(place)] == [("v1",)]
+
+
+@pytest.mark.parametrize("name", [f"x:1@sha256:{'0' * 64}", f"x@sha256:{'0' * 64}", f"sha256:{'0' * 64}"])
+def test_a_digest_is_no_name_to_give(name: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    with pytest.raises(InvalidValueError, match="no name to give"):
+        pack(place, make_project(tmp_path / "p"), PackOptions(references=refs(name)))
+    assert not list_(place)
