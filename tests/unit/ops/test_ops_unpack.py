@@ -37,6 +37,7 @@ from kitops.ops.diff import diff
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.push import push
+from kitops.ops.remove import remove
 from kitops.ops.status import status
 from kitops.ops.unpack import UnpackOptions, unpack
 from kitops.ops.unpack_record import NAME as RECORD
@@ -553,3 +554,19 @@ def test_a_target_that_is_no_directory_is_told(name: str, tmp_path: Path) -> Non
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(FileSystemError, match="it is no directory, or a link that leads nowhere"):
         unpack(place, Reference.parse("x:v1"), tmp_path / name)
+
+
+def test_who_wants_nothing_of_a_model_needs_no_parent(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    context = make_project(tmp_path / "p")
+    pack(place, context, PackOptions(references=refs("parent:v1")))
+    text = b"model: {path: 'parent:v1', parts: [{path: model.bin}]}\ndatasets: [{path: train.csv}]\n"
+    (context / "train.csv").write_text("1,2\n")
+    pack(place, context, PackOptions(references=refs("child:v1"), kitfile_text=text))
+    remove(place, refs("parent:v1"))
+    child = Reference.parse("child:v1")
+    for part in ("datasets", "kitfile"):
+        assert unpack(place, child, tmp_path / part, UnpackOptions(filters=(Filter.parse(part),))).written == 1
+    for filters in ((), (Filter.parse("datasets"), Filter.parse("model"))):
+        with pytest.raises(NotFoundError, match=r"model\.path: parent:v1 is not in the local store"):
+            unpack(place, child, tmp_path / "all", UnpackOptions(filters=filters))
