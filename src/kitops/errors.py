@@ -74,6 +74,10 @@ class KitError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How it comes out of another process: as it is, and not made from its message alone."""
+        return _remake, (type(self), self.args), self.__dict__
+
     def to_json(self) -> dict[str, object]:
         """The error as a JSON object: ``error, message, exitCode`` and, where known, ``hint``."""
         found: dict[str, object] = {
@@ -84,6 +88,10 @@ class KitError(Exception):
         if self.hint:
             found["hint"] = self.hint
         return found
+
+
+def _remake(kind: type[KitError], args: tuple[object, ...]) -> KitError:
+    return kind.__new__(kind, *args)
 
 
 class InvalidValueError(KitError):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import kitops
-from kitops.errors import InvalidValueError
+from kitops.errors import FileSystemError, InvalidValueError
 
 
 @pytest.fixture
@@ -50,3 +50,13 @@ def test_a_text_alone_is_one_filter(settings: kitops.Settings, tmp_path: Path) -
     assert (tmp_path / "out/model/w.bin").is_file()
     assert [row.tags for row in kitops.list(filters="tag=v*", settings=settings)] == [("v1",)]
     assert not kitops.list(filters="datasets", settings=settings)
+
+
+def test_home_may_be_text(settings: kitops.Settings) -> None:
+    assert isinstance(settings.home, Path)
+    assert [row.tags for row in kitops.list(settings=kitops.Settings(home=str(settings.home)))] == [("v1",)]
+
+
+def test_a_kitfile_of_an_import_that_is_not_there(settings: kitops.Settings, tmp_path: Path) -> None:
+    with pytest.raises(FileSystemError, match=r"reading .*nowhere: no such file"):
+        kitops.import_(str(tmp_path / "project"), kitfile=tmp_path / "nowhere", settings=settings)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kitops.api.settings import PathLike, Settings, make_place, parse_all
-from kitops.errors import InvalidValueError
+from kitops.errors import FileSystemError, InvalidValueError
 from kitops.oci.reference import Reference
 from kitops.ops.choices import check_choice, list_texts
+from kitops.ops.place import user_home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +137,7 @@ def import_(
     location = parse_location(source, hub=os.environ.get("HF_ENDPOINT", ""), tool=tool)
     options = ImportOptions(
         references=parse_all(tag),
-        kitfile_text=None if kitfile is None else Path(kitfile).read_bytes(),
+        kitfile_text=None if kitfile is None else _read_kitfile(kitfile),
         include=list_texts(include),
         exclude=list_texts(exclude),
         prefer=prefer,
@@ -145,6 +146,13 @@ def import_(
     )
     reach = SourceOptions(revision=revision, token=token, submodules=submodules, user_agent=f"kitops/{__version__}")
     return work(make_place(settings), location, reach, options, parse_all(to))
+
+
+def _read_kitfile(path: PathLike) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", path) from error
 
 
 def export_mlflow(
@@ -218,7 +226,7 @@ def unpack_skills(
     from kitops.ops.unpack_skill import unpack_skills as work  # noqa: PLC0415 - as above
 
     where = None if project is None else Path(project)
-    _, places = skill_directories(list_texts(agents), where, os.environ, Path.home())
+    _, places = skill_directories(list_texts(agents), where, os.environ, user_home(os.environ))
     wanted = tuple(Filter.parse(text) for text in list_texts(filters))
     return work(make_place(settings), Reference.parse(ref), places, filters=wanted, existing=existing)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from kitops.content.events import ignore_events
 from kitops.content.protocols import Run
+from kitops.errors import FileSystemError
 from kitops.oci.reference import Reference
 from kitops.ops.choices import list_texts
-from kitops.ops.place import Connection, Place, default_home, open_place
+from kitops.ops.place import Connection, Place, default_home, open_place, user_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +39,7 @@ class Settings:
         concurrency: blobs moved at a time.
     """
 
-    home: Path | None = None
+    home: PathLike | None = None
     network: Network | None = None
     observer: Observer = ignore_events
     cancel: CancelToken | None = None
@@ -65,7 +67,9 @@ def read_connection(
     settings = home / "settings.toml"
     chosen = replace(chosen, plain_hosts=(*chosen.plain_hosts, *read_plain_hosts(settings)))
     mirrors = read_mirrors(settings, environ)
-    user = Path(environ.get("HOME") or Path.home())
+    user: Path | None = None
+    with suppress(FileSystemError):  # then there are no credentials of other tools there
+        user = user_home(environ)
     files = default_config_paths(environ, user)
     return Connection(chosen, CredentialStore(home / "credentials.json", files, warn=warn), mirrors)
 
@@ -73,7 +77,7 @@ def read_connection(
 def make_place(settings: Settings | None = None) -> Place:
     """The place that ``settings`` describe, for the functions of :mod:`kitops.ops`."""
     settings = settings or Settings()
-    home = settings.home or default_home(os.environ, sys.platform)
+    home = Path(settings.home) if settings.home else default_home(os.environ, sys.platform)
     run = Run(settings.observer, concurrency=settings.concurrency)
     if settings.cancel is not None:
         run = replace(run, cancel=settings.cancel)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 from kitops.formats.parts import Kind, Part, list_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kitops.formats.config import Config
     from kitops.kitfile.schema import Kitfile
     from kitops.oci.descriptor import Descriptor
+    from kitops.oci.digest import Digest
 
 _ALSO: Final[Mapping[Kind | None, tuple[Kind, ...]]] = {
     Kind.CODE: (Kind.CODE, Kind.MCP_SERVER),
@@ -30,7 +31,8 @@ class PartFinder:
     """
 
     def __init__(self, kitfile: Kitfile) -> None:
-        self._waiting = list(list_parts(kitfile))
+        self._waiting = dict.fromkeys(list_parts(kitfile))
+        self._index: _Index | None = None
         self._taken: set[tuple[Part, str]] = set()
         self._by_path: defaultdict[str, list[Part]] = defaultdict(list)
         for part in self._waiting:
@@ -48,16 +50,57 @@ class PartFinder:
                 part = next((part for part in found if (part, path) not in self._taken), found[0])
                 self._taken.add((part, path))
                 if part.path == path and part in self._waiting:
-                    self._waiting.remove(part)
+                    self._take(part)
                 return part
         return None
 
     def in_order(self, desc: Descriptor, path: str, kind: Kind | None, known: Config) -> Part | None:
         """By digest and path where the config tells digests, else (kits of 2024) the next of its kind."""
-        found = _pick([part for part in self._waiting if kind in (None, part.kind)], desc, path, known)
+        if self._index is None:
+            self._index = _Index(self._waiting, known)
+        found = self._index.find(desc.digest, path, kind) or self._index.find(None, path, kind)
         if found is not None and found.path == (path or found.path):
-            self._waiting.remove(found)
+            self._take(found)
         return found
+
+    def _take(self, part: Part) -> None:
+        del self._waiting[part]
+        if self._index is not None:
+            self._index.remove(part)
+
+
+class _Index:
+    """Parts by the digests that a config tells of them (None where it tells none): there may be thousands.
+
+    Args:
+        parts: in their order.
+        known: tells digests.
+    """
+
+    def __init__(self, parts: Iterable[Part], known: Config) -> None:
+        self._known = known
+        self._in_order: defaultdict[Digest | None, dict[Part, None]] = defaultdict(dict)
+        self._exact: defaultdict[tuple[Digest | None, str], dict[Part, None]] = defaultdict(dict)
+        for part in parts:
+            digest = self._digest_of(part)
+            self._in_order[digest][part] = self._exact[digest, part.path][part] = None
+
+    def find(self, digest: Digest | None, path: str, kind: Kind | None) -> Part | None:
+        """The first of ``kind`` (None: any) with this digest and path, else the first with this digest."""
+        for found in (self._exact.get((digest, path), ()), self._in_order.get(digest, ())):
+            for part in found:
+                if kind in (None, part.kind):
+                    return part
+        return None
+
+    def remove(self, part: Part) -> None:
+        """Have ``part`` found no more."""
+        digest = self._digest_of(part)
+        del self._in_order[digest][part], self._exact[digest, part.path][part]
+
+    def _digest_of(self, part: Part) -> Digest | None:
+        found = self._known.digests.get(part)
+        return None if found is None else found.digest
 
 
 def _upwards(path: str) -> Iterator[str]:
@@ -66,15 +109,3 @@ def _upwards(path: str) -> Iterator[str]:
         yield path
         path = path.rpartition("/")[0]
     yield "."
-
-
-def _pick(candidates: Sequence[Part], desc: Descriptor, path: str, known: Config) -> Part | None:
-    """By digest and path where the config tells digests, else (kits of 2024) the next in order."""
-    matching = [part for part in candidates if part in known.digests and known.digests[part].digest == desc.digest]
-    for part in matching:
-        if part.path == path:
-            return part
-    if matching:
-        return matching[0]
-    unknown = [part for part in candidates if part not in known.digests]
-    return next((part for part in unknown if path and part.path == path), unknown[0] if unknown else None)

@@ -114,6 +114,11 @@ def is_dataset_selected(filters: Sequence[Filter], names: Sequence[str]) -> bool
     )
 
 
+def is_model_selected(filters: Sequence[Filter]) -> bool:
+    """Whether anything of a model may be wanted: without filters it is."""
+    return not filters or any("model" in wanted.types for wanted in filters)
+
+
 def is_kitfile_selected(filters: Sequence[Filter]) -> bool:
     """Whether the Kitfile is wanted: without filters it is."""
     return not filters or any(wanted.has_kitfile for wanted in filters)

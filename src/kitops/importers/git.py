@@ -68,7 +68,8 @@ def open_git(location: Location, directory: Path, options: GitOptions, run: Run)
     """Clone one revision of a repository into the empty ``directory``.
 
     Raises:
-        SourceError: git is missing, or the repository, or the revision; or it holds submodules, or a name that is not UTF-8.
+        SourceError: git is missing, or the repository, or the revision; or it holds submodules, or a name that is not
+            UTF-8.
         NetworkError: the connection failed.
     """
     url = location.where

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from kitops.errors import PackError, printable
 from kitops.kitfile.classify import LEFT_OUT, FileKind, classify, is_companion, is_skill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+DEPTH_LIMIT: Final = 255
+"""Directories inside each other: more cannot be packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,11 @@ class Directory:
 
 
 def build_tree(listing: Iterable[Listed]) -> Directory:
-    """The root directory of ``listing``, without what a Kitfile leaves out."""
+    """The root directory of ``listing``, without what a Kitfile leaves out.
+
+    Raises:
+        PackError: directories are nested too deeply.
+    """
     root = Directory(".")
     known = {"": root}
     for listed in sorted(listing, key=lambda file: file.path.split("/")):
@@ -76,6 +84,9 @@ def build_tree(listing: Iterable[Listed]) -> Directory:
         if any(part.lower() in LEFT_OUT for part in (*above, name)):
             root.shut_out |= listed.path.split("/")[0].lower() in LEFT_OUT
             continue
+        if len(above) > DEPTH_LIMIT:
+            message = f"path {printable(listed.path[:80])} has more than {DEPTH_LIMIT} directories inside each other"
+            raise PackError(message, hint="list it in .kitignore")
         parent = ""
         for part in above:
             path = f"{parent}/{part}" if parent else part

@@ -66,6 +66,7 @@ def generate(
 
     Raises:
         FileSystemError: ``read`` raised OSError.
+        PackError: directories are nested too deeply.
     """
     root = build_tree(listing)
     if root.skill is not None:

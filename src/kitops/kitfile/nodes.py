@@ -34,10 +34,14 @@ _CORE: Final = "tag:yaml.org,2002:"
 _FORBIDDEN: Final = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _FORBIDDEN_ASCII: Final = bytes({*range(0x20), 0x7F} - set(b"\t\n\r"))
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_INDENTATION: Final = "check the indentation of this line and of the one above, and the quotes"
 _HINTS: Final = (
     ("cannot start any token", "quote a text that starts with this character"),
     ("mapping values are not allowed", "quote a text that contains ': ', and check the indentation"),
-    ("block end", "check the indentation of this line and of the one above"),
+    ("block end", _INDENTATION),  # the pure parser's words; the next two are libyaml's
+    ("did not find expected key", _INDENTATION),
+    ("did not find expected '-' indicator", _INDENTATION),
+    ("expected ',' or", "close the bracket that was opened, and put commas between what is in it"),
     ("could not find expected ':'", "a key is followed by ': '; check for a missing colon or quote"),
     ("unexpected end of stream", "close the quote that was opened"),
 )

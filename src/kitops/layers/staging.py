@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, printable
+from kitops.layers.rooted import from_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,9 @@ class Staging:
             os.mkdir(self.root, 0o700)
             os.mkdir(self.path, 0o700)
             self._take_over()
+        except FileExistsError as error:
+            message = f"unpacking into {printable(self.target)}: it is no directory, or a link that leads nowhere"
+            raise FileSystemError(message, path=str(self.target), hint="move it away, or choose another") from error
         except OSError as error:
             raise FileSystemError.wrap(error, "unpacking into", self.target) from error
 
@@ -228,7 +232,7 @@ def absolute(target: Path) -> Path:
         FileSystemError: it is relative to a current directory that was deleted.
     """
     try:
-        return Path(os.path.abspath(target))
+        return Path(from_root(target))
     except OSError as error:
         raise FileSystemError.wrap(error, "unpacking into", target) from error
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from kitops.errors import FileSystemError, PackError, printable
 from kitops.layers.ignore import OWN, ROOT_NAMES, is_junk
+from kitops.layers.rooted import from_root
 from kitops.layers.tar import DEPTH_LIMIT
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class _Walk:
                 f"path {path} leaves the context directory", hint="paths of a Kitfile are relative and stay below it"
             )
         self.path = path
-        self.root = os.fsencode(os.path.abspath(context)).rstrip(b"/")
+        self.root = os.fsencode(from_root(context)).rstrip(b"/")
         self.ignore = ignore
         above = b"" if path == "." else path.encode() + b"/"
         self.deeper = frozenset(
@@ -207,7 +208,7 @@ class _Walk:
             return here
         except FileNotFoundError as error:
             raise PackError(
-                f"path {self.path} of the Kitfile does not exist in {printable(self.root)}",
+                f"path {self.path} of the Kitfile does not exist in {printable(self.root or '/')}",
                 hint="check the spelling in the Kitfile",
             ) from error
         except NotADirectoryError as error:

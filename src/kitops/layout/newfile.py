@@ -7,12 +7,13 @@ anything of it. Elsewhere it has a hidden name beside its own, which is removed 
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.write import write_at
-from kitops.errors import FileSystemError
+from kitops.errors import FileSystemError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,11 +55,16 @@ class NewFile:
 def new_file(path: str) -> Iterator[NewFile]:
     """A file beside ``path``; it is gone after the block unless :meth:`NewFile.publish` was called.
 
+    A symbolic link stays one: the file that it leads to is what is written.
+
     Raises:
-        FileSystemError: it cannot be made.
+        FileSystemError: it cannot be made, or ``path`` is a pipe, a socket or a device, which stays what it is.
     """
     with telling("writing", path):
-        file = _open(path)
+        if is_special(path):
+            message = f"writing {printable(path)}: it is a pipe, a socket or a device, not a file"
+            raise FileSystemError(message, path=printable(path), hint="name a file")
+        file = _open(os.path.realpath(path) if os.path.islink(path) else path)
     try:
         yield file
     finally:
@@ -66,6 +72,15 @@ def new_file(path: str) -> Iterator[NewFile]:
         if file.hidden is not None:
             with suppress(OSError):
                 os.unlink(file.hidden)
+
+
+def is_special(path: str) -> bool:
+    """Whether ``path`` is something that no file may take the place of: ``/dev/null``, a pipe."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # nothing is there; what else is wrong shows when it is written
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 @contextmanager

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from kitops.errors import InvalidValueError
 from kitops.oci.digest import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kitops.oci.gojson import Json
 
 MAX_SIZE: Final = 2**63 - 1
-NO_ANNOTATIONS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Annotations(Mapping[str, str]):
+    """Texts by their keys, which nobody changes; unlike a ``mappingproxy`` they can be pickled and copied.
+
+    Args:
+        table: must not change afterwards.
+    """
+
+    __slots__ = ("_table",)
+
+    def __init__(self, table: dict[str, str]) -> None:
+        self._table = table
+
+    def __getitem__(self, key: str) -> str:
+        return self._table[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __repr__(self) -> str:
+        return repr(self._table)
+
+
+NO_ANNOTATIONS: Final = Annotations({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +129,7 @@ def expect_annotations(value: Json, what: str) -> Mapping[str, str]:
     if value is None:
         return NO_ANNOTATIONS
     table = expect_map(value, what)
-    return MappingProxyType({key: expect_text(item, f"{what}[{key!r}]") for key, item in table.items()})
+    return Annotations({key: expect_text(item, f"{what}[{key!r}]") for key, item in table.items()})
 
 
 def _decode_data(value: Json, what: str) -> bytes | None:

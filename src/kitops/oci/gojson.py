@@ -19,6 +19,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 _ESCAPED = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029\ud800-\udfff]')
 _HALF = re.compile("[\ud800-\udfff]")
 _MAY_HAVE_HALVES = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+_NEGATIVE_ZERO = "-0"
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -42,14 +43,17 @@ def sort_maps(value: Json) -> Json:
 
 
 def loads(data: bytes | str, what: str) -> Json:
-    """Parse JSON of foreign origin; ``what`` names it in errors. Half a character is read as U+FFFD, as Go does.
+    """Parse JSON of foreign origin; ``what`` names it in errors. As Go does, half a character is read as U+FFFD.
+
+    Whole numbers are exact, but for ``-0``, which is a float: an integer would lose its sign.
 
     Raises:
         InvalidValueError: it is not JSON, is nested too deeply, or repeats a key.
     """
     try:
         text = data if isinstance(data, str) else data.decode(json.detect_encoding(data), "surrogatepass")
-        parsed: Json = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        whole = _whole_number if _NEGATIVE_ZERO in text else None
+        parsed: Json = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=whole)
         return _without_halves(parsed) if _MAY_HAVE_HALVES.search(text) else parsed
     except (ValueError, RecursionError) as error:
         raise InvalidValueError(f"{what} is not valid JSON: {_reason(error)}") from error
@@ -75,6 +79,10 @@ def _no_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
     return found
+
+
+def _whole_number(text: str) -> Json:
+    return -0.0 if text == _NEGATIVE_ZERO else int(text)
 
 
 def _no_constant(text: str) -> Json:

@@ -15,6 +15,7 @@ from kitops.layers.cover import Cover
 from kitops.layers.members import list_files
 from kitops.layers.raw import raw_member
 from kitops.layers.write import Format
+from kitops.oci.gojson import dumps, sort_maps
 from kitops.oci.reference import Reference
 from kitops.ops.locate import check_pointer, locate
 from kitops.ops.reading import layer_content, read_kit
@@ -184,8 +185,14 @@ def parse_side(text: str) -> tuple[Reference, Where]:
 
 
 def _diff_json(before: Json, after: Json, field: str) -> Iterator[FieldChange]:
-    """The leaves that differ. Elements of lists are paired by their path or name, so that one more moves no other."""
+    """The leaves that differ. Elements of lists are paired by their path or name, so that one more moves no other.
+
+    Of a list that has another order, the paths or names are told.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
+        if any(before.get(key, after.get(key)) is None for key in before.keys() ^ after.keys()):
+            yield FieldChange(field, before, after)  # a null came or went, which would look absent on both sides
+            return
         for key in dict.fromkeys((*before, *after)):
             yield from _diff_json(before.get(key), after.get(key), f"{field}.{key}")
     elif isinstance(before, list) and isinstance(after, list) and _is_keyed(before) and _is_keyed(after):
@@ -194,7 +201,10 @@ def _diff_json(before: Json, after: Json, field: str) -> Iterator[FieldChange]:
         for key in dict.fromkeys((*old, *new)):
             number = (new.get(key) or old[key])[0]
             yield from _diff_json(old.get(key, (0, None))[1], new.get(key, (0, None))[1], f"{field}[{number}]")
-    elif before != after:
+        order: list[list[Json]] = [[key for key in old if key in new], [key for key in new if key in old]]
+        if order[0] != order[1]:
+            yield FieldChange(field, *order)
+    elif dumps(sort_maps(before)) != dumps(sort_maps(after)):  # for Python, 1 equals true
         yield FieldChange(field, before, after)
 
 

@@ -14,6 +14,7 @@ from kitops.ops.gather import Gathering
 from kitops.ops.import_directory import import_directory
 from kitops.ops.import_plan import Imported, ImportOptions, default_reference, plan_import
 from kitops.ops.import_to import import_to
+from kitops.ops.locate import complete_name
 from kitops.ops.pack import keep
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
     """Import ``tree`` into the local store.
 
     Raises:
-        InvalidValueError: the filters leave nothing, or the Kitfile is not right.
+        InvalidValueError: a name has a digest, the filters leave nothing, or the Kitfile is not right.
         PackError: a path of the Kitfile is not in the source, or left out by its ``.kitignore``.
         NotFoundError: the ModelKit that the Kitfile takes its model from is nowhere.
         SourceError: the source has nothing, or does not give what it lists.
@@ -36,8 +37,9 @@ def import_(place: Place, tree: Tree, options: ImportOptions | None = None) -> I
         FileSystemError: the disk is full.
     """
     options = options or ImportOptions()
+    references = tuple(complete_name(ref, place.run) for ref in options.references)
+    references = references or (default_reference(tree.origin),)
     plan = plan_import(place, tree, options)
-    references = options.references or (default_reference(tree.origin),)
     with place.store.lease("import") as lease:
         gathering = Gathering(place.store, tree, lease, place.run)
         layers = gathering.make_layers(plan.layers)

@@ -19,7 +19,7 @@ from kitops.oci.reference import UNNAMED
 from kitops.ops.attach import IN_TOTO, attach_statement, tells_origin
 from kitops.ops.gather import Gathering
 from kitops.ops.import_plan import Imported, ImportOptions, plan_import
-from kitops.ops.locate import check_remote
+from kitops.ops.locate import check_remote, complete_name
 from kitops.ops.neighbours import Neighbours
 from kitops.ops.pack import put_built
 from kitops.ops.through import ThroughSource
@@ -51,6 +51,7 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
     Raises:
         KitError: as :func:`kitops.ops.import_.import_`, and whatever a registry answers.
     """
+    targets = [complete_name(target, place.run) for target in targets]
     for target in targets:
         check_remote(target)
     plan = plan_import(place, tree, options or ImportOptions())

@@ -6,16 +6,17 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.errors import FileSystemError, InvalidValueError, KitfileError, PackError
+from kitops.errors import FileSystemError, InvalidValueError, KitfileError, PackError, printable
 from kitops.importers.directory import open_directory
 from kitops.kitfile.check import check
 from kitops.kitfile.dump import dump
 from kitops.kitfile.generate import Listed, generate
 from kitops.kitfile.parse import NAMES
 from kitops.kitfile.schema import Package
+from kitops.layout.newfile import is_special, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kitops.kitfile.schema import Kitfile
@@ -57,7 +58,7 @@ def init(context: Path, options: InitOptions | None = None) -> Initialised:
     """Generate a Kitfile for the directory ``context``.
 
     Raises:
-        PackError: it is no directory.
+        PackError: it is no directory, or directories in it are nested too deeply.
         InvalidValueError: there is a Kitfile already and ``force`` is not set.
         KitfileError: the name of a file cannot stand in a Kitfile.
         FileSystemError: the Kitfile cannot be written.
@@ -92,7 +93,7 @@ def check_target(context: Path, options: InitOptions) -> None:
         InvalidValueError: there is a Kitfile already and ``force`` is not set.
     """
     if not context.is_dir():
-        raise PackError(f"{context} is not a directory")
+        raise PackError(f"{printable(context)} is not a directory")
     if options.write:
         names = [options.output] if options.output else [context / name for name in NAMES]
         check_absent(names, force=options.force)
@@ -107,27 +108,33 @@ def _check(kitfile: Kitfile) -> None:
         raise
 
 
-def check_absent(paths: Iterable[Path], *, force: bool) -> None:
+def check_absent(paths: Sequence[Path], *, force: bool) -> None:
     """Refuse to write a Kitfile where there is one.
 
+    Args:
+        paths: where it is to be written; and under which other names there may be one.
+        force: replace one that is there.
+
     Raises:
-        InvalidValueError: one of ``paths`` is there, and ``force`` is not set.
+        InvalidValueError: one of ``paths`` is there, and ``force`` is not set; or the first is a directory.
     """
+    if paths[0].is_dir():
+        raise InvalidValueError(f"{printable(paths[0])} is a directory, no Kitfile can be written there")
     there = None if force else next((path for path in paths if os.path.lexists(path)), None)
     if there is not None:
-        raise InvalidValueError(f"{there} is there already", hint="use --force to replace it")
+        raise InvalidValueError(f"{printable(there)} is there already", hint="use --force to replace it")
 
 
 def write_kitfile(target: Path, text: str) -> None:
-    """Write beside and rename: a Kitfile is whole or not there.
+    """A Kitfile is whole or not there; what is no file (``/dev/stdout``, a pipe) is written into.
 
     Raises:
         FileSystemError: it cannot be written.
     """
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    if not is_special(os.fspath(target)):
+        write_whole(os.fspath(target), text.encode())
+        return
     try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        beside.replace(target)
+        target.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise FileSystemError.wrap(error, "writing", target) from error

@@ -69,6 +69,17 @@ def complete(ref: Reference, run: Run) -> Reference:
     return completed
 
 
+def complete_name(ref: Reference, run: Run) -> Reference:
+    """As :func:`complete`, of a name that something new is to get.
+
+    Raises:
+        InvalidValueError: it has a digest, which nobody can choose.
+    """
+    if ref.digest is not None:
+        raise InvalidValueError(f"{ref} is no name to give: the digest is what comes out", hint="name it with a tag")
+    return complete(ref, run)
+
+
 def check_remote(ref: Reference) -> None:
     """Raise InvalidValueError unless ``ref`` names a registry."""
     if ref.is_local:

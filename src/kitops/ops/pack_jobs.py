@@ -145,13 +145,16 @@ def open_packing(place: Place, context: Path, options: PackOptions) -> Iterator[
             parent_paths=list_paths(parents),
         )
         jobs = _scan_all(context, planned, options, place.run)
+        _tell_home(place, context, jobs)
         facts = _read_facts(kitfile, jobs, place.run) if options.modelpack else None
         yield Packing(kitfile, jobs, facts, options.annotations)
 
 
 def _read_kitfile(place: Place, context: Path, options: PackOptions) -> Kitfile:
     if not context.is_dir():
-        raise PackError(f"{context} is not a directory", hint="name the directory that the Kitfile's paths start from")
+        raise PackError(
+            f"{printable(context)} is not a directory", hint="name the directory that the Kitfile's paths start from"
+        )
     path = None
     if options.kitfile_text is not None:
         text, name = options.kitfile_text, "standard input"
@@ -229,6 +232,23 @@ def _tell_ours(path: Path, what: str, run: Run) -> None:
 
     if read_record(path.parent) is None:
         run.observer(Message("warning", f"{what}: `kit unpack` leaves files of that name, which are not packed"))
+
+
+def _tell_home(place: Place, context: Path, jobs: Sequence[Job]) -> None:
+    """Warn where the store itself is packed: no two packs are the same then, and credentials lie beside it."""
+    name = os.path.relpath(os.path.realpath(place.home), os.path.realpath(context))
+    if name.split("/")[0] == "..":
+        return
+    own = os.fsencode("store" if name == "." else name)
+    fields = [
+        job.planned.part.field
+        for job in jobs
+        if any(entry.name == own or entry.name.startswith(own + b"/") for entry in job.scan.entries)
+    ]
+    for field_name in dict.fromkeys(fields):
+        shown = printable(own)
+        what = f"{field_name}: packs {shown}, where kit itself keeps ModelKits and credentials"
+        place.run.observer(Message("warning", f"{what}: leave it out by adding to .kitignore: {shown}"))
 
 
 def _spread(job: Job, run: Run) -> Sequence[Job]:

@@ -18,7 +18,7 @@ from kitops.errors import Cancelled, InvalidValueError, KitError
 from kitops.layers.measure import measure_layer
 from kitops.layers.write import stream_layer
 from kitops.oci.reference import UNNAMED
-from kitops.ops.locate import check_remote, complete
+from kitops.ops.locate import check_remote, complete_name
 from kitops.ops.pack import Packed, pack, put_built
 from kitops.ops.pack_jobs import PackOptions, open_packing
 from kitops.ops.push import push
@@ -47,7 +47,7 @@ def pack_to(place: Place, context: Path, targets: Sequence[Reference], options: 
         KitError: as :func:`kitops.ops.pack.pack`, and whatever the registry answers.
     """
     options = options or PackOptions()
-    targets = [complete(target, place.run) for target in targets]
+    targets = [complete_name(target, place.run) for target in targets]
     for target in targets:
         check_remote(target)
     with open_packing(place, context, options) as packing, place.store.lease("pack") as lease:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import InvalidValueError
+from kitops.errors import InvalidValueError, NotFoundError
 from kitops.formats.modelkit import read_modelkit
 from kitops.kitfile.schema import model_reference
 from kitops.ops.locate import locate
@@ -53,7 +53,10 @@ def open_parents(place: Place, kitfile: Kitfile, stack: ExitStack) -> Iterator[P
     seen: list[str] = []
     ref = parent_reference(kitfile)
     while ref is not None:
-        located = stack.enter_context(locate(place, ref))
+        try:
+            located = stack.enter_context(locate(place, ref))
+        except NotFoundError as error:
+            raise NotFoundError(f"model.path: {error.message}", hint=error.hint) from error
         if str(located.desc.digest) in seen:
             raise InvalidValueError(f"model.path: {ref} refers back to a ModelKit that refers to it")
         seen.append(str(located.desc.digest))

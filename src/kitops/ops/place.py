@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitops.content.protocols import Run
+from kitops.errors import FileSystemError
 from kitops.registry.memory import Memory
 from kitops.store import open_store
 from kitops.store.uploads import StoreUploads
@@ -87,12 +88,27 @@ def default_home(environ: Mapping[str, str], platform: str) -> Path:
     Args:
         environ: environment variables.
         platform: as ``sys.platform`` names it.
+
+    Raises:
+        FileSystemError: it is below the user's home directory, which is not known.
     """
     if chosen := environ.get("KITOPS_HOME"):
         return Path(chosen)
-    user = Path(environ.get("HOME") or environ.get("USERPROFILE") or Path.home())
     if platform == "win32":
-        return Path(environ.get("LOCALAPPDATA") or user / "AppData" / "Local") / "kitops"
+        return Path(environ.get("LOCALAPPDATA") or user_home(environ) / "AppData" / "Local") / "kitops"
     if platform == "darwin":
-        return user / "Library" / "Caches" / "kitops"
-    return Path(environ.get("XDG_DATA_HOME") or user / ".local" / "share") / "kitops"
+        return user_home(environ) / "Library" / "Caches" / "kitops"
+    return Path(environ.get("XDG_DATA_HOME") or user_home(environ) / ".local" / "share") / "kitops"
+
+
+def user_home(environ: Mapping[str, str]) -> Path:
+    """The user's home directory.
+
+    Raises:
+        FileSystemError: no variable names it, and the system does not know the user, as in many a container.
+    """
+    try:
+        return Path(environ.get("HOME") or environ.get("USERPROFILE") or Path.home())
+    except RuntimeError as error:
+        hint = "set HOME, or KITOPS_HOME to where ModelKits are kept"
+        raise FileSystemError("the home directory of this user is not known", hint=hint) from error

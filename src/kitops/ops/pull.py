@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kitops.content.copy import copy
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
-from kitops.errors import InvalidValueError
+from kitops.errors import InvalidValueError, NotFoundError
 from kitops.formats.parts import Kind
 from kitops.formats.select import NoPartError, is_kitfile_selected, select_layers
 from kitops.ops.locate import check_remote, complete
@@ -115,11 +115,23 @@ def _list_chain(place: Place, ref: Reference, filters: Sequence[Filter], stack: 
     while current.kit is not None and (parent := parent_reference(current.kit.kitfile)) is not None:
         if len(seen) > MAX_CHAIN:
             raise InvalidValueError(f"model.path: more than {MAX_CHAIN} ModelKits refer to one another, last {parent}")
+        if parent.is_local:
+            _tell_local(place, current.ref, parent)
+            return
         current = _look_up(place, parent, ref, filters, stack)
         if current.desc.digest in seen:
             raise InvalidValueError(f"model.path: {parent} refers back to a ModelKit that refers to it")
         yield current
         seen.append(current.desc.digest)
+
+
+def _tell_local(place: Place, child: Reference, parent: Reference) -> None:
+    """No registry has the parent: what is pulled is of use where the parent is in the store already."""
+    try:
+        place.store.refs.resolve(parent)
+    except NotFoundError:
+        text = f"{child} takes its model from {parent}, which names no registry and is not in the local store"
+        place.run.observer(Message("warning", text))
 
 
 def _look_up(

@@ -11,7 +11,7 @@ from kitops.content.protocols import Gapped
 from kitops.errors import FileSystemError, IntegrityError, KitError, TrustError, printable
 from kitops.formats.modelkit import newest_first
 from kitops.formats.parts import Kind
-from kitops.formats.select import NoPartError, is_kitfile_selected, select_layers
+from kitops.formats.select import NoPartError, is_kitfile_selected, is_model_selected, select_layers
 from kitops.formats.shape import Shape
 from kitops.kitfile.dump import dump
 from kitops.layers.extract import Existing, Extraction
@@ -150,7 +150,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         done = _extract_patiently(place, kit, jobs, target, options, files=files)
         fetched = files.put_in_place() if files else None
         if options.record:
-            _leave_record(place.run, located, jobs, done, target, options=options, fetched=fetched)
+            _leave_record(place.run, located, jobs, done, absolute(target), options=options, fetched=fetched)
         if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
             place.run.observer(Message("warning", f"{ref} has no file below /models"))
     unpacked = Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked, done.kept_size)
@@ -185,7 +185,12 @@ def _leave_record(
 
 
 def _list_parent_jobs(place: Place, kit: ModelKit, options: UnpackOptions, stack: ExitStack) -> list[_Job]:
-    """The model layers of the parents; what a nearer ModelKit has at the same path wins."""
+    """The model layers of the parents; what a nearer ModelKit has at the same path wins.
+
+    Who wants nothing of a model needs no parent, and none is looked for.
+    """
+    if not is_model_selected(options.filters):
+        return []
     taken = {layer.path for layer in kit.layers}
     jobs: list[_Job] = []
     for parent in open_parents(place, kit.kitfile, stack):

@@ -200,21 +200,29 @@ class CredentialStore:
         return Credential(identity_token=secret) if user == _TOKEN_USER else Credential(user, secret)
 
 
-def default_config_paths(environ: Mapping[str, str], home: Path) -> tuple[Path, ...]:
+def default_config_paths(environ: Mapping[str, str], home: Path | None) -> tuple[Path, ...]:
     """Docker's and Podman's credential files, in the order in which they are asked.
 
     ``$REGISTRY_AUTH_FILE``, ``$DOCKER_CONFIG/config.json`` (else ``~/.docker/config.json``),
     ``$XDG_RUNTIME_DIR/containers/auth.json``, ``~/.config/containers/auth.json``.
+
+    Args:
+        environ: environment variables.
+        home: the user's home directory; None where it is not known.
     """
     found = []
     if named := environ.get("REGISTRY_AUTH_FILE"):
         found.append(Path(named))
-    docker = environ.get("DOCKER_CONFIG")
-    found.append((Path(docker) if docker else home / ".docker") / "config.json")
+    if docker := environ.get("DOCKER_CONFIG"):
+        found.append(Path(docker) / "config.json")
+    elif home is not None:
+        found.append(home / ".docker" / "config.json")
     if runtime := environ.get("XDG_RUNTIME_DIR"):
         found.append(Path(runtime) / "containers" / "auth.json")
-    config = environ.get("XDG_CONFIG_HOME")
-    found.append((Path(config) if config else home / ".config") / "containers" / "auth.json")
+    if config := environ.get("XDG_CONFIG_HOME"):
+        found.append(Path(config) / "containers" / "auth.json")
+    elif home is not None:
+        found.append(home / ".config" / "containers" / "auth.json")
     return tuple(dict.fromkeys(found))
 
 

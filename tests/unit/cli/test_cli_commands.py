@@ -75,6 +75,33 @@ def test_init_prints(kit: Kit, project: Path, tmp_path: Path) -> None:
     assert other.is_file()
 
 
+def test_init_leaves_what_is_no_file(kit: Kit, project: Path, tmp_path: Path) -> None:
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target.yaml"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert kit("init", str(project), "--force", "-o", str(pipe)).code == 0
+        assert pipe.is_fifo()
+        assert os.read(reader, 100).startswith(b"manifestVersion: 1.0.0\n")
+    finally:
+        os.close(reader)
+    link.symlink_to(target.name)
+    assert kit("init", str(project), "--force", "-o", str(link)).code == 0
+    assert link.is_symlink()
+    assert target.read_text().startswith("manifestVersion: 1.0.0\n")
+
+
+def test_init_tells_a_directory_in_the_place_of_the_kitfile(kit: Kit, project: Path) -> None:
+    for more in ([], ["--force"]):
+        ended = kit("init", str(project), "-o", str(project / "src"), *more)
+        assert (ended.code, ended.err) == (
+            2,
+            f"Error: {project / 'src'} is a directory, no Kitfile can be written there\n",
+        )
+    (project / ".kitfile").mkdir()
+    assert kit("init", str(project), "--force").code == 0
+
+
 def test_init_writes_nothing_that_pack_refuses(kit: Kit, project: Path) -> None:
     (project / "back\\slash.csv").touch()
     ended = kit("init", str(project), "--force")
@@ -810,3 +837,23 @@ def test_adopting_what_is_not_there(kit: Kit, tmp_path: Path) -> None:
     ended = kit("cache", "adopt", str(tmp_path / "other"))
     assert (ended.code, ended.err.splitlines()[0]) == (4, f"Error: {tmp_path / 'other'} is no storage of the Go tool")
     assert "*-index.json" in ended.err
+
+
+def test_a_user_whom_nobody_knows(kit: Kit, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container a process may have any user id, and no home directory."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("USERPROFILE", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)
+    assert kit("pack", str(project), "-t", "x:v1").code == 0
+    assert kit("logout", "reg.example.com").code == 4
+    assert kit("unpack", "x:v1", "--as-skill=universal").code == 14
+    monkeypatch.delenv("KITOPS_HOME")
+    ended = kit("list")
+    assert ended.code == 14
+    assert ended.err.splitlines() == [
+        "Error: the home directory of this user is not known",
+        "Hint: set HOME, or KITOPS_HOME to where ModelKits are kept",
+    ]
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    assert kit("pack", str(project)).code == 0
+    assert (tmp_path / "share" / "kitops" / "store").is_dir()

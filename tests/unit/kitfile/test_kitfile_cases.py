@@ -41,6 +41,9 @@ def test_reads(case, loader, monkeypatch):
     assert warnings == [Problem(*warning) for warning in case.get("warnings", [])]
 
 
+INDENTATION = "check the indentation of this line and of the one above, and the quotes"
+
+
 @pytest.mark.parametrize("loader", LOADERS, ids=["C", "pure"])
 @pytest.mark.parametrize(
     ("text", "line", "column", "hint"),
@@ -49,7 +52,11 @@ def test_reads(case, loader, monkeypatch):
         ("package:\n  description: a: b", 2, 17, "quote a text that contains ': ', and check the indentation"),
         ("package:\n  name: @x", 2, 9, "quote a text that starts with this character"),
         ('package:\n  name: "x', 2, 11, "close the quote that was opened"),
-        ("code: [a}", 1, 9, None),
+        ("code: [a}", 1, 9, "close the bracket that was opened, and put commas between what is in it"),
+        ("code:\n- path: a\n description: x", 3, 2, INDENTATION),
+        ("package:\n  name: 'it's'", 2, 13, INDENTATION),
+        ("code:\n  - path: a\n  docs: x", 3, 3, INDENTATION),
+        ("package: {}\n...\ncode: []", 3, 1, None),
     ],
 )
 def test_syntax(text, line, column, hint, loader, monkeypatch):

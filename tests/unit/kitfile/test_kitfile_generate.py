@@ -134,6 +134,13 @@ def test_names_that_are_not_text(tmp_path):
         list_directory(tmp_path)
 
 
+def test_directories_that_are_nested_too_deeply_for_packing():
+    deep = "d/" * 255
+    assert generate([Listed(f"{deep}f", 1)], read=lambda *_: b"").code == (Code("d"),)
+    with pytest.raises(PackError, match="has more than 255 directories inside each other"):
+        generate([Listed(f"{deep}d/f", 1)], read=lambda *_: b"")
+
+
 def test_directories_called_like_drives_are_no_absolute_paths():
     listing = [
         Listed("a:/x.py", 1),

@@ -64,6 +64,20 @@ def test_other_programs_read_it(archive: Path) -> None:
     assert names[4:] == sorted(names[4:])
 
 
+def test_a_pipe_or_device_stays_one_and_a_link_too(layout: LayoutDirectory, tmp_path: Path) -> None:
+    desc = put_artifact(layout, b"1")
+    pipe, link = tmp_path / "pipe", tmp_path / "link.tar"
+    os.mkfifo(pipe)
+    with pytest.raises(FileSystemError, match="pipe: it is a pipe, a socket or a device, not a file"):
+        write(layout, pipe, (desc, "a:1"))
+    assert pipe.is_fifo()
+    link.symlink_to("target.tar")
+    write(layout, link, (desc, "a:1"))
+    assert link.is_symlink()
+    with open_archive(str(tmp_path / "target.tar"), Run()) as contents:
+        assert contents.resolve("a:1").digest == desc.digest
+
+
 def test_the_bytes_do_not_depend_on_order(layout: LayoutDirectory, tmp_path: Path) -> None:
     one, two = put_artifact(layout, b"1"), put_artifact(layout, b"2")
     write(layout, tmp_path / "a.tar", (one, "a:1"), (two, "b:1"), (one, None))

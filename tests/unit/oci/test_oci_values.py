@@ -292,6 +292,11 @@ def test_json_is_escaped_as_go_does() -> None:
     )
 
 
+@pytest.mark.parametrize("text", [b"[-0,0,-1,-0.5]", b"[18446744073709551615]"])
+def test_numbers_are_written_as_they_were_read(text: bytes) -> None:
+    assert gojson.dumps(gojson.loads(text, "test")) == text
+
+
 def test_json_refuses_what_it_has_no_form_for() -> None:
     with pytest.raises(TypeError, match="set is not JSON"):
         gojson.dumps({"a": {1}})  # type: ignore[dict-item]

@@ -168,3 +168,20 @@ def test_the_editor_of_the_person_has_the_last_word(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert kitops.info("model:latest", settings=kitops.Settings(home=tmp_path / "home")).package.name == "edited"
+
+
+def test_names_are_completed_or_refused_before_anything_comes(tmp_path: Path) -> None:
+    source = make_directory(tmp_path / "source")
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]):
+        subprocess.run(["git", *words], cwd=source, check=True)
+    told: list[kitops.Event] = []
+    settings = kitops.Settings(home=tmp_path / "home", observer=told.append)
+    for url in (f"file://{source}", str(source)):
+        imported = kitops.import_(url, tag="a:1,2", settings=settings)
+        assert [str(ref) for ref in imported.references] == ["a:1", "a:2"]
+        imported = kitops.import_(url, tag="b", settings=settings)
+        assert [str(ref) for ref in imported.references] == ["b:latest"]
+        told.clear()
+        with pytest.raises(InvalidValueError, match="no name to give"):
+            kitops.import_(url, tag=f"c:1@sha256:{'0' * 64}", settings=settings)
+        assert not any(isinstance(event, kitops.Planned) for event in told)

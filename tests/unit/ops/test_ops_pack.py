@@ -382,6 +382,27 @@ def test_what_is_seldom_meant_is_packed_and_said(tmp_path: Path) -> None:
     assert len(warnings()) == 1
 
 
+@pytest.mark.parametrize("modelpack", [False, True])
+def test_a_store_that_is_packed_is_told(modelpack: bool, tmp_path: Path) -> None:
+    """Where only the project's directory is kept from one job to the next, the store is in it."""
+    events: list[Event] = []
+    context = make_project(tmp_path / "p", "manifestVersion: 1.0.0\ncode: [{path: .}]\n")
+    place = open_test_place(context / ".kit", Run(observer=events.append))
+
+    def warnings() -> list[str]:
+        return [event.text for event in events if isinstance(event, Message) and event.level == "warning"]
+
+    options = PackOptions(modelpack=modelpack, layer_format="raw" if modelpack else "tar")
+    pack(place, context, options)
+    pack(place, context, options)
+    what = "code[0]: packs .kit, where kit itself keeps ModelKits and credentials"
+    assert f"{what}: leave it out by adding to .kitignore: .kit" in warnings()
+    (context / ".kitignore").write_text(".kit\n")
+    events.clear()
+    assert pack(place, context, options).desc == pack(place, context, options).desc
+    assert not warnings()
+
+
 def test_a_raw_layer_may_lie_in_a_directory(tmp_path: Path) -> None:
     place = open_test_place(tmp_path / "home")
     context = make_project(tmp_path / "p", "manifestVersion: 1.0.0\nmodel: {path: deep/er/model.bin}\n")
@@ -472,3 +493,11 @@ def test_nothing_is_removed_when_one_of_several_is_not_there(tmp_path: Path) -> 
     with pytest.raises(NotFoundError):
         remove(place, refs("x:v1", "x:v2"))
     assert [row.tags for row in list_(place)] == [("v1",)]
+
+
+@pytest.mark.parametrize("name", [f"x:1@sha256:{'0' * 64}", f"x@sha256:{'0' * 64}", f"sha256:{'0' * 64}"])
+def test_a_digest_is_no_name_to_give(name: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    with pytest.raises(InvalidValueError, match="no name to give"):
+        pack(place, make_project(tmp_path / "p"), PackOptions(references=refs(name)))
+    assert not list_(place)

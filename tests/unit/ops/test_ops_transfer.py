@@ -140,6 +140,27 @@ def test_parents_are_pulled_with_the_child(registry: str, tmp_path: Path) -> Non
     assert any(isinstance(event, Message) and str(parent) in event.text for event in events)
 
 
+def test_a_parent_that_no_registry_has_stops_no_pull(registry: str, tmp_path: Path) -> None:
+    here = open_network_place(tmp_path / "here")
+    child = Reference.parse(f"{registry}/child:v1")
+    context = make_project(tmp_path / "p")
+    pack(here, context, PackOptions(references=refs("parent:v1")))
+    pack(here, context, PackOptions(kitfile_text=b"model: {path: 'parent:v1'}\n", references=(child,)))
+    push(here, child)
+    events: list[Event] = []
+    away = open_network_place(tmp_path / "away", Run(events.append))
+    pull(away, [child])
+    text = f"{child} takes its model from parent:v1, which names no registry and is not in the local store"
+    assert Message("warning", text) in events
+    with pytest.raises(NotFoundError, match=r"model\.path: parent:v1 is not in the local store"):
+        unpack(away, child, tmp_path / "out")
+    pack(away, context, PackOptions(references=refs("parent:v1")))
+    events.clear()
+    pull(away, [child])
+    assert not [event for event in events if isinstance(event, Message) and event.level == "warning"]
+    assert unpack(away, child, tmp_path / "out").written
+
+
 def test_a_pull_by_digest_needs_no_tag(registry: str, tmp_path: Path) -> None:
     place = open_network_place(tmp_path / "here")
     ref = Reference.parse(f"{registry}/x:v1")

@@ -37,6 +37,7 @@ from kitops.ops.diff import diff
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.push import push
+from kitops.ops.remove import remove
 from kitops.ops.status import status
 from kitops.ops.unpack import UnpackOptions, unpack
 from kitops.ops.unpack_record import NAME as RECORD
@@ -332,6 +333,33 @@ def test_diff_explains(tmp_path: Path) -> None:
     assert diff(place, "vector:v1", "vector:v1").is_equal
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "fields"),
+    [
+        ("parameters: {a: 1}", "parameters: {a: true}", [(".model.parameters.a", 1, True)]),
+        ("parameters: {a: 1}", "parameters: {a: 1.0}", []),
+        ("parameters: {b: 1}", "parameters: {b: 1, a: null}", [(".model.parameters", {"b": 1}, {"a": None, "b": 1})]),
+        (
+            "parameters: {steps: [{name: a}, {name: b}]}",
+            "parameters: {steps: [{name: b}, {name: c}, {name: a}]}",
+            [
+                (".model.parameters.steps[1]", None, {"name": "c"}),
+                (".model.parameters.steps", ["a", "b"], ["b", "a"]),
+            ],
+        ),
+    ],
+)
+def test_diff_tells_types_nulls_and_order(before: str, after: str, fields: list[object], tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    context = make_project(tmp_path / "p")
+    for tag, parameters in (("x:v1", before), ("x:v2", after)):
+        text = f"model:\n  path: model.bin\n  {parameters}\n".encode()
+        pack(place, context, PackOptions(references=refs(tag), kitfile_text=text))
+    found = diff(place, "x:v1", "x:v2")
+    assert [(change.field, change.before, change.after) for change in found.fields] == fields
+    assert found.is_equal == found.is_config_equal == (not fields)
+
+
 def hostile_place(tmp_path: Path, *members: tarfile.TarInfo) -> Place:
     """A store with a kit whose model layer is a tar of ``members``, each of them empty."""
     buffer = io.BytesIO()
@@ -494,3 +522,51 @@ def test_names_too_long_for_the_file_system_are_told(tmp_path: Path) -> None:
     place = hostile_place(tmp_path, member("m/" + "x" * 300))
     with pytest.raises(FileSystemError, match="name too long"):
         unpack(place, REF, tmp_path / "out")
+
+
+def test_what_is_above_a_link_is_above_where_it_leads(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    (tmp_path / "far").mkdir()
+    make_project(tmp_path / "far" / "project")
+    wrong = make_project(tmp_path / "project")
+    (wrong / "model.bin").write_bytes(b"of another project")
+    (tmp_path / "far" / "inner").mkdir()
+    (tmp_path / "link").symlink_to("far/inner")
+    packed = pack(place, tmp_path / "link" / ".." / "project", PackOptions(references=refs("x:v1")))
+    assert packed.desc == pack(place, tmp_path / "far" / "project").desc
+    unpack(place, Reference.parse("x:v1"), tmp_path / "link" / ".." / "out")
+    assert {path.name for path in (tmp_path / "far" / "out").iterdir()} >= {"Kitfile", RECORD}
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_record_is_left_where_nothing_was_before(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1")))
+    unpack(place, Reference.parse("x:v1"), tmp_path / "nowhere" / ".." / "out")
+    assert (tmp_path / "out" / RECORD).is_file()
+
+
+@pytest.mark.parametrize("name", ["file", "link"])
+def test_a_target_that_is_no_directory_is_told(name: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=refs("x:v1")))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(FileSystemError, match="it is no directory, or a link that leads nowhere"):
+        unpack(place, Reference.parse("x:v1"), tmp_path / name)
+
+
+def test_who_wants_nothing_of_a_model_needs_no_parent(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    context = make_project(tmp_path / "p")
+    pack(place, context, PackOptions(references=refs("parent:v1")))
+    text = b"model: {path: 'parent:v1', parts: [{path: model.bin}]}\ndatasets: [{path: train.csv}]\n"
+    (context / "train.csv").write_text("1,2\n")
+    pack(place, context, PackOptions(references=refs("child:v1"), kitfile_text=text))
+    remove(place, refs("parent:v1"))
+    child = Reference.parse("child:v1")
+    for part in ("datasets", "kitfile"):
+        assert unpack(place, child, tmp_path / part, UnpackOptions(filters=(Filter.parse(part),))).written == 1
+    for filters in ((), (Filter.parse("datasets"), Filter.parse("model"))):
+        with pytest.raises(NotFoundError, match=r"model\.path: parent:v1 is not in the local store"):
+            unpack(place, child, tmp_path / "all", UnpackOptions(filters=filters))

@@ -352,6 +352,7 @@ def test_default_paths() -> None:
         Path("/run/me/containers/auth.json"),
         Path("/config/containers/auth.json"),
     )
+    assert default_config_paths({}, None) == ()
 
 
 def test_what_a_person_types() -> None:
