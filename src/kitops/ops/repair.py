@@ -123,7 +123,9 @@ class _Repair:
         self._directory = directory
         self._tree = tree
         self._pairs = list(zip(tracked.layers, checked.layers, strict=True))
-        self._is_kitfile_wrong = "Kitfile" in (*checked.compared.changed, *checked.compared.missing)
+        files = {path for check in checked.layers for path, _, is_dir in check.members if not is_dir}
+        is_kitfile_wrong = "Kitfile" in (*checked.compared.changed, *checked.compared.missing)
+        self._wrong_kitfile = tracked.kitfile_beside(files) if is_kitfile_wrong else None
         self._found: list[RecordedLayer] = []  # remote datasets that were there already
         self._failure: KitError | None = None  # of the fetch
         self._left: dict[int, KitError] = {}  # layers that are not mended, by number, and why
@@ -149,7 +151,7 @@ class _Repair:
         """Unpack again what is wrong and can be had: paths, and bytes of the files that were made."""
         wrong = {number: _list_wrong(check) for number, (_, check) in enumerate(self._pairs) if not check.is_clean}
         mended: list[str] = []
-        if not wrong and not self._is_kitfile_wrong:
+        if not wrong and self._wrong_kitfile is None:
             return mended, 0
         only = {path for paths in wrong.values() for path, _ in paths}
         run = self._place.run
@@ -158,9 +160,9 @@ class _Repair:
             for number, paths in wrong.items():
                 if self._add(number, paths, extraction):
                     mended += [path for path, _ in paths]
-            if self._is_kitfile_wrong and self._tracked.kitfile is not None:
+            if self._wrong_kitfile is not None:
                 clear_way(self._directory, self._tree, [("Kitfile", False)], run)
-                extraction.add_file("Kitfile", dump(self._tracked.kitfile).encode())
+                extraction.add_file("Kitfile", dump(self._wrong_kitfile).encode())
                 mended.append("Kitfile")
             return mended, extraction.commit().size
 

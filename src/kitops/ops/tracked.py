@@ -22,7 +22,7 @@ from kitops.ops.reading import layer_content, read_kit
 from kitops.ops.unpack_record import Record, RecordedLayer, read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
     from kitops.formats.modelkit import KitLayer, ModelKit
@@ -139,6 +139,11 @@ class Tracked:
     kitfile: Kitfile | None
     copies: Copies
     unknown: list[str] = field(default_factory=list)
+
+    def kitfile_beside(self, files: Container[str]) -> Kitfile | None:
+        """The Kitfile that should be there beside ``files`` of layers: one that was made here gives way to theirs."""
+        is_made = self.kit is not None and not self.kit.is_authored
+        return None if is_made and "Kitfile" in files else self.kitfile
 
 
 @contextmanager

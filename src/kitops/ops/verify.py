@@ -103,14 +103,14 @@ def check_content(place: Place, tracked: Tracked, directory: Path, tree: Tree) -
         if not check.is_certain:
             found.uncertain.append(layer.recorded.label)
             found.touched.update(_find_touched(layer, tree))
-    if tracked.kitfile is not None:
-        _check_kitfile(directory, tracked.kitfile, tree, found)
     names = {path for check in checks for path, _, _ in check.members}
     files = {path for check in checks for path, _, is_dir in check.members if not is_dir}
+    if (kitfile := tracked.kitfile_beside(files)) is not None:
+        _check_kitfile(directory, kitfile, tree, found)
     compared = Compared(
         tracked.ref,
         tracked.desc,
-        len(files) + (tracked.kitfile is not None and "Kitfile" not in files),
+        len(files) + (kitfile is not None and "Kitfile" not in files),
         tuple(sorted(found.changed)),
         tuple(sorted(found.missing)),
         tuple(find_extra(tree, names, blind=[])),
