@@ -132,6 +132,14 @@ class Checker:
             found.is_certain = False  # what has the right size may still have other content
         return found
 
+    def check_names(self, members: Sequence[Tracked], cover: Cover) -> LayerCheck:
+        """What names, types and sizes tell of a layer that cannot be read: never that all is well."""
+        found = LayerCheck(is_certain=False)
+        for path, mode, stamp, _ in members:
+            if not cover.hides(path, is_dir=stamp is None):
+                found.look(path, mode, stamp.size if stamp else 0, self.tree, is_dir=stamp is None)
+        return found
+
     def check_blob(self, layer: LayerContent, blob: int) -> LayerCheck:
         """Hash the headers of a local uncompressed archive with the files in the places of its contents."""
         found = LayerCheck()

@@ -49,7 +49,7 @@ class Compared:
         extra: files that are there and belong to no layer.
         touched: files of the right size whose stamps differ: only reading them tells whether they changed.
         modes: files and directories with other permission bits.
-        uncertain: layers of which some file changed, and it cannot be told which.
+        uncertain: layers of which some file changed, or that could not be compared, and it cannot be told which.
         unknown: what could not be found out, in sentences.
     """
 

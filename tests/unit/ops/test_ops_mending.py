@@ -125,6 +125,24 @@ def test_a_damaged_store_alone_is_told_and_nothing_else_is_blamed(tmp_path: Path
     assert contents(out) == FILES
 
 
+@pytest.mark.parametrize("how", ["damaged", "lost"])
+def test_files_of_a_layer_that_cannot_be_read_are_not_extra(how: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    out = unpacked(place, tmp_path, "tar", "gzip")
+    for digest in damage(place, at=30):
+        if how == "lost":
+            place.store.blobs.path(digest).unlink()
+    (out / "mine").write_bytes(b"")
+    found = verify(place, out)
+    assert (found.extra, found.files) == (("mine",), len(FILES) + 1)
+    (out / "data/a.csv").unlink()
+    (out / "data/deep/b.csv").write_bytes(b"longer")
+    found = verify(place, out)
+    assert (found.changed, found.missing, found.extra) == (("data/deep/b.csv",), ("data/a.csv",), ("mine",))
+    (out / NAME).unlink()
+    assert verify(place, out, REF).extra == ("mine",), "what is below its path may be its own"
+
+
 def test_a_damaged_manifest_comes_from_the_registry(tmp_path: Path) -> None:
     with RegistryServer(tmp_path / "registry") as server:
         events: list[Event] = []
