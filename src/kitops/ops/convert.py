@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from kitops.content.copy import BytesReader
 from kitops.content.events import Message, Planned
 from kitops.content.parallel import run_all
-from kitops.content.protocols import Gapped
 from kitops.errors import InvalidValueError, printable
 from kitops.formats.build import Built, build_modelkit, build_modelpack
 from kitops.formats.config import Config
@@ -30,13 +29,12 @@ from kitops.ops.compose import Composer, Made
 from kitops.ops.locate import check_remote, complete, locate
 from kitops.ops.pack import keep
 from kitops.ops.parents import parent_reference
-from kitops.ops.reading import read_kit
+from kitops.ops.reading import check_here, read_kit
 from kitops.weights.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kitops.content.protocols import Source
     from kitops.formats.build import PackedLayer
     from kitops.formats.conversion import Target
     from kitops.formats.modelkit import ModelKit
@@ -144,7 +142,7 @@ class _Work:
 
     def convert_local(self) -> Converted:
         place, run = self.place, self.place.run
-        _check_gaps(self.located.source, self.kit)
+        check_here(self.located.source, self.kit.manifest.layers)
         with place.store.lease("convert") as lease:
             if self.is_same:
                 repository = place.store.repository(self.target, lease)
@@ -275,11 +273,6 @@ def _check_parent(kit: ModelKit, shape: Shape, place: Place) -> None:
             hint=f"unpack it, which brings the model of {parent}, and pack it with a model.path of its own",
         )
     place.run.observer(Message("info", f"the model stays in {parent}, which model.path refers to"))
-
-
-def _check_gaps(source: Source, kit: ModelKit) -> None:
-    if isinstance(source, Gapped) and (gaps := source.gaps(kit.manifest.layers)):
-        raise source.explain_gap(gaps[0])
 
 
 def _have(sink: Repository, desc: Descriptor, source: Reference) -> None:

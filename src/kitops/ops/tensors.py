@@ -23,6 +23,7 @@ from kitops.formats.weight_files import (
 from kitops.kitfile.schema import clean_path
 from kitops.layers.codec import Codec
 from kitops.ops.locate import check_pointer, locate
+from kitops.ops.reading import check_here
 from kitops.weights.facts import Facts, gather_facts
 from kitops.weights.header import SUFFIXES, read_header
 from kitops.weights.model_config import ModelConfig, find_config
@@ -176,7 +177,11 @@ def read_layers(place: Place, located: Located, layers: Sequence[KitLayer], *, l
         located: the artifact of the layers.
         layers: those that are looked into.
         limit: bytes of a layer that are read at most where it can only be read as a stream.
+
+    Raises:
+        NotFoundError: a filtered pull left one of them out.
     """
+    check_here(located.source, [layer.desc for layer in layers])
     jobs = [partial(_read_layer, place, located, layer, limit) for layer in layers]
     return newest(item for items in run_all(jobs, place.run, workers=place.run.concurrency) for item in items)
 
