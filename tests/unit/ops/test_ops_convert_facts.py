@@ -184,5 +184,5 @@ def test_an_index_that_is_none_is_no_obstacle(index: bytes, place: Place, tmp_pa
     want = pack(place, tmp_path, PackOptions(kitfile_text=text, references=(packed,), modelpack=True))
     pack(place, tmp_path, PackOptions(kitfile_text=text, references=(REF,)))
     assert convert(place, REF, "modelpack").desc == want.desc
-    with pytest.raises(HeaderError, match="index.json in layer .*, byte 0: the"):
+    with pytest.raises(HeaderError, match=r"index\.json in layer .*, byte 0: the"):
         tensors(place, REF)
