@@ -69,6 +69,22 @@ def complete(ref: Reference, run: Run) -> Reference:
     return completed
 
 
+def complete_name(ref: Reference, run: Run) -> Reference:
+    """The name that something is to get, with the default tag where it has none.
+
+    Raises:
+        InvalidValueError: it has a digest.
+    """
+    check_name(ref)
+    return complete(ref, run)
+
+
+def check_name(ref: Reference) -> None:
+    """Raise InvalidValueError where ``ref``, the name of what is yet to be made, has a digest."""
+    if ref.digest is not None:
+        raise InvalidValueError(f"{ref} is no name to give: the digest is what comes out", hint="name it with a tag")
+
+
 def check_remote(ref: Reference) -> None:
     """Raise InvalidValueError unless ``ref`` names a registry."""
     if ref.is_local:

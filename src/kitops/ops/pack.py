@@ -13,7 +13,7 @@ from kitops.formats.modelkit import understand
 from kitops.layers.write import fingerprint, write_layer
 from kitops.oci.reference import UNNAMED
 from kitops.ops.details import details_of
-from kitops.ops.locate import complete
+from kitops.ops.locate import complete_name
 from kitops.ops.pack_jobs import PackOptions, open_packing
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def pack(place: Place, context: Path, options: PackOptions | None = None) -> Pac
         FileSystemError: the disk is full, or something cannot be read.
     """
     options = options or PackOptions()
-    references = tuple(complete(ref, place.run) for ref in options.references)
+    references = tuple(complete_name(ref, place.run) for ref in options.references)
     with open_packing(place, context, options) as packing, place.store.lease("pack") as lease:
         layers = _pack_layers(place, packing.jobs, lease, cache=options.cache)
         desc = keep(place, packing.build([done.layer for done in layers]), references, lease)
