@@ -12,6 +12,7 @@ from ops_places import open_network_place, open_test_place
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, NotFoundError
+from kitops.layers.stamps import read_tree
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
 from kitops.ops import status as status_module
@@ -22,9 +23,10 @@ from kitops.ops.pull import pull
 from kitops.ops.push import push
 from kitops.ops.repair import repair
 from kitops.ops.status import status
+from kitops.ops.tracked import open_tracked
 from kitops.ops.unpack import UnpackOptions, unpack
 from kitops.ops.unpack_record import NAME
-from kitops.ops.verify import verify
+from kitops.ops.verify import check_content, verify
 from kitops.server import RegistryServer
 
 REF = Reference.parse("team/model:v1")
@@ -165,6 +167,36 @@ def test_status_without_a_record_over_a_damaged_store(tmp_path: Path) -> None:
     found = status(place, out, REF)
     assert found.is_equal
     assert len(found.unknown) == 4
+
+
+# --- files that change while they are read
+
+
+@pytest.mark.parametrize("how", ["removed", "a directory", "a link", "no directory above"])
+@pytest.mark.parametrize(
+    ("form", "codec", "has_store"),
+    [*((*shape, True) for shape in SHAPES), ("tar", "none", False), ("raw", "none", False)],
+)
+def test_what_is_gone_since_the_directory_was_listed_differs(
+    form: str, codec: str, how: str, has_store: bool, tmp_path: Path
+) -> None:
+    place = open_test_place(tmp_path / "home")
+    out = unpacked(place, tmp_path, form, codec)
+    if not has_store:
+        for layer in inspect(place, REF).kit.layers:
+            place.store.blobs.path(layer.desc.digest).unlink()
+    with open_tracked(place, out, None) as tracked:
+        tree = read_tree(out, place.run)
+        (out / "data/a.csv").unlink()
+        if how == "a directory":
+            (out / "data/a.csv").mkdir()
+        elif how == "a link":
+            (out / "data/a.csv").symlink_to(out / "run.sh")
+        elif how == "no directory above":
+            (out / "data").rename(out / "dota")
+            (out / "data").write_bytes(b"")
+        found = check_content(place, tracked, out, tree).compared
+    assert "data/a.csv" in found.changed
 
 
 # --- what cannot be mended
