@@ -120,6 +120,32 @@ def test_a_kitfile_that_a_layer_brought_is_right(shape: str, has_record: bool, t
     assert status(place, out).is_equal
 
 
+def pack_text(place: Place, root: Path, kitfile: str, name: str) -> Reference:
+    ref = Reference.parse(name)
+    pack(place, root, PackOptions(kitfile_text=kitfile.encode(), references=(ref,)))
+    return ref
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_parent_whose_tag_moved_is_what_was_unpacked(is_gone: bool, tmp_path: Path) -> None:
+    place, out, project = open_test_place(tmp_path / "home"), tmp_path / "out", make_project(tmp_path / "project")
+    base = pack_text(place, project, "model: {path: model.bin, parts: [{path: data}]}", "base:v1")
+    child = pack_text(place, project, "model: {path: 'base:v1'}\ndocs: [{path: README.md}]", "child:v1")
+    unpack(place, child, out)
+    if is_gone:
+        remove(place, (base,))
+    else:
+        (project / "model.bin").write_bytes(b"another")
+        pack_text(place, project, "model: {path: model.bin}", "base:v1")
+    for look in (status, verify):
+        found = look(place, out)
+        assert (found.is_equal, found.files) == (True, len(FILES) + 1)
+    if not is_gone:
+        assert verify(place, out, child).changed == ("model.bin",), "what is named is as it is now"
+    (out / "data/a.csv").write_bytes(b"9,9\n")
+    assert verify(place, out).is_equal is False
+
+
 @pytest.mark.parametrize("form", ["tar", "raw"])
 def test_without_the_store_the_record_and_digests_do(form: str, tmp_path: Path) -> None:
     place, out = unpacked(tmp_path, form)
