@@ -25,7 +25,7 @@ from kitops.layers.codec import Codec
 from kitops.ops.locate import check_pointer, locate
 from kitops.ops.reading import check_here
 from kitops.weights.facts import Facts, gather_facts
-from kitops.weights.header import SUFFIXES, read_header
+from kitops.weights.header import SUFFIXES, has_header, read_header
 from kitops.weights.model_config import ModelConfig, find_config
 from kitops.weights.ranges import RangedSource, open_file
 from kitops.weights.tensors import sum_up
@@ -204,7 +204,9 @@ def facts_of(kit: ModelKit, found: Sequence[Found]) -> Facts:
     files = [(item.path, item.header) for item in found if isinstance(item, WeightFile)]
     configs = {item.path: item.config for item in found if isinstance(item, ConfigFile)}
     path = clean_path(kit.kitfile.model.path) if kit.kitfile.model else ""
-    return gather_facts(files, path, find_config(configs, path))
+    lost = [item.path for item in found if isinstance(item, Broken) and has_header(item.path)]
+    lost += [path for item in found if isinstance(item, Unread)]
+    return gather_facts(files, path, find_config(configs, path), lost)
 
 
 def _tell_unread(found: Sequence[Found], *, is_local: bool) -> Iterator[str]:
