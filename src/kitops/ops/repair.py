@@ -27,7 +27,7 @@ from kitops.layers.stamps import read_tree
 from kitops.layers.write import Format
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.reference import Reference
-from kitops.ops.modes import find_other_modes, set_mode
+from kitops.ops.modes import find_other_modes, open_up, set_mode
 from kitops.ops.obstacles import clear_way
 from kitops.ops.tracked import open_tracked
 from kitops.ops.unpack_record import FETCHED, Fetched, Record, RecordedLayer, note_kitfile, write_record
@@ -86,10 +86,11 @@ def repair(place: Place, ref: Reference | None, directory: Path, *, include_remo
         IntegrityError: a layer is damaged, or what is wrong cannot be told.
     """
     with open_tracked(place, directory, ref, include_remote=include_remote) as tracked:
+        opened = open_up(directory, [layer.recorded for layer in tracked.layers])
         tree = read_tree(directory, place.run)
         checked = check_content(place, tracked, directory, tree)
         job = _Repair(place, tracked, checked, directory, tree)
-        modes = job.mend_modes()
+        modes = sorted({*opened, *job.mend_modes()})
         mended, size = job.mend_layers()
         fetched = job.fetch() if include_remote else Fetched()
         mended += [member.path for _, member in fetched.files]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -307,6 +310,36 @@ def test_permission_bits_are_shown_and_mended(form: str, codec: str, has_record:
     assert stat.S_IMODE((out / "model.bin").stat().st_mode) & 0o7133 == 0
     assert verify(place, out).is_equal
     assert status(place, out).is_equal
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="root may read everything, and nothing takes that away")
+@pytest.mark.parametrize(("form", "codec"), SHAPES)
+def test_what_nobody_may_read_is_mended(form: str, codec: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    out = unpacked(place, tmp_path, form, codec)
+    (out / "model.bin").write_bytes(b"other")
+    for path in ("data/a.csv", "run.sh", *(("data/deep", "data") if form == "tar" else ())):  # raw: only files
+        (out / path).chmod(0)
+    home = f"pathlib.Path({str(place.home)!r})"
+    code = f"import kitops, pathlib; kitops.repair('{REF}', {str(out)!r}, settings=kitops.Settings(home={home}))"
+    without = "--bounding-set=-dac_override,-dac_read_search"
+    prefix = ["setpriv", without, "--inh-caps=-all"] if os.geteuid() == 0 else []
+    done = subprocess.run([*prefix, sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert contents(out) == FILES
+    assert verify(place, out).is_equal
+
+
+def test_a_forged_record_makes_no_file_set_user_id(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    out = unpacked(place, tmp_path)
+    made = (out / "run.sh").stat().st_mode & 0o7777
+    record = (out / NAME).read_text()
+    forged = record.replace(f'["run.sh",{0o755},{made},', f'["run.sh",{0o755},{0o4755},')
+    assert forged != record
+    (out / NAME).write_text(forged)
+    repair(place, None, out)
+    assert (out / "run.sh").stat().st_mode & 0o7000 == 0
 
 
 def test_bits_that_a_umask_takes_are_no_difference(tmp_path: Path) -> None:
