@@ -18,9 +18,11 @@ from kitops.errors import (
     RegistryError,
 )
 from kitops.kitfile.dump import dump
+from kitops.kitfile.remote import find_clash
 from kitops.layers.check import Checker
 from kitops.layers.codec import Codec
 from kitops.layers.extract import Existing, Extraction
+from kitops.layers.ignore import is_ours
 from kitops.layers.layer_content import LayerContent
 from kitops.layers.stamps import Tracked as TrackedFile
 from kitops.layers.stamps import read_tree
@@ -126,6 +128,12 @@ class _Repair:
         self._pairs = list(zip(tracked.layers, checked.layers, strict=True))
         files = {path for check in checked.layers for path, _, is_dir in check.members if not is_dir}
         is_kitfile_wrong = "Kitfile" in (*checked.compared.changed, *checked.compared.missing)
+        self._packed = {"Kitfile": "Kitfile"} | {
+            path: path
+            for layer, check in self._pairs
+            for path, _, is_dir in check.members
+            if not is_dir and layer.content.desc.media_type != FETCHED
+        }
         self._wrong_kitfile = tracked.kitfile_beside(files) if is_kitfile_wrong else None
         self._found: list[RecordedLayer] = []  # remote datasets that were there already
         self._failure: KitError | None = None  # of the fetch
@@ -223,6 +231,10 @@ class _Repair:
             if not isinstance(one.remote, Reference):
                 path = target_path(one)
                 if path in right:
+                    continue
+                if is_ours(path) or find_clash(self._packed, path) is not None:
+                    text = f"{one.label} is not fetched: {path} is in the way of a file of the ModelKit"
+                    self._place.run.observer(Message("warning", text))
                     continue
                 there = self._find_there(one, path)
                 if there is None:
