@@ -95,10 +95,10 @@ def repair(place: Place, ref: Reference | None, directory: Path, *, include_remo
         modes = sorted({*opened, *job.mend_modes()})
         mended, size = job.mend_layers()
         fetched = job.fetch() if include_remote else Fetched()
-        mended += [member.path for _, member in fetched.files]
+        mended = sorted({*mended, *(member.path for _, member in fetched.files)})  # prompts may share files with code
         job.renew_record(fetched)
         modes = [path for path in modes if path not in mended]
-        for path in sorted(mended):
+        for path in mended:
             place.run.observer(Message("info", f"Mended {path}"))
         for path in modes:
             place.run.observer(Message("info", f"Mended the permission bits of {path}"))
@@ -106,7 +106,7 @@ def repair(place: Place, ref: Reference | None, directory: Path, *, include_remo
     found = checked.compared
     directories = {path for check in checked.layers for path, _, is_dir in check.members if is_dir}
     kept = found.files - len({*found.changed, *found.missing} - directories)
-    return Repaired(found.desc, directory, tuple(sorted(mended)), tuple(modes), kept, found.extra, size + fetched.size)
+    return Repaired(found.desc, directory, tuple(mended), tuple(modes), kept, found.extra, size + fetched.size)
 
 
 class _Repair:

@@ -172,6 +172,19 @@ def test_status_without_a_record_over_a_damaged_store(tmp_path: Path) -> None:
     assert len(found.unknown) == 4
 
 
+def test_a_file_of_two_layers_is_mended_once(tmp_path: Path) -> None:
+    place, project = open_test_place(tmp_path / "home"), make_project(tmp_path / "project")
+    text = b"code: [{path: data}]\nprompts: [{path: data}]\n"
+    pack(place, project, PackOptions(references=(REF,), kitfile_text=text))
+    unpack(place, REF, tmp_path / "out")
+    (tmp_path / "out/data/a.csv").write_bytes(b"other")
+    (tmp_path / "out/data/deep/b.csv").unlink()
+    done = repair(place, REF, tmp_path / "out")
+    size = len(FILES["data/a.csv"]) + len(FILES["data/deep/b.csv"])
+    assert (done.mended, done.size, done.kept) == (("data/a.csv", "data/deep/b.csv"), size, 1)
+    assert verify(place, tmp_path / "out").is_equal
+
+
 # --- files that change while they are read
 
 
