@@ -293,6 +293,15 @@ def test_existing_files_and_filters(kit: Kit, project: Path, web: Scripted, tmp_
     assert not (tmp_path / "without/a.csv").exists()
 
 
+def test_a_pinned_kitfile_keeps_its_permission_bits(kit: Kit, project: Path, web: Scripted, tmp_path: Path) -> None:
+    path = write_kitfile(project, f"{{path: data.csv, remotePath: 'http://{web.address}/data.csv'}}")
+    path.chmod(0o640)
+    assert kit("pack", str(project), "-t", "x:1", "--pin-remote").code == 0
+    assert "remoteHash" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert sorted(found.name for found in project.iterdir()) == ["Kitfile", "model.bin"]
+
+
 def test_two_datasets_of_one_file(kit: Kit, project: Path, web: Scripted, tmp_path: Path) -> None:
     url = f"http://{web.address}/data.csv"
     rows = [f"{{name: {name}, path: {path}, remotePath: '{url}', remoteHash: '{SHA}'}}" for name, path in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -119,14 +120,19 @@ def check_absent(paths: Iterable[Path], *, force: bool) -> None:
 
 
 def write_kitfile(target: Path, text: str) -> None:
-    """Write beside and rename: a Kitfile is whole or not there.
+    """Write beside and rename: a Kitfile is whole or not there. One that is there keeps its permission bits.
 
     Raises:
         FileSystemError: it cannot be written.
     """
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+        if target.exists():
+            beside.touch(mode=0o600)
+            beside.write_text(text, encoding="utf-8", newline="\n")
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
+        else:
+            beside.write_text(text, encoding="utf-8", newline="\n")
         beside.replace(target)
     except OSError as error:
         beside.unlink(missing_ok=True)
