@@ -175,6 +175,19 @@ model:
         }
 
 
+def test_the_order_of_keys_is_no_content(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b"m")
+    keys = ["reasoning: true", "inputTypes: [text]", "languages: [en]"]
+    digests = []
+    for number, order in enumerate((keys, keys[::-1])):
+        text = f"model: {{path: m, parameters: {{capabilities: {{{', '.join(order)}}}}}}}".encode()
+        ref = Reference.parse(f"m:{number}")
+        digests.append(pack(place, tmp_path, PackOptions(kitfile_text=text, references=(ref,), modelpack=True)).desc)
+        convert(place, ref, "modelkit")
+        digests.append(convert(place, ref.with_tag(f"{number}-modelkit"), "modelpack").desc)
+    assert len(set(digests)) == 1
+
+
 @pytest.mark.parametrize("index", [b"not JSON", b"{}", b'{"weight_map": 5}'])
 def test_an_index_that_is_none_is_no_obstacle(index: bytes, place: Place, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_bytes(index)
