@@ -84,6 +84,8 @@ def test_what_the_store_keeps_already_stays(registry: ThrowAwayRegistry, project
     pack(place, project, PackOptions(references=(ref,)))
     pack_to(place, project, [Reference.parse(f"{registry.address}/team/mine:v1")])
     unpack(place, ref, tmp_path / "out")
+    place.store.blobs.path(place.store.refs.resolve(ref).digest).unlink()
+    pack_to(place, project, [Reference.parse(f"{registry.address}/team/mine:v2")], PackOptions(compression="gzip"))
 
 
 def test_a_digest_is_no_name(registry: ThrowAwayRegistry, project: Path, tmp_path: Path) -> None:

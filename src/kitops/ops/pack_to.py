@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kitops.content.copy import copy
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
-from kitops.errors import Cancelled, InvalidValueError, KitError
+from kitops.errors import Cancelled, FileSystemError, InvalidValueError, KitError, StoreError
 from kitops.layers.measure import measure_layer
 from kitops.layers.write import stream_layer
 from kitops.oci.reference import UNNAMED
@@ -66,7 +66,10 @@ def pack_to(place: Place, context: Path, targets: Sequence[Reference], options: 
                 moved = max(moved, copy(source, sink, desc, place.run, verb="push").moved_size)
                 if target.tag is not None:
                     sink.tag(desc, target.tag)
-    free_blobs(place.store, [desc.digest, built.manifest.config.digest], place.run)
+    try:
+        free_blobs(place.store, [desc.digest, built.manifest.config.digest], place.run)
+    except (StoreError, FileSystemError) as error:  # of something else in the store: `kit prune` tells, and frees them
+        place.run.observer(Message("debug", error.message))
     return Packed(desc, tuple(targets), packing.kitfile, sum(record.size for record in records), moved)
 
 
