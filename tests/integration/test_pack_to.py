@@ -14,6 +14,7 @@ from kitops.oci.reference import Reference
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.pack_to import pack_and_push, pack_to
 from kitops.ops.pull import pull
+from kitops.ops.unpack import unpack
 from kitops.testing import ThrowAwayRegistry
 from unit.ops.ops_places import open_network_place
 
@@ -64,6 +65,7 @@ def test_it_is_the_same_modelkit(
     assert place.store.refs.list() == []
     kept = sum(path.stat().st_size for path in (tmp_path / "home").rglob("*") if path.is_file())
     assert kept < 100_000
+    assert not list((tmp_path / "home").rglob("blobs/*/*"))
     other = open_network_place(tmp_path / "other")
     assert pack(other, project, options).desc == sent.desc
     for pulled in pull(open_network_place(tmp_path / "third"), targets):
@@ -75,6 +77,27 @@ def test_what_the_registry_has_is_not_sent_again(registry: ThrowAwayRegistry, pr
     place = open_network_place(tmp_path / "home")
     assert pack_to(place, project, [target]).new_size > 3_000_000
     assert pack_to(place, project, [target]).new_size == 0
+
+
+def test_what_the_store_keeps_already_stays(registry: ThrowAwayRegistry, project: Path, tmp_path: Path) -> None:
+    place, ref = open_network_place(tmp_path / "home"), Reference.parse("mine:v1")
+    pack(place, project, PackOptions(references=(ref,)))
+    pack_to(place, project, [Reference.parse(f"{registry.address}/team/mine:v1")])
+    unpack(place, ref, tmp_path / "out")
+    place.store.blobs.path(place.store.refs.resolve(ref).digest).unlink()
+    pack_to(place, project, [Reference.parse(f"{registry.address}/team/mine:v2")], PackOptions(compression="gzip"))
+
+
+def test_a_digest_is_no_name(registry: ThrowAwayRegistry, project: Path, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "home")
+    for text in (f"{registry.address}/team/x@sha256:{'0' * 64}", f"{registry.address}/team/x:v1@sha256:{'0' * 64}"):
+        target = Reference.parse(text)
+        for work in (
+            lambda target=target: pack_to(place, project, [target]),
+            lambda target=target: pack(place, project, PackOptions(references=(target,))),
+        ):
+            with pytest.raises(InvalidValueError, match="is no name to give"):
+                work()
 
 
 def test_targets_are_registries_and_paths_are_there(project: Path, tmp_path: Path) -> None:

@@ -20,9 +20,16 @@ import urllib3
 
 from kitops.cli._main import main
 from kitops.errors import InvalidValueError
+from kitops.formats.build import Built
 from kitops.kitfile.parse import parse
 from kitops.kitfile.schema import Dataset, Kitfile
 from kitops.layers.staging import Existing
+from kitops.oci.descriptor import Descriptor
+from kitops.oci.manifest import Manifest
+from kitops.oci.reference import Reference
+from kitops.ops.inspect import inspect
+from kitops.ops.pack import keep
+from kitops.ops.place import Place
 from kitops.ops.remote_fetch import RemoteFiles, select_remote
 from kitops.testing import ThrowAwayRegistry
 from object_server import Files
@@ -70,6 +77,16 @@ def write_kitfile(project: Path, *datasets: str) -> Path:
     path = project / "Kitfile"
     path.write_text(f"# ours\nmanifestVersion: 1.0.0\nmodel:\n  path: model.bin\ndatasets:\n{rows}", encoding="utf-8")
     return path
+
+
+def put_again(place: Place, name: str, config: bytes) -> Reference:
+    """The ModelKit ``name`` with another config, as ``x:2``."""
+    old, ref = inspect(place, Reference.parse(name)).kit.manifest, Reference.parse("x:2")
+    desc = Descriptor.of(config, old.config.media_type)
+    manifest = Manifest.build(config=desc, layers=old.layers, artifact_type=old.artifact_type)
+    with place.store.lease("test") as lease:
+        keep(place, Built(manifest, config), [ref], lease)
+    return ref
 
 
 def hidden(target: Path) -> list[Path]:
@@ -276,6 +293,15 @@ def test_existing_files_and_filters(kit: Kit, project: Path, web: Scripted, tmp_
     assert not (tmp_path / "without/a.csv").exists()
 
 
+def test_a_pinned_kitfile_keeps_its_permission_bits(kit: Kit, project: Path, web: Scripted, tmp_path: Path) -> None:
+    path = write_kitfile(project, f"{{path: data.csv, remotePath: 'http://{web.address}/data.csv'}}")
+    path.chmod(0o640)
+    assert kit("pack", str(project), "-t", "x:1", "--pin-remote").code == 0
+    assert "remoteHash" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert sorted(found.name for found in project.iterdir()) == ["Kitfile", "model.bin"]
+
+
 def test_two_datasets_of_one_file(kit: Kit, project: Path, web: Scripted, tmp_path: Path) -> None:
     url = f"http://{web.address}/data.csv"
     rows = [f"{{name: {name}, path: {path}, remotePath: '{url}', remoteHash: '{SHA}'}}" for name, path in
@@ -288,6 +314,33 @@ def test_two_datasets_of_one_file(kit: Kit, project: Path, web: Scripted, tmp_pa
     remote = select_remote(Kitfile(datasets=tuple(datasets)), ())  # as another tool may have packed it
     with ExitStack() as stack, pytest.raises(InvalidValueError, match=r"its file sets/data\.csv is in the way of that"):
         RemoteFiles(open_network_place(tmp_path / "home"), remote, tmp_path / "out", Existing.REFUSE, stack)
+    assert web.seen == []
+
+
+@pytest.mark.parametrize("path", ["sets/a.csv", "sets/a.csv/b", "Kitfile", ".kitops-unpacked.json"])
+def test_a_dataset_in_the_way_of_a_packed_file(
+    kit: Kit, project: Path, web: Scripted, tmp_path: Path, path: str
+) -> None:
+    (project / "sets").mkdir()
+    (project / "sets/a.csv").write_bytes(b"packed")
+    far = f"{{name: far, path: {path}, remotePath: 'http://{web.address}/data.csv', remoteHash: '{SHA}'}}"
+    write_kitfile(project, "{name: near, path: sets}", far)
+    refused = kit("pack", str(project), "-t", "x:1", "--skip-remote-check")
+    assert (refused.code, f"would be fetched to {path}, where something packed goes" in refused.err) == (3, True)
+    place = open_network_place(tmp_path / "home")
+    (project / "sets/a.csv").rename(project / "sets/b.csv")  # as another tool may have packed it
+    write_kitfile(project, "{name: near, path: sets}", far.replace(path, "elsewhere"))
+    assert kit("pack", str(project), "-t", "x:1", "--skip-remote-check").code == 0
+    config = place.store.blobs.fetch(inspect(place, Reference.parse("x:1")).kit.manifest.config)
+    ref = put_again(place, "x:1", config.replace(b"elsewhere", path.replace("a.csv", "b.csv").encode()))
+    target = tmp_path / "out"
+    ended = kit("unpack", str(ref), "-d", str(target), "--include-remote")
+    assert (ended.code, "in the way of one of a layer" in ended.err) == (2, True)
+    assert not target.exists()
+    assert kit("unpack", str(ref), "-d", str(target)).code == 0
+    ended = kit("unpack", str(ref), "-d", str(target), "--include-remote", "--repair")
+    assert (ended.code, "is in the way of a file of the ModelKit" in ended.err) == (0, True)
+    assert (target / "sets/b.csv").read_bytes() == b"packed"
     assert web.seen == []
 
 

@@ -23,7 +23,8 @@ def show_compared(session: Session, found: Compared, same: str) -> None:
                                             ("?", found.touched), ("m", found.modes)) for path in paths]  # fmt: skip
     lines = [f"  {sign} {printable(path)}\n" for sign, path in rows]
     lines += [
-        f"  ! {printable(label)}: a file of it changed, and it cannot be told which\n" for label in found.uncertain
+        f"  ! {printable(label)}: its files changed, or could not be compared: it cannot be told which\n"
+        for label in found.uncertain
     ]
     head = f"{found.ref}   {found.desc.digest}\n"
     to_stdout(head + ("".join(lines) or f"  {same}\n"))

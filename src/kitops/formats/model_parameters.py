@@ -52,7 +52,8 @@ def from_parameters(kitfile: Kitfile) -> dict[str, Json]:
     sections = {"descriptor": descriptor, "config": config}
     for name, (section, key) in _NAMES.items():
         if name in parameters:
-            sections[section][key] = parameters[name]
+            value = parameters[name]  # the order of keys is spelling: a ModelKit keeps none
+            sections[section][key] = dict(sorted(value.items())) if isinstance(value, dict) else value
     size = config.get("paramSize", parameters.get("parameters"))
     if isinstance(size, str):
         config["paramSize"] = to_param_size(size)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kitops.formats.layertypes import LayerType, weight_suffix
 from kitops.formats.model_parameters import to_parameters
 from kitops.formats.parts import Kind
-from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, Model, Package
+from kitops.kitfile.schema import Code, Dataset, Docs, Kitfile, Model, Package, clean_path
 from kitops.kitfile.schema import Part as ModelPart
 from kitops.layers.write import Format
 from kitops.oci import gojson
@@ -66,8 +66,11 @@ def file_path(desc: Descriptor) -> str:
 
 
 def layer_paths(layers: Sequence[Descriptor]) -> list[str]:
-    """The path of the content of each layer; weights of early Docker Model Runner have the names that it gives them."""
-    paths = [file_path(layer) for layer in layers]
+    """The cleaned path of the content of each layer, or "".
+
+    Weights of early Docker Model Runner have the names that it gives them.
+    """
+    paths = [clean_path(path) if (path := file_path(layer)) else "" for layer in layers]
     unnamed = [number for number, path in enumerate(paths) if not path and weight_suffix(layers[number].media_type)]
     names = weight_names([weight_suffix(layers[number].media_type) for number in unnamed])
     for number, name in zip(unnamed, names, strict=True):

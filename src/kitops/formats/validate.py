@@ -160,7 +160,8 @@ def _check_metadata(text: str, path: str | None, size: int | None) -> Iterator[s
 
 def _is_path(path: str) -> bool:
     """Whether it is relative, in its shortest form, and does not lead out."""
-    return bool(path) and path.isprintable() and clean_path(path) == path and not path.startswith(("/", "../"))
+    is_below = path != ".." and not path.startswith(("/", "../"))
+    return bool(path) and "\0" not in path and clean_path(path) == path and is_below
 
 
 # --- the config

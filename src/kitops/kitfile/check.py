@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import InvalidValueError, KitfileError, Problem, printable
-from kitops.kitfile.remote import find_clash, find_remote_problems, object_path, parse_remote, show
+from kitops.errors import KitfileError, Problem, printable
+from kitops.kitfile.remote import find_clash, find_remote_problems, find_target, show
 from kitops.kitfile.schema import (
     MANIFEST_VERSION,
     PART_TYPE,
@@ -16,7 +16,6 @@ from kitops.kitfile.schema import (
     clean_path,
     paths,
 )
-from kitops.oci.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -175,7 +174,7 @@ def _check_targets(kitfile: Kitfile, found: _Findings) -> None:
     packed = {clean_path(path): field for field, path in paths(kitfile) if field not in remote}
     taken: dict[str, str] = {}
     for field, dataset in remote.items():
-        target, own = _target(dataset), clean_path(dataset.path)
+        target, own = find_target(dataset), clean_path(dataset.path)
         if target is None:
             continue
         first = find_clash(taken, target) or (packed.get(target) if target != own else None)
@@ -183,12 +182,3 @@ def _check_targets(kitfile: Kitfile, found: _Findings) -> None:
             taken[target] = field
         elif first not in remote or clean_path(remote[first].path) != own:  # equal paths are told already
             found.add(field, f"the same file as {first}: {show(target)}", "each remote dataset needs a file of its own")
-
-
-def _target(dataset: Dataset) -> str | None:
-    """Where a remote object goes; None where that is a directory, or not known."""
-    try:
-        where = parse_remote(dataset.remote_path)
-    except InvalidValueError:
-        return None
-    return None if isinstance(where, Reference) else object_path(dataset.path, where)

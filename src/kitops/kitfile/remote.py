@@ -157,6 +157,15 @@ def object_path(path: str, remote: S3Path | WebPath) -> str | None:
     return name if folder == "." else f"{folder}/{name}"
 
 
+def find_target(dataset: Dataset) -> str | None:
+    """Where a dataset's remote object goes; None without one, where that is a directory, or not known."""
+    try:
+        where = parse_remote(dataset.remote_path) if dataset.remote_path else None
+    except InvalidValueError:
+        return None
+    return None if where is None or isinstance(where, Reference) else object_path(dataset.path, where)
+
+
 def find_clash(taken: Mapping[str, str], path: str) -> str | None:
     """Who of ``taken`` (names by path) has ``path``, a directory above it, or something below it."""
     above = path

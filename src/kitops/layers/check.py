@@ -6,6 +6,7 @@ compared with a layer that is verified while it is read.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
@@ -132,6 +133,14 @@ class Checker:
             found.is_certain = False  # what has the right size may still have other content
         return found
 
+    def check_names(self, members: Sequence[Tracked], cover: Cover) -> LayerCheck:
+        """What names, types and sizes tell of a layer that cannot be read: never that all is well."""
+        found = LayerCheck(is_certain=False)
+        for path, mode, stamp, _ in members:
+            if not cover.hides(path, is_dir=stamp is None):
+                found.look(path, mode, stamp.size if stamp else 0, self.tree, is_dir=stamp is None)
+        return found
+
     def check_blob(self, layer: LayerContent, blob: int) -> LayerCheck:
         """Hash the headers of a local uncompressed archive with the files in the places of its contents."""
         found = LayerCheck()
@@ -175,15 +184,18 @@ class Checker:
 
     def _is_same(self, path: str, parts: Iterable[memoryview]) -> bool:
         buffer = memoryview(bytearray(_COMPARE))
-        with _open(self.root, path) as file:
-            for part in parts:
-                at = 0
-                while at < len(part):
-                    count = file.readinto(buffer[: len(part) - at])
-                    if not count or buffer[:count] != part[at : at + count]:
-                        return False
-                    at += count
-            return not file.readinto(buffer[:1])
+        try:
+            with _open(self.root, path) as file:
+                for part in parts:
+                    at = 0
+                    while at < len(part):
+                        count = file.readinto(buffer[: len(part) - at])
+                        if not count or buffer[:count] != part[at : at + count]:
+                            return False
+                        at += count
+                return not file.readinto(buffer[:1])
+        except _GoneError:
+            return False
 
     def _hashing(self, layer: LayerContent) -> _Feed:
         return _Feed(self, layer)
@@ -228,15 +240,18 @@ class _Feed:
             self._at += len(room)
 
     def take_file(self, path: str, size: int) -> bool:
-        """Take the content of a file; False where it has not ``size`` bytes."""
-        with _open(self._checker.root, path) as file:
-            while size:
-                count = file.readinto(self._room()[:size])
-                if not count:
-                    return False
-                size -= count
-                self._at += count
-                self._checker.moved(count)
+        """Take the content of a file; False where it has not ``size`` bytes, or is there no more."""
+        try:
+            with _open(self._checker.root, path) as file:
+                while size:
+                    count = file.readinto(self._room()[:size])
+                    if not count:
+                        return False
+                    size -= count
+                    self._at += count
+                    self._checker.moved(count)
+        except _GoneError:
+            return False
         return True
 
     def take_rest(self, descriptor: int, position: int) -> None:
@@ -257,6 +272,10 @@ class _Feed:
         self._view, self._at = memoryview(b""), 0
 
 
+class _GoneError(Exception):
+    """A file was removed, or replaced by something else, since the directory was listed."""
+
+
 class _open:  # noqa: N801 - reads as the function that it stands for
     """A file below ``root``, open for reading."""
 
@@ -267,7 +286,7 @@ class _open:  # noqa: N801 - reads as the function that it stands for
         try:
             self._descriptor = os.open(self._path, _READ)
         except OSError as error:
-            raise FileSystemError.wrap(error, "reading", self._path) from error
+            raise self._judge(error) from error
         return self
 
     def __exit__(self, *exc_details: object) -> None:
@@ -278,4 +297,8 @@ class _open:  # noqa: N801 - reads as the function that it stands for
         try:
             return os.readv(self._descriptor, [buffer])
         except OSError as error:
-            raise FileSystemError.wrap(error, "reading", self._path) from error
+            raise self._judge(error) from error
+
+    def _judge(self, error: OSError) -> _GoneError | FileSystemError:
+        is_gone = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO)
+        return _GoneError() if is_gone else FileSystemError.wrap(error, "reading", self._path)

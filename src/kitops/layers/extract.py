@@ -195,6 +195,10 @@ class Extraction:
         except OSError as error:  # of the journal: files and what is read tell their own
             raise FileSystemError.wrap(error, "unpacking into", self._staging.target) from error
 
+    def is_taken(self, path: str) -> bool:
+        """Whether a layer, or the Kitfile, has a path already, or a file above it."""
+        return self._ledger.is_taken(path)
+
     def add_file(self, path: str, content: bytes, *, yields: bool = False) -> None:
         """Stage a file of known content (the Kitfile): one with the same bytes that is there already is left.
 

@@ -65,6 +65,15 @@ class Ledger:
                 raise TrustError(f"{layer}: {printable(path)} stands twice in it")
             self._taken[path] = self._layer
 
+    def is_taken(self, path: str) -> bool:
+        """Whether something has a path already, or a file is above it."""
+        if path in self._taken or self._fold(path) in self._spelling:
+            return True
+        while path := path.rpartition("/")[0]:
+            if self._taken.get(path, _DIRECTORY) != _DIRECTORY:
+                return True
+        return False
+
     def _take_parents(self, path: str, layer: str) -> None:
         above: list[str] = []
         while (path := path.rpartition("/")[0]) and (known := self._taken.get(path)) is None:

@@ -55,7 +55,7 @@ class NewFile:
 def new_file(path: str) -> Iterator[NewFile]:
     """A file beside ``path``; it is gone after the block unless :meth:`NewFile.publish` was called.
 
-    A symbolic link stays one: the file that it leads to is what is written.
+    A symbolic link stays one: the file that it leads to is what is written. A file that is there keeps its mode.
 
     Raises:
         FileSystemError: it cannot be made, or ``path`` is a pipe, a socket or a device, which stays what it is.
@@ -65,6 +65,7 @@ def new_file(path: str) -> Iterator[NewFile]:
             message = f"writing {printable(path)}: it is a pipe, a socket or a device, not a file"
             raise FileSystemError(message, path=printable(path), hint="name a file")
         file = _open(os.path.realpath(path) if os.path.islink(path) else path)
+    _keep_mode(file)
     try:
         yield file
     finally:
@@ -120,6 +121,12 @@ def _open(path: str) -> NewFile:
             return NewFile(os.open(directory, os.O_TMPFILE | os.O_RDWR | _CLOEXEC, _MODE), path, None)
     hidden = _hidden(path)
     return NewFile(os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, _MODE), path, hidden)
+
+
+def _keep_mode(file: NewFile) -> None:
+    """Give it the permission bits of the file in whose place it will be."""
+    with suppress(OSError, AttributeError):  # there is none; or the system has no such bits
+        os.fchmod(file.fd, stat.S_IMODE(os.stat(file.path).st_mode) & 0o777)
 
 
 def _hidden(path: str) -> str:

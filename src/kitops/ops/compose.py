@@ -184,7 +184,8 @@ class Composer:
         ]
         wants = partial(_is_wanted, target=target)
         has_any = merge(sources, out, wants, run, moved, once=_once(target), prefix=self._prefix)
-        if not has_any and target.sources[0].within:
+        is_all = target.sources[0].within and not target.sources[0].path  # a part of our own images may be empty
+        if not has_any and is_all:
             raise PackError(f"{self.located.ref} has no file below /{MODELS}")
 
     @contextmanager

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from kitops.content.copy import BytesReader
 from kitops.content.events import Message, Planned
 from kitops.content.parallel import run_all
-from kitops.content.protocols import Gapped
 from kitops.errors import InvalidValueError, printable
 from kitops.formats.build import Built, build_modelkit, build_modelpack
 from kitops.formats.config import Config
@@ -27,16 +26,15 @@ from kitops.layers.codec import Codec
 from kitops.layers.write import Format
 from kitops.oci.annotations import KITFILE
 from kitops.ops.compose import Composer, Made
-from kitops.ops.locate import check_remote, complete, locate
+from kitops.ops.locate import check_name, check_remote, complete, locate
 from kitops.ops.pack import keep
 from kitops.ops.parents import parent_reference
-from kitops.ops.reading import read_kit
+from kitops.ops.reading import check_here, read_kit
 from kitops.weights.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kitops.content.protocols import Source
     from kitops.formats.build import PackedLayer
     from kitops.formats.conversion import Target
     from kitops.formats.modelkit import ModelKit
@@ -144,7 +142,7 @@ class _Work:
 
     def convert_local(self) -> Converted:
         place, run = self.place, self.place.run
-        _check_gaps(self.located.source, self.kit)
+        check_here(self.located.source, self.kit.manifest.layers)
         with place.store.lease("convert") as lease:
             if self.is_same:
                 repository = place.store.repository(self.target, lease)
@@ -166,20 +164,20 @@ class _Work:
         if self.target.registry != source.registry:
             raise InvalidValueError(
                 f"{self.target} is in another registry than {source}",
-                hint=f"kit pull {source}; kit convert {source}; kit push",
+                hint=self._by_hand,
             )
         again = next((target for target in self.plan if not target.is_reused), None)
         if again is not None:
             raise InvalidValueError(
                 f"layer {again.sources[0].label} of {source} would have to be made again, which a registry cannot do",
-                hint=f"kit pull {source}; kit convert {source} --to {self.shape.value}; kit push",
+                hint=self._by_hand,
             )
         with ExitStack() as stack:
             sink = stack.enter_context(self.place.registry(self.target))
             for layer in self.kit.manifest.layers if self.is_same else [one.sources[0].desc for one in self.plan]:
-                _have(sink, layer, source)
+                self._have(sink, layer)
             if self.is_same:
-                _have(sink, self.kit.manifest.config, source)
+                self._have(sink, self.kit.manifest.config)
                 built = Built(self.kit.manifest, b"")
             else:
                 lease = stack.enter_context(self.place.store.lease("read", optional=True))
@@ -190,6 +188,21 @@ class _Work:
             _put(sink, desc, built.manifest.raw)
             sink.tag(desc, _tag(self.target))
         return self._result(desc, [])
+
+    def _have(self, sink: Repository, desc: Descriptor) -> None:
+        """See to it that ``sink`` has a blob, by taking it over from where the source is."""
+        source = self.located.ref
+        if not sink.exists(desc) and not sink.mount_from(desc, source.locator):
+            raise InvalidValueError(
+                f"{source.registry} does not hand blob {desc.digest} over from one repository to another",
+                hint=self._by_hand,
+            )
+
+    @property
+    def _by_hand(self) -> str:
+        """What does it where a registry cannot."""
+        source, target = self.located.ref, self.target
+        return f"kit pull {source}; kit convert {source} {target} --to {self.shape.value}; kit push {target}"
 
     def _build(self, layers: Sequence[PackedLayer]) -> Built:
         kit = self.kit
@@ -248,8 +261,7 @@ def _name(ref: Reference, shape: Shape, options: ConvertOptions) -> Reference:
         if ref.tag is None or ref.digest is not None:
             raise InvalidValueError(f"{ref} has no tag that the result's could be made of", hint="name a DESTINATION")
         return ref.with_tag(suffixed_tag(ref.tag, shape))
-    if target.digest is not None:
-        raise InvalidValueError(f"{target} is no name to give: the digest is what comes out", hint="name it with a tag")
+    check_name(target)
     return target if target.tag is not None else target.with_tag(suffixed_tag(ref.tag or "latest", shape))
 
 
@@ -275,20 +287,6 @@ def _check_parent(kit: ModelKit, shape: Shape, place: Place) -> None:
             hint=f"unpack it, which brings the model of {parent}, and pack it with a model.path of its own",
         )
     place.run.observer(Message("info", f"the model stays in {parent}, which model.path refers to"))
-
-
-def _check_gaps(source: Source, kit: ModelKit) -> None:
-    if isinstance(source, Gapped) and (gaps := source.gaps(kit.manifest.layers)):
-        raise source.explain_gap(gaps[0])
-
-
-def _have(sink: Repository, desc: Descriptor, source: Reference) -> None:
-    """See to it that ``sink`` has a blob, by taking it over from where the source is."""
-    if not sink.exists(desc) and not sink.mount_from(desc, source.locator):
-        raise InvalidValueError(
-            f"{source.registry} does not hand blob {desc.digest} over from one repository to another",
-            hint=f"kit pull {source}; kit convert {source}; kit push",
-        )
 
 
 def _put(sink: Repository, desc: Descriptor, content: bytes) -> None:

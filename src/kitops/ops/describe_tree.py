@@ -187,7 +187,9 @@ def _read_facts(heads: _Heads, kitfile: Kitfile, run: Run) -> Facts:
         weights = []
     headers = run_all([partial(_read_header, heads, path) for path in weights], run, workers=run.concurrency)
     model = clean_path(kitfile.model.path)
-    return gather_facts([found for found in headers if found is not None], model, find_config(configs, model))
+    lost = [path for path, found in zip(weights, headers, strict=True) if found is None]
+    known = [found for found in headers if found is not None]
+    return gather_facts(known, model, find_config(configs, model), lost)
 
 
 def _read_header(heads: _Heads, path: str, run: Run) -> tuple[str, Header] | None:

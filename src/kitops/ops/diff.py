@@ -18,7 +18,7 @@ from kitops.layers.write import Format
 from kitops.oci.gojson import dumps, sort_maps
 from kitops.oci.reference import Reference
 from kitops.ops.locate import check_pointer, locate
-from kitops.ops.reading import layer_content, read_kit
+from kitops.ops.reading import check_here, layer_content, read_kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -272,6 +272,7 @@ def _read_files(side: _Side, layer: KitLayer, run: Run) -> dict[str, _File]:
     if layer.form is Format.RAW and layer.codec is Codec.NONE:
         return {layer.path: _File(layer.desc.size, None, layer.desc.digest)}
     item = f"{side.located.ref} {layer.path} {layer.desc.digest}"
+    check_here(side.located.source, [layer.desc])
     run.observer(Started(item, layer.label, layer.desc.size))
     with side.located.source.open(layer.desc) as reader:
         found = {

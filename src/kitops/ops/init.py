@@ -128,6 +128,8 @@ def check_absent(paths: Sequence[Path], *, force: bool) -> None:
 def write_kitfile(target: Path, text: str) -> None:
     """A Kitfile is whole or not there; what is no file (``/dev/stdout``, a pipe) is written into.
 
+    One that is there keeps its permission bits.
+
     Raises:
         FileSystemError: it cannot be written.
     """

@@ -70,14 +70,19 @@ def complete(ref: Reference, run: Run) -> Reference:
 
 
 def complete_name(ref: Reference, run: Run) -> Reference:
-    """As :func:`complete`, of a name that something new is to get.
+    """The name that something is to get, with the default tag where it has none.
 
     Raises:
-        InvalidValueError: it has a digest, which nobody can choose.
+        InvalidValueError: it has a digest.
     """
+    check_name(ref)
+    return complete(ref, run)
+
+
+def check_name(ref: Reference) -> None:
+    """Raise InvalidValueError where ``ref``, the name of what is yet to be made, has a digest."""
     if ref.digest is not None:
         raise InvalidValueError(f"{ref} is no name to give: the digest is what comes out", hint="name it with a tag")
-    return complete(ref, run)
 
 
 def check_remote(ref: Reference) -> None:

@@ -43,6 +43,7 @@ def read_facts(kitfile: Kitfile, entries: Iterable[tuple[Part, Entry]], run: Run
         FileSystemError: a file cannot be read.
     """
     headers: list[tuple[str, Header]] = []
+    lost: list[str] = []
     configs: dict[str, ModelConfig] = {}
     for part, entry in entries:
         path = os.fsdecode(entry.name)
@@ -57,9 +58,10 @@ def read_facts(kitfile: Kitfile, entries: Iterable[tuple[Part, Entry]], run: Run
                 with open_file(os.fsdecode(entry.source)) as content:
                     headers.append((path, read_header(content, path)))
             except HeaderError as error:
+                lost.append(path)
                 _tell_broken(error, run)
     model = clean_path(kitfile.model.path) if kitfile.model is not None else ""
-    return gather_facts(headers, model, find_config(configs, model))
+    return gather_facts(headers, model, find_config(configs, model), lost)
 
 
 def read_kit_facts(place: Place, located: Located, kit: ModelKit, *, compressed: bool) -> Facts:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kitops.errors import FileSystemError
@@ -58,8 +59,31 @@ def find_other_modes(layer: RecordedLayer, members: Iterable[tuple[str, int, boo
             yield OtherMode(path, mode & 0o777, is_exact=False)
 
 
+def open_up(root: Path, layers: Iterable[RecordedLayer]) -> list[str]:
+    """Give back the recorded bits of what its owner may not read: it can be neither compared nor replaced else.
+
+    Returns:
+        The paths of those whose bits were mended; what cannot be changed stays as it is.
+    """
+    members = [member for layer in layers for member in layer.members or ()]
+    mended = []
+    for path, _, stamp, made in sorted(members, key=attrgetter("path")):  # directories before what is in them
+        needed = stat.S_IRUSR if stamp is not None else stat.S_IRUSR | stat.S_IXUSR
+        if made is None or made & needed != needed:
+            continue
+        with suppress(OSError, FileSystemError):
+            found = os.lstat(root / path)
+            is_same_kind = stat.S_ISDIR(found.st_mode) if stamp is None else stat.S_ISREG(found.st_mode)
+            if is_same_kind and found.st_mode & needed != needed:
+                set_mode(root, path, made)
+                mended.append(path)
+    return mended
+
+
 def set_mode(root: Path, path: str, bits: int) -> None:
     """Give a file or directory below ``root`` its permission bits; no link is followed.
+
+    Whatever is asked for, no file becomes set-user-id: a record may be forged.
 
     Raises:
         FileSystemError: that cannot be done.
@@ -72,8 +96,9 @@ def set_mode(root: Path, path: str, bits: int) -> None:
             for part in above:
                 here = os.open(part, _DIRECTORY, dir_fd=here)
                 stack.callback(os.close, here)
-            if not stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
-                os.chmod(name, bits, dir_fd=here)
+            found = os.stat(name, dir_fd=here, follow_symlinks=False).st_mode
+            if not stat.S_ISLNK(found):
+                os.chmod(name, bits & (0o2777 if stat.S_ISDIR(found) else 0o777), dir_fd=here)
     except OSError as error:
         raise FileSystemError.wrap(error, "changing the permission bits of", root / path) from error
 

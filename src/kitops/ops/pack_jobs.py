@@ -14,7 +14,7 @@ from kitops.formats.parts import Kind
 from kitops.formats.plan import plan_layers
 from kitops.kitfile.parse import find, parse
 from kitops.layers.codec import Codec
-from kitops.layers.ignore import read_ignore
+from kitops.layers.ignore import is_ours, read_ignore
 from kitops.layers.mcpb import check_bundle, directory_error
 from kitops.layers.walk import Scan, Symlinks, find_seldom_meant, scan
 from kitops.layers.write import Format, layer_size
@@ -146,6 +146,7 @@ def open_packing(place: Place, context: Path, options: PackOptions) -> Iterator[
         )
         jobs = _scan_all(context, planned, options, place.run)
         _tell_home(place, context, jobs)
+        _check_remote_beside(kitfile, jobs)
         facts = _read_facts(kitfile, jobs, place.run) if options.modelpack else None
         yield Packing(kitfile, jobs, facts, options.annotations)
 
@@ -175,6 +176,29 @@ def _read_kitfile(place: Place, context: Path, options: PackOptions) -> Kitfile:
     from kitops.ops.remote_data import settle_remote_data  # noqa: PLC0415 - few ModelKits have such data
 
     return settle_remote_data(place, kitfile, text, path, options.remote_data)
+
+
+def _check_remote_beside(kitfile: Kitfile, jobs: Sequence[Job]) -> None:
+    """See that no remote dataset goes, when it is fetched, to the path of a file that is packed.
+
+    Raises:
+        PackError: one does.
+    """
+    if not any(dataset.remote_path for dataset in kitfile.datasets):
+        return
+    from kitops.kitfile.remote import find_target  # noqa: PLC0415 - few ModelKits have such data
+
+    packed = {os.fsdecode(entry.name): entry.is_dir for job in jobs for entry in job.scan.entries} | {"Kitfile": False}
+    for index, dataset in enumerate(kitfile.datasets):
+        path = find_target(dataset)
+        if path is None:
+            continue
+        above = [path[:at] for at, letter in enumerate(path) if letter == "/"]
+        if is_ours(path) or path in packed or any(packed.get(part) is False for part in above):
+            raise PackError(
+                f"datasets[{index}]: its remotePath would be fetched to {printable(path)}, where something packed goes",
+                hint="give the dataset a path of its own, or list that file in .kitignore",
+            )
 
 
 def _scan_all(context: Path, planned: Sequence[PlannedLayer], options: PackOptions, run: Run) -> list[Job]:

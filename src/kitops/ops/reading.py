@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kitops.content.events import Message
+from kitops.content.protocols import Gapped
 from kitops.errors import InvalidValueError, printable
 from kitops.formats.modelkit import read_modelkit
 from kitops.layers.layer_content import LayerContent
 from kitops.oci import mediatype
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kitops.content.protocols import Run, Source
     from kitops.formats.modelkit import KitLayer, ModelKit
     from kitops.oci.descriptor import Descriptor
@@ -45,6 +48,16 @@ def read_if_kit(source: Source, desc: Descriptor) -> ModelKit | None:
         return read_modelkit(source, desc)
     except InvalidValueError:
         return None
+
+
+def check_here(source: Source, blobs: Iterable[Descriptor]) -> None:
+    """See that ``source`` has ``blobs``, before they are read.
+
+    Raises:
+        NotFoundError: one was left out by a filtered pull, or is lost.
+    """
+    if isinstance(source, Gapped) and (gaps := source.gaps(blobs)):
+        raise source.explain_gap(gaps[0])
 
 
 def layer_content(layer: KitLayer, ref: Reference) -> LayerContent:

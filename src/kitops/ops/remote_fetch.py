@@ -23,6 +23,7 @@ from kitops.formats.select import is_dataset_selected
 from kitops.kitfile.remote import find_clash, object_path
 from kitops.kitfile.schema import clean_path
 from kitops.layers.codec import Codec
+from kitops.layers.ignore import is_ours
 from kitops.layers.layer_content import LayerContent
 from kitops.layers.staging import Existing, check_absent
 from kitops.layers.stamps import Tracked, stamp_of
@@ -38,7 +39,7 @@ from kitops.ops.unpack_record import FETCHED, Fetched
 from kitops.store.filesystem import check_room
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from kitops.content.protocols import Run
@@ -170,6 +171,17 @@ class RemoteFiles:
                 self._kept.append(os.lstat(target / path).st_size)
             else:
                 self._wanted.append((one, path))
+
+    def check_beside(self, is_taken: Callable[[str], bool]) -> None:
+        """See that none of them goes to the path of a file that is unpacked.
+
+        Raises:
+            InvalidValueError: one does.
+        """
+        for one, path in self._wanted:
+            if is_ours(path) or is_taken(path):
+                hint = "fetch it into a directory of its own: --filter datasets:NAME"
+                raise InvalidValueError(f"{one.label}: its file {path} is in the way of one of a layer", hint=hint)
 
     def fetch(self) -> None:
         """Bring every object under its hidden name, whole and verified.

@@ -18,16 +18,18 @@ from kitops.errors import (
     RegistryError,
 )
 from kitops.kitfile.dump import dump
+from kitops.kitfile.remote import find_clash
 from kitops.layers.check import Checker
 from kitops.layers.codec import Codec
 from kitops.layers.extract import Existing, Extraction
+from kitops.layers.ignore import is_ours
 from kitops.layers.layer_content import LayerContent
 from kitops.layers.stamps import Tracked as TrackedFile
 from kitops.layers.stamps import read_tree
 from kitops.layers.write import Format
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.reference import Reference
-from kitops.ops.modes import find_other_modes, set_mode
+from kitops.ops.modes import find_other_modes, open_up, set_mode
 from kitops.ops.obstacles import clear_way
 from kitops.ops.tracked import open_tracked
 from kitops.ops.unpack_record import FETCHED, Fetched, Record, RecordedLayer, note_kitfile, write_record
@@ -86,16 +88,17 @@ def repair(place: Place, ref: Reference | None, directory: Path, *, include_remo
         IntegrityError: a layer is damaged, or what is wrong cannot be told.
     """
     with open_tracked(place, directory, ref, include_remote=include_remote) as tracked:
+        opened = open_up(directory, [layer.recorded for layer in tracked.layers])
         tree = read_tree(directory, place.run)
         checked = check_content(place, tracked, directory, tree)
         job = _Repair(place, tracked, checked, directory, tree)
-        modes = job.mend_modes()
+        modes = sorted({*opened, *job.mend_modes()})
         mended, size = job.mend_layers()
         fetched = job.fetch() if include_remote else Fetched()
-        mended += [member.path for _, member in fetched.files]
+        mended = sorted({*mended, *(member.path for _, member in fetched.files)})  # prompts may share files with code
         job.renew_record(fetched)
         modes = [path for path in modes if path not in mended]
-        for path in sorted(mended):
+        for path in mended:
             place.run.observer(Message("info", f"Mended {path}"))
         for path in modes:
             place.run.observer(Message("info", f"Mended the permission bits of {path}"))
@@ -103,7 +106,7 @@ def repair(place: Place, ref: Reference | None, directory: Path, *, include_remo
     found = checked.compared
     directories = {path for check in checked.layers for path, _, is_dir in check.members if is_dir}
     kept = found.files - len({*found.changed, *found.missing} - directories)
-    return Repaired(found.desc, directory, tuple(sorted(mended)), tuple(modes), kept, found.extra, size + fetched.size)
+    return Repaired(found.desc, directory, tuple(mended), tuple(modes), kept, found.extra, size + fetched.size)
 
 
 class _Repair:
@@ -123,7 +126,15 @@ class _Repair:
         self._directory = directory
         self._tree = tree
         self._pairs = list(zip(tracked.layers, checked.layers, strict=True))
-        self._is_kitfile_wrong = "Kitfile" in (*checked.compared.changed, *checked.compared.missing)
+        files = {path for check in checked.layers for path, _, is_dir in check.members if not is_dir}
+        is_kitfile_wrong = "Kitfile" in (*checked.compared.changed, *checked.compared.missing)
+        self._packed = {"Kitfile": "Kitfile"} | {
+            path: path
+            for layer, check in self._pairs
+            for path, _, is_dir in check.members
+            if not is_dir and layer.content.desc.media_type != FETCHED
+        }
+        self._wrong_kitfile = tracked.kitfile_beside(files) if is_kitfile_wrong else None
         self._found: list[RecordedLayer] = []  # remote datasets that were there already
         self._failure: KitError | None = None  # of the fetch
         self._left: dict[int, KitError] = {}  # layers that are not mended, by number, and why
@@ -149,7 +160,7 @@ class _Repair:
         """Unpack again what is wrong and can be had: paths, and bytes of the files that were made."""
         wrong = {number: _list_wrong(check) for number, (_, check) in enumerate(self._pairs) if not check.is_clean}
         mended: list[str] = []
-        if not wrong and not self._is_kitfile_wrong:
+        if not wrong and self._wrong_kitfile is None:
             return mended, 0
         only = {path for paths in wrong.values() for path, _ in paths}
         run = self._place.run
@@ -158,9 +169,9 @@ class _Repair:
             for number, paths in wrong.items():
                 if self._add(number, paths, extraction):
                     mended += [path for path, _ in paths]
-            if self._is_kitfile_wrong and self._tracked.kitfile is not None:
+            if self._wrong_kitfile is not None:
                 clear_way(self._directory, self._tree, [("Kitfile", False)], run)
-                extraction.add_file("Kitfile", dump(self._tracked.kitfile).encode())
+                extraction.add_file("Kitfile", dump(self._wrong_kitfile).encode())
                 mended.append("Kitfile")
             return mended, extraction.commit().size
 
@@ -220,6 +231,10 @@ class _Repair:
             if not isinstance(one.remote, Reference):
                 path = target_path(one)
                 if path in right:
+                    continue
+                if is_ours(path) or find_clash(self._packed, path) is not None:
+                    text = f"{one.label} is not fetched: {path} is in the way of a file of the ModelKit"
+                    self._place.run.observer(Message("warning", text))
                     continue
                 there = self._find_there(one, path)
                 if there is None:

@@ -70,10 +70,12 @@ def status(place: Place, directory: Path, ref: Reference | None = None) -> Compa
                 unknown.append(f"what is in {layer.recorded.label}: its layer is not in the store")
             else:
                 look.at_sizes(layer.recorded, members)
-        if tracked.kitfile is not None and look.is_there("Kitfile", is_dir=False):
+        files = {*look.files, "Kitfile"} if blind else look.files  # what is not known may have one
+        kitfile = tracked.kitfile_beside(files)
+        if kitfile is not None and look.is_there("Kitfile", is_dir=False):
             from kitops.ops.kitfile import says_the_same  # noqa: PLC0415 - a record needs no YAML
 
-            look.judge("Kitfile", is_same=says_the_same(directory / "Kitfile", tracked.kitfile))
+            look.judge("Kitfile", is_same=says_the_same(directory / "Kitfile", kitfile))
         return look.result(tracked.ref, tracked.desc, blind=blind, unknown=unknown)
 
 
@@ -136,6 +138,7 @@ class _Look:
 
     Attributes:
         was_read: whether something was read because its stamp did not tell.
+        files: the paths of files that belong to a layer, or are the Kitfile.
     """
 
     def __init__(self, place: Place, directory: Path, tree: Tree) -> None:
@@ -144,7 +147,7 @@ class _Look:
         self._directory = directory
         self._tree = tree
         self._known: set[str] = set()
-        self._files: set[str] = set()
+        self.files: set[str] = set()
         self._changed: set[str] = set()
         self._missing: set[str] = set()
         self._touched: set[str] = set()
@@ -162,7 +165,7 @@ class _Look:
                 others.append((path, mode, stamp is None))
             if stamp is not None and found == stamp:
                 self._known.add(path)
-                self._files.add(path)
+                self.files.add(path)
             elif not self.is_there(path, is_dir=stamp is None):
                 is_sure = False
             elif stamp is not None and found is not None:
@@ -199,7 +202,7 @@ class _Look:
         """Whether something of that name and type is there; else that is noted."""
         self._known.add(path)
         if not is_dir:
-            self._files.add(path)
+            self.files.add(path)
         if path in (self._tree.directories if is_dir else self._tree.files):
             return True
         (self._changed if self._tree.has(path) else self._missing).add(path)
@@ -210,7 +213,7 @@ class _Look:
         return Compared(
             ref,
             desc,
-            len(self._files),
+            len(self.files),
             tuple(sorted(self._changed)),
             tuple(sorted(self._missing)),
             tuple(find_extra(self._tree, self._known, blind=blind)),

@@ -23,8 +23,9 @@ from kitops.formats.weight_files import (
 from kitops.kitfile.schema import clean_path
 from kitops.layers.codec import Codec
 from kitops.ops.locate import check_pointer, locate
+from kitops.ops.reading import check_here
 from kitops.weights.facts import Facts, gather_facts
-from kitops.weights.header import SUFFIXES, read_header
+from kitops.weights.header import SUFFIXES, has_header, read_header
 from kitops.weights.model_config import ModelConfig, find_config
 from kitops.weights.ranges import RangedSource, open_file
 from kitops.weights.tensors import sum_up
@@ -176,7 +177,11 @@ def read_layers(place: Place, located: Located, layers: Sequence[KitLayer], *, l
         located: the artifact of the layers.
         layers: those that are looked into.
         limit: bytes of a layer that are read at most where it can only be read as a stream.
+
+    Raises:
+        NotFoundError: a filtered pull left one of them out.
     """
+    check_here(located.source, [layer.desc for layer in layers])
     jobs = [partial(_read_layer, place, located, layer, limit) for layer in layers]
     return newest(item for items in run_all(jobs, place.run, workers=place.run.concurrency) for item in items)
 
@@ -199,7 +204,9 @@ def facts_of(kit: ModelKit, found: Sequence[Found]) -> Facts:
     files = [(item.path, item.header) for item in found if isinstance(item, WeightFile)]
     configs = {item.path: item.config for item in found if isinstance(item, ConfigFile)}
     path = clean_path(kit.kitfile.model.path) if kit.kitfile.model else ""
-    return gather_facts(files, path, find_config(configs, path))
+    lost = [item.path for item in found if isinstance(item, Broken) and has_header(item.path)]
+    lost += [path for item in found if isinstance(item, Unread)]
+    return gather_facts(files, path, find_config(configs, path), lost)
 
 
 def _tell_unread(found: Sequence[Found], *, is_local: bool) -> Iterator[str]:

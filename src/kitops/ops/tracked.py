@@ -22,7 +22,7 @@ from kitops.ops.reading import layer_content, read_kit
 from kitops.ops.unpack_record import Record, RecordedLayer, read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
     from kitops.formats.modelkit import KitLayer, ModelKit
@@ -49,7 +49,7 @@ class Compared:
         extra: files that are there and belong to no layer.
         touched: files of the right size whose stamps differ: only reading them tells whether they changed.
         modes: files and directories with other permission bits.
-        uncertain: layers of which some file changed, and it cannot be told which.
+        uncertain: layers of which some file changed, or that could not be compared, and it cannot be told which.
         unknown: what could not be found out, in sentences.
     """
 
@@ -140,6 +140,11 @@ class Tracked:
     copies: Copies
     unknown: list[str] = field(default_factory=list)
 
+    def kitfile_beside(self, files: Container[str]) -> Kitfile | None:
+        """The Kitfile that should be there beside ``files`` of layers: one that was made here gives way to theirs."""
+        is_made = self.kit is not None and not self.kit.is_authored
+        return None if is_made and "Kitfile" in files else self.kitfile
+
 
 @contextmanager
 def open_tracked(
@@ -147,8 +152,8 @@ def open_tracked(
 ) -> Iterator[Tracked]:
     """Find out what ``directory`` should hold; sources stay open while the block runs.
 
-    Without ``ref`` that is what its record says was unpacked, by digest. Where that ModelKit is out of reach, the
-    record alone must do.
+    Without ``ref`` that is what its record says was unpacked, by digest: of parents, whose tags may have moved, the
+    layers that were unpacked. Where that ModelKit is out of reach, the record alone must do.
 
     Args:
         place: where.
@@ -171,7 +176,7 @@ def open_tracked(
         wanted = complete(ref, place.run)
     with ExitStack() as stack:
         try:
-            yield _track(place, wanted, record, stack, include_remote=include_remote)
+            yield _track(place, wanted, record, stack, include_remote=include_remote, as_recorded=ref is None)
         except _OutOfReachError as error:
             if ref is not None or record is None:
                 raise error.reason from error
@@ -186,12 +191,15 @@ class _OutOfReachError(Exception):
         self.reason = reason
 
 
-def _track(place: Place, ref: Reference, record: Record | None, stack: ExitStack, *, include_remote: bool) -> Tracked:
+def _track(
+    place: Place, ref: Reference, record: Record | None, stack: ExitStack, *, include_remote: bool, as_recorded: bool
+) -> Tracked:
     try:
         located, kit = _find_kit(place, ref, stack)
+        own = record if record is not None and record.desc.digest == located.desc.digest else None
         pairs = [(layer, located) for layer in newest_first(kit.layers)]
         taken = {layer.path for layer in kit.layers}
-        for parent in open_parents(place, kit.kitfile, stack):
+        for parent in () if as_recorded and own is not None else open_parents(place, kit.kitfile, stack):
             own_layers = [
                 layer
                 for layer in newest_first(parent.kit.layers)
@@ -201,7 +209,6 @@ def _track(place: Place, ref: Reference, record: Record | None, stack: ExitStack
             taken |= {layer.path for layer in own_layers}
     except (NotFoundError, NetworkError, InvalidValueError, IntegrityError) as error:
         raise _OutOfReachError(error) from error
-    own = record if record is not None and record.desc.digest == located.desc.digest else None
     known = {layer.key: layer for layer in own.layers} if own is not None else {}
     kitfile = kit.kitfile if own is None or own.kitfile is not None else None
     tracked = Tracked(record.ref if own and record else ref, located.desc, [], own, kit, kitfile, Copies(place))
@@ -218,7 +225,7 @@ def _track(place: Place, ref: Reference, record: Record | None, stack: ExitStack
         tracked.layers.append(TrackedLayer(RecordedLayer(where.ref, layer_content(layer, where.ref), members), where))
     paths = {layer.path for layer, _ in (*pairs, *chosen)}
     for recorded in own.layers if own is not None else ():
-        if recorded.content.path not in paths:  # a remote dataset that was fetched
+        if recorded.content.path not in paths:  # of a parent, or a remote dataset that was fetched
             tracked.layers.append(TrackedLayer(recorded, None))
     return tracked
 

@@ -319,6 +319,7 @@ def _extract(
         if is_kitfile_selected(options.filters):
             _add_kitfile(extraction, kit, options)
         if files is not None:  # before anything has its name: the same command goes on after a kill
+            files.check_beside(extraction.is_taken)
             files.fetch()
         return extraction.commit()
 

@@ -96,24 +96,27 @@ def check_content(place: Place, tracked: Tracked, directory: Path, tree: Tree) -
     work = _Work(directory, tree, tracked.copies, found, beside=len(tracked.layers) < workers)
     jobs = [partial(work.check_all, layers) for layers in _group(tracked.layers)]
     checks = [check for one in run_all(jobs, run, workers=workers) for check in one]
+    blind: list[str] = []
     for layer, check in zip(tracked.layers, checks, strict=True):
         found.changed.update(check.changed)
         found.missing.update(check.missing)
         found.modes.update(other.path for other in find_other_modes(layer.recorded, check.members, tree))
         if not check.is_certain:
+            if layer.recorded.members is None and not check.members:
+                blind.append(layer.content.path)
             found.uncertain.append(layer.recorded.label)
             found.touched.update(_find_touched(layer, tree))
-    if tracked.kitfile is not None:
-        _check_kitfile(directory, tracked.kitfile, tree, found)
     names = {path for check in checks for path, _, _ in check.members}
     files = {path for check in checks for path, _, is_dir in check.members if not is_dir}
+    if (kitfile := tracked.kitfile_beside(files)) is not None:
+        _check_kitfile(directory, kitfile, tree, found)
     compared = Compared(
         tracked.ref,
         tracked.desc,
-        len(files) + (tracked.kitfile is not None and "Kitfile" not in files),
+        len(files) + (kitfile is not None and "Kitfile" not in files),
         tuple(sorted(found.changed)),
         tuple(sorted(found.missing)),
-        tuple(find_extra(tree, names, blind=[])),
+        tuple(find_extra(tree, names, blind=blind)),
         tuple(sorted(found.touched - found.changed)),
         tuple(sorted(found.modes - found.changed)),
         tuple(found.uncertain),
@@ -145,14 +148,10 @@ class _Work:
                 continue
             check = self.check(layer, cover, run)
             checks.append(check)
-            members = check.members
-            if not check.is_certain and not members:
-                known = layer.recorded.members
-                members = [(member.path, member.mode, member.stamp is None) for member in known or ()]
-                if known is None:
-                    cover = None
-                    continue
-            for path, _, is_dir in members:
+            if not check.is_certain and layer.recorded.members is None and not check.members:
+                cover = None
+                continue
+            for path, _, is_dir in check.members:
                 cover.add(path, is_dir=is_dir)
         return checks
 
@@ -182,7 +181,7 @@ class _Work:
             self.copies.vouch(layer)
         except (NotFoundError, NetworkError, RegistryError, AuthenticationError) as error:
             self.found.unknown.append(f"{layer.recorded.label}: {error.message}")
-            return check or LayerCheck(is_certain=False)
+            return check or checker.check_names(layer.recorded.members or (), cover)
         return check
 
     def _remake(self, checker: Checker, layer: TrackedLayer) -> LayerCheck | None:

@@ -7,7 +7,7 @@ count, and eight weights packed into an int32 are not one parameter.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +29,7 @@ PRECISIONS: Final[Mapping[str, str]] = {
 """The dtypes of headers in the words of model-spec, ``config.precision``. Those of quantised blocks have none."""
 PRECISION_WORDS: Final = frozenset(PRECISIONS.values()) | {"complex32", "complex128"}
 _WHOLE: Final = frozenset({"I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL"})
-_SHARD: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}(?=\.[a-z]+$)", re.ASCII | re.IGNORECASE)
+_SHARD: Final = re.compile(r"-[0-9]{5}-of-([0-9]{5})(?=\.[a-z]+$)", re.ASCII | re.IGNORECASE)
 _WORTH_NAMING: Final = 0.01
 """A dtype with a smaller share of the elements (a mask, a table of positions) does not make the precision mixed."""
 
@@ -70,15 +70,20 @@ class Facts:
         return {key: value for key, value in table.items() if value}
 
 
-def gather_facts(files: Sequence[tuple[str, Header]], model_path: str, config: ModelConfig) -> Facts:
-    """What is known of a model.
+def gather_facts(
+    files: Sequence[tuple[str, Header]], model_path: str, config: ModelConfig, lost: Sequence[str] = ()
+) -> Facts:
+    """What is known of a model. Where a header of its weights is not, nothing is said of all its tensors.
 
     Args:
         files: path and header of each file of weights of the model and its parts.
         model_path: the model's file or directory; a file's shards beside it belong to it.
         config: its ``config.json``.
+        lost: paths of files of weights without a header that could be read.
     """
-    headers = _choose(files, model_path)
+    chosen = _choose(files, model_path)
+    headers = [header for _, header in chosen]
+    is_whole = bool(headers) and _is_whole([path for path, _ in chosen], lost, model_path)
     totals = sum_up(tensor for header in headers for tensor in header.tensors)
     main = [dtype for dtype, count in totals.dtypes.items() if count >= _WORTH_NAMING * totals.parameters]
     gguf = next((header.metadata for header in headers if header.format == "gguf"), {})
@@ -87,9 +92,9 @@ def gather_facts(files: Sequence[tuple[str, Header]], model_path: str, config: M
         architecture=config.architecture or architecture,
         family=config.model_type or architecture,
         format=headers[0].format if headers else "",
-        precision=_precision(main) if headers else config.dtype if config.dtype in PRECISION_WORDS else "",
+        precision=_precision(main) if is_whole else config.dtype if config.dtype in PRECISION_WORDS else "",
         quantization=_file_type(gguf) or config.quantization,
-        parameters=_parameters(totals, main),
+        parameters=_parameters(totals, main) if is_whole else 0,
         context_length=natural(gguf.get(f"{architecture}.context_length")) or config.context_length,
     )
 
@@ -103,24 +108,37 @@ def format_parameters(count: int) -> str:
     raise AssertionError("the last unit takes all")
 
 
-def _choose(files: Sequence[tuple[str, Header]], model_path: str) -> list[Header]:
-    """The headers of the model's own weights; none where it is not clear which those are.
+def _choose(files: Sequence[tuple[str, Header]], model_path: str) -> list[tuple[str, Header]]:
+    """The model's own weights; none where it is not clear which those are.
 
     Shards of one model are one set. The set with the model's file is the model; else it is all sets, unless one
     directory has two: the same weights twice, as likely as not.
     """
-    sets: dict[tuple[str, str], list[Header]] = defaultdict(list)
+    sets: dict[tuple[str, str], list[tuple[str, Header]]] = defaultdict(list)
     for path, header in files:
-        directory, _, name = path.rpartition("/")
-        sets[directory, _SHARD.sub("", name)].append(header)
-    directory, _, name = model_path.rpartition("/")
-    if (own := sets.get((directory, _SHARD.sub("", name)))) is not None:
+        sets[_set_of(path)].append((path, header))
+    if (own := sets.get(_set_of(model_path))) is not None:
         return own
     below = {key: found for key, found in sets.items() if _is_below(key[0], model_path)}
     if len({directory for directory, _ in below}) < len(below):
         return []
-    chosen = [header for found in below.values() for header in found]
-    return chosen if len({header.format for header in chosen}) == 1 else []
+    chosen = [file for found in below.values() for file in found]
+    return chosen if len({header.format for _, header in chosen}) == 1 else []
+
+
+def _set_of(path: str) -> tuple[str, str]:
+    """What the shards of one model have in common: their directory, and their name without its number."""
+    directory, _, name = path.rpartition("/")
+    return directory, _SHARD.sub("", name)
+
+
+def _is_whole(chosen: Sequence[str], lost: Sequence[str], model_path: str) -> bool:
+    """Whether ``chosen`` are all the weights of the model: none of its files is lost, and no shard is elsewhere."""
+    own = _set_of(model_path)
+    if any(_set_of(path) == own or _is_below(path.rpartition("/")[0], model_path) for path in lost):
+        return False
+    shards = Counter((_set_of(path), int(found[1])) for path in chosen if (found := _SHARD.search(path)))
+    return all(count >= total for (_, total), count in shards.items())
 
 
 def _is_below(directory: str, path: str) -> bool:

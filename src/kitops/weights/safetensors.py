@@ -137,7 +137,8 @@ class _Parser:
         bits = math.prod(shape) * DTYPE_BITS[dtype]
         size = offsets[1] - offsets[0]
         if bits != 8 * size:
-            self._fail(at, f"tensor {name!r} is given {size} bytes, its dtype and shape make {-(-bits // 8)}")
+            made = f"{bits // 8}" if bits % 8 == 0 else f"{bits} bits"
+            self._fail(at, f"tensor {name!r} is given {size} bytes, its dtype and shape make {made}")
         return Tensor(name, dtype, tuple(shape), size, self._data + offsets[0]), match.end()
 
     def _open(self, at: int) -> tuple[int, bool]:
@@ -213,12 +214,15 @@ def parse_index(data: bytes, what: str) -> ShardIndex:
     """Read an index.
 
     Raises:
-        InvalidValueError: it is none.
+        HeaderError: it is none.
     """
     if len(data) > MAX_INDEX:
-        raise InvalidValueError(f"{what} has {len(data)} bytes, {MAX_INDEX} are the most")
-    table = gojson.loads(data, what)
+        raise HeaderError(what, MAX_INDEX, f"the index goes on after {MAX_INDEX} bytes, which are the most")
+    try:
+        table = gojson.loads(data, "the index")
+    except InvalidValueError as error:
+        raise HeaderError(what, 0, error.message) from error
     found = table.get("weight_map") if isinstance(table, dict) else None
     if not isinstance(found, dict) or not all(isinstance(file, str) and file for file in found.values()):
-        raise InvalidValueError(f"{what} has no 'weight_map' from tensors to files")
+        raise HeaderError(what, 0, "the index has no 'weight_map' from tensors to files")
     return ShardIndex(cast("Mapping[str, str]", found))

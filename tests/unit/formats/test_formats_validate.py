@@ -199,7 +199,9 @@ def test_what_is_wrong_with_a_manifest() -> None:
         (layer(FILE, org__cncf__model__filepath="./w"), "not a clean path"),
         (layer(FILE, org__cncf__model__filepath="/w"), "not a clean path"),
         (layer(FILE, org__cncf__model__filepath="../w"), "not a clean path"),
+        (layer(FILE, org__cncf__model__filepath=".."), "not a clean path"),
         (layer(FILE, org__cncf__model__filepath=""), "not a clean path"),
+        (layer(FILE, org__cncf__model__filepath="a\0b"), "not a clean path"),
         (layer(FILE, **{PATH: "w", TITLE: "v"}), "title is 'v'"),
         (layer(FILE, **{PATH: "w", "org.cncf.model.file.mediatype.untested": "yes"}), "neither 'true' nor 'false'"),
     ],
@@ -209,6 +211,12 @@ def test_what_is_wrong_with_a_layer(desc: Descriptor, expected: str) -> None:
     assert len(found) == 1
     assert expected in found[0]
     assert found[0].startswith("layers[0].")
+
+
+@pytest.mark.parametrize("path", ["new\nline", "tab\t", "日本\u3000語", "👩\u200d👩", "a\u00a0b"])
+def test_names_that_file_systems_have_are_valid(path: str) -> None:
+    desc = layer(FILE, **{PATH: path, TITLE: path})
+    assert problems(change("modelfs", "diffIds", to=[str(desc.digest)]), (desc,)) == []
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,14 @@ def test_an_image_and_back(compression: Any, place: Place, project: Path, tmp_pa
     assert str(go(place, "tiny:v1-image", "modelkit").desc.digest) == digest
 
 
+def test_a_part_without_files_comes_back_from_an_image(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "m.bin").write_bytes(b"m")
+    text = b"model: {path: m.bin}\ncode: [{path: .}]\n"
+    desc = pack(place, tmp_path, PackOptions(kitfile_text=text, references=(REF,))).desc
+    convert(place, REF, "image")
+    assert convert(place, REF.with_tag("v1-image"), "modelkit").desc == desc
+
+
 def test_an_image_of_spread_files_and_for_another_machine(place: Place, project: Path, tmp_path: Path) -> None:
     digest = pack_tiny(place, project)
     go(place, "tiny:v1", "modelpack", layer_format="raw")

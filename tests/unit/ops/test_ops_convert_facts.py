@@ -12,12 +12,15 @@ from test_ops_foreign import DOCKER, OLLAMA, REF, Layer, put, table_of, titled
 from golden_trees import GOLDEN, LayoutSource
 from kitops.content.copy import copy as copy_graph
 from kitops.content.events import Event, Message
+from kitops.errors import HeaderError
 from kitops.oci.reference import Reference
 from kitops.ops.convert import ConvertOptions, convert
 from kitops.ops.inspect import inspect
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
+from kitops.ops.tensors import tensors
 from kitops.ops.validate import validate
+from weight_bytes import plain_safetensors
 
 CONFIG = "application/vnd.cncf.model.config.v1+json"
 LAYERS: list[Layer] = [
@@ -170,3 +173,29 @@ model:
             "descriptor": {},
             "config": {"architecture": "tiny", "capabilities": {"reward": True}},
         }
+
+
+def test_the_order_of_keys_is_no_content(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b"m")
+    keys = ["reasoning: true", "inputTypes: [text]", "languages: [en]"]
+    digests = []
+    for number, order in enumerate((keys, keys[::-1])):
+        text = f"model: {{path: m, parameters: {{capabilities: {{{', '.join(order)}}}}}}}".encode()
+        ref = Reference.parse(f"m:{number}")
+        digests.append(pack(place, tmp_path, PackOptions(kitfile_text=text, references=(ref,), modelpack=True)).desc)
+        convert(place, ref, "modelkit")
+        digests.append(convert(place, ref.with_tag(f"{number}-modelkit"), "modelpack").desc)
+    assert len(set(digests)) == 1
+
+
+@pytest.mark.parametrize("index", [b"not JSON", b"{}", b'{"weight_map": 5}'])
+def test_an_index_that_is_none_is_no_obstacle(index: bytes, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_bytes(index)
+    (tmp_path / "model.safetensors").write_bytes(plain_safetensors(wte=(2, 2)))
+    text = b"model: {path: model.safetensors, parts: [{path: model.safetensors.index.json}]}"
+    packed = Reference.parse("m:packed")
+    want = pack(place, tmp_path, PackOptions(kitfile_text=text, references=(packed,), modelpack=True))
+    pack(place, tmp_path, PackOptions(kitfile_text=text, references=(REF,)))
+    assert convert(place, REF, "modelpack").desc == want.desc
+    with pytest.raises(HeaderError, match=r"index\.json in layer .*, byte 0: the"):
+        tensors(place, REF)

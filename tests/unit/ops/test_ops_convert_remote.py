@@ -60,8 +60,11 @@ def test_other_repositories_and_what_a_registry_cannot_do(
     assert same.desc == place.store.refs.resolve(Reference.parse("tiny:v1"))
     with pytest.raises(InvalidValueError, match="names no registry"):
         go(place, str(there), "modelpack", "local:v1", remote=True)
-    with pytest.raises(InvalidValueError, match="would have to be made again"):
+    with pytest.raises(InvalidValueError, match="would have to be made again") as caught:
         go(place, str(there), "modelpack", layer_format="raw", remote=True)
+    target = there.with_tag(f"{there.tag}-modelpack")
+    by_hand = f"kit pull {there}; kit convert {there} {target} --to modelpack; kit push {target}"
+    assert caught.value.hint == by_hand
     with pytest.raises(NotFoundError):
         go(place, f"{there.with_tag('none')}", "modelpack", remote=True)
 

@@ -84,7 +84,7 @@ def is_told(events: list[Event], text: str) -> bool:
     return any(isinstance(event, Message) and text in event.text for event in events)
 
 
-# --- plain artifacts
+# --- plain artifacts, and ModelPack artifacts of tools that spell paths in their own way
 
 
 def test_the_vector_of_oras(place: Place, events: list[Event], tmp_path: Path) -> None:
@@ -138,6 +138,25 @@ def test_titles_of_any_spelling_are_parts(place: Place, tmp_path: Path) -> None:
     put(place, REF, mediatype.EMPTY, {}, [("application/octet-stream", b"x", titled(title)) for title in titles])
     assert set(unpacked(place, tmp_path / "out")) == {"Kitfile", "m.gguf", "a/b.json", "src/x.py"}
     assert convert(place, REF, "modelkit").reused == 3
+
+
+@pytest.mark.parametrize("to", ["modelkit", "modelpack", "image"])
+@pytest.mark.parametrize("has_kitfile", [True, False])
+def test_paths_of_any_spelling_are_parts(to: Any, has_kitfile: bool, place: Place, tmp_path: Path) -> None:
+    layers = [
+        ("application/vnd.cncf.model.weight.v1.raw", b"x", filed("./m.gguf")),
+        ("application/vnd.cncf.model.doc.v1.raw", b"y", filed("docs//read.md")),
+        ("application/vnd.cncf.model.code.v1.tar", archive(**{"src/x.py": b"z"}), filed("src/")),
+    ]
+    kitfile = {"model": {"path": "m.gguf"}, "code": [{"path": "src"}], "docs": [{"path": "docs/read.md"}]}
+    annotations = {"ml.kitops.modelkit.kitfile": json.dumps(kitfile)} if has_kitfile else {}
+    put(place, REF, "application/vnd.cncf.model.config.v1+json", {}, layers, annotations=annotations)
+    convert(place, REF, to)
+    unpack(place, REF.with_tag(f"v1-{to}"), tmp_path / "out")
+    assert {path for path, content in tree_of(tmp_path / "out").items() if content is not None} == {
+        "Kitfile", "m.gguf", "docs/read.md", "src/x.py",
+    }  # fmt: skip
+    assert table_of(place)["docs"] == [{"path": "docs/read.md"}]
 
 
 @pytest.mark.parametrize("title", ["../out", "/etc/x", "a/../../x"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from ops_places import open_network_place, open_test_place
 from kitops.content.events import Event, Message
 from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, NotFoundError
+from kitops.layers.stamps import read_tree
 from kitops.oci.digest import Digest
 from kitops.oci.reference import Reference
 from kitops.ops import status as status_module
@@ -22,9 +26,10 @@ from kitops.ops.pull import pull
 from kitops.ops.push import push
 from kitops.ops.repair import repair
 from kitops.ops.status import status
+from kitops.ops.tracked import open_tracked
 from kitops.ops.unpack import UnpackOptions, unpack
 from kitops.ops.unpack_record import NAME
-from kitops.ops.verify import verify
+from kitops.ops.verify import check_content, verify
 from kitops.server import RegistryServer
 
 REF = Reference.parse("team/model:v1")
@@ -125,6 +130,24 @@ def test_a_damaged_store_alone_is_told_and_nothing_else_is_blamed(tmp_path: Path
     assert contents(out) == FILES
 
 
+@pytest.mark.parametrize("how", ["damaged", "lost"])
+def test_files_of_a_layer_that_cannot_be_read_are_not_extra(how: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    out = unpacked(place, tmp_path, "tar", "gzip")
+    for digest in damage(place, at=30):
+        if how == "lost":
+            place.store.blobs.path(digest).unlink()
+    (out / "mine").write_bytes(b"")
+    found = verify(place, out)
+    assert (found.extra, found.files) == (("mine",), len(FILES) + 1)
+    (out / "data/a.csv").unlink()
+    (out / "data/deep/b.csv").write_bytes(b"longer")
+    found = verify(place, out)
+    assert (found.changed, found.missing, found.extra) == (("data/deep/b.csv",), ("data/a.csv",), ("mine",))
+    (out / NAME).unlink()
+    assert verify(place, out, REF).extra == ("mine",), "what is below its path may be its own"
+
+
 def test_a_damaged_manifest_comes_from_the_registry(tmp_path: Path) -> None:
     with RegistryServer(tmp_path / "registry") as server:
         events: list[Event] = []
@@ -147,6 +170,49 @@ def test_status_without_a_record_over_a_damaged_store(tmp_path: Path) -> None:
     found = status(place, out, REF)
     assert found.is_equal
     assert len(found.unknown) == 4
+
+
+def test_a_file_of_two_layers_is_mended_once(tmp_path: Path) -> None:
+    place, project = open_test_place(tmp_path / "home"), make_project(tmp_path / "project")
+    text = b"code: [{path: data}]\nprompts: [{path: data}]\n"
+    pack(place, project, PackOptions(references=(REF,), kitfile_text=text))
+    unpack(place, REF, tmp_path / "out")
+    (tmp_path / "out/data/a.csv").write_bytes(b"other")
+    (tmp_path / "out/data/deep/b.csv").unlink()
+    done = repair(place, REF, tmp_path / "out")
+    size = len(FILES["data/a.csv"]) + len(FILES["data/deep/b.csv"])
+    assert (done.mended, done.size, done.kept) == (("data/a.csv", "data/deep/b.csv"), size, 1)
+    assert verify(place, tmp_path / "out").is_equal
+
+
+# --- files that change while they are read
+
+
+@pytest.mark.parametrize("how", ["removed", "a directory", "a link", "no directory above"])
+@pytest.mark.parametrize(
+    ("form", "codec", "has_store"),
+    [*((*shape, True) for shape in SHAPES), ("tar", "none", False), ("raw", "none", False)],
+)
+def test_what_is_gone_since_the_directory_was_listed_differs(
+    form: str, codec: str, how: str, has_store: bool, tmp_path: Path
+) -> None:
+    place = open_test_place(tmp_path / "home")
+    out = unpacked(place, tmp_path, form, codec)
+    if not has_store:
+        for layer in inspect(place, REF).kit.layers:
+            place.store.blobs.path(layer.desc.digest).unlink()
+    with open_tracked(place, out, None) as tracked:
+        tree = read_tree(out, place.run)
+        (out / "data/a.csv").unlink()
+        if how == "a directory":
+            (out / "data/a.csv").mkdir()
+        elif how == "a link":
+            (out / "data/a.csv").symlink_to(out / "run.sh")
+        elif how == "no directory above":
+            (out / "data").rename(out / "dota")
+            (out / "data").write_bytes(b"")
+        found = check_content(place, tracked, out, tree).compared
+    assert "data/a.csv" in found.changed
 
 
 # --- what cannot be mended
@@ -257,6 +323,36 @@ def test_permission_bits_are_shown_and_mended(form: str, codec: str, has_record:
     assert stat.S_IMODE((out / "model.bin").stat().st_mode) & 0o7133 == 0
     assert verify(place, out).is_equal
     assert status(place, out).is_equal
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="root may read everything, and nothing takes that away")
+@pytest.mark.parametrize(("form", "codec"), SHAPES)
+def test_what_nobody_may_read_is_mended(form: str, codec: str, tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    out = unpacked(place, tmp_path, form, codec)
+    (out / "model.bin").write_bytes(b"other")
+    for path in ("data/a.csv", "run.sh", *(("data/deep", "data") if form == "tar" else ())):  # raw: only files
+        (out / path).chmod(0)
+    home = f"pathlib.Path({str(place.home)!r})"
+    code = f"import kitops, pathlib; kitops.repair('{REF}', {str(out)!r}, settings=kitops.Settings(home={home}))"
+    without = "--bounding-set=-dac_override,-dac_read_search"
+    prefix = ["setpriv", without, "--inh-caps=-all"] if os.geteuid() == 0 else []
+    done = subprocess.run([*prefix, sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert contents(out) == FILES
+    assert verify(place, out).is_equal
+
+
+def test_a_forged_record_makes_no_file_set_user_id(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    out = unpacked(place, tmp_path)
+    made = (out / "run.sh").stat().st_mode & 0o7777
+    record = (out / NAME).read_text()
+    forged = record.replace(f'["run.sh",{0o755},{made},', f'["run.sh",{0o755},{0o4755},')
+    assert forged != record
+    (out / NAME).write_text(forged)
+    repair(place, None, out)
+    assert (out / "run.sh").stat().st_mode & 0o7000 == 0
 
 
 def test_bits_that_a_umask_takes_are_no_difference(tmp_path: Path) -> None:

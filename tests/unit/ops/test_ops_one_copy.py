@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import shutil
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ops_places import open_network_place, open_test_place
+from test_ops_foreign import IMAGE, OCI_LAYER, archive, filed, put, titled
 
 from kitops.errors import NotFoundError
 from kitops.formats.select import Filter
+from kitops.oci import mediatype
 from kitops.oci.reference import Reference
 from kitops.ops.du import du
 from kitops.ops.init import init
@@ -77,6 +80,70 @@ def test_what_differs_is_named_and_mended(form: str, codec: str, tmp_path: Path)
     for look in (status, verify):
         assert look(place, out).without_extra().is_equal
     assert repair(place, REF, out).mended == ()
+
+
+def put_with_kitfile(place: Place, shape: str, kitfile: bytes) -> None:
+    """An artifact without a Kitfile that anybody knows of, whose files have one among them."""
+    if shape.startswith("image"):
+        layer = archive(models__Kitfile=kitfile, **{"models/m.bin": b"weights"})
+        is_packed = shape.endswith("gzip")
+        kind = f"{OCI_LAYER}+gzip" if is_packed else OCI_LAYER
+        put(place, REF, IMAGE, {}, [(kind, gzip.compress(layer) if is_packed else layer, {})])
+    elif shape == "modelpack":
+        kind = "application/vnd.cncf.model.weight.v1.raw"
+        layers = [(kind, b"weights", filed("m.bin")), (kind.replace("weight", "doc"), kitfile, filed("Kitfile"))]
+        put(place, REF, "application/vnd.cncf.model.config.v1+json", {}, layers)
+    else:
+        kind = "application/octet-stream"
+        put(place, REF, mediatype.EMPTY, {}, [(kind, b"w", titled("m.bin")), (kind, kitfile, titled("Kitfile"))])
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+@pytest.mark.parametrize("shape", ["artifact", "modelpack", "image", "image+gzip"])
+def test_a_kitfile_that_a_layer_brought_is_right(shape: str, has_record: bool, tmp_path: Path) -> None:
+    place, out = open_test_place(tmp_path / "home"), tmp_path / "out"
+    kitfile = b"manifestVersion: 1.0.0\nmodel: {path: m.bin}\n"
+    put_with_kitfile(place, shape, kitfile)
+    unpack(place, REF, out, UnpackOptions(record=has_record))
+    assert (out / "Kitfile").read_bytes() == kitfile
+    for look in (status, verify):
+        assert look(place, out, None if has_record else REF).is_equal, look
+        assert look(place, out, REF).is_equal, look
+    (out / "Kitfile").write_bytes(b"other")
+    assert verify(place, out, REF).changed == ("Kitfile",)
+    assert repair(place, REF, out).mended == ("Kitfile",)
+    assert (out / "Kitfile").read_bytes() == kitfile
+    (out / "Kitfile").unlink()
+    assert verify(place, out, REF).missing == ("Kitfile",)
+    assert repair(place, REF, out).mended == ("Kitfile",)
+    assert verify(place, out).is_equal
+    assert status(place, out).is_equal
+
+
+def pack_text(place: Place, root: Path, kitfile: str, name: str) -> Reference:
+    ref = Reference.parse(name)
+    pack(place, root, PackOptions(kitfile_text=kitfile.encode(), references=(ref,)))
+    return ref
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_parent_whose_tag_moved_is_what_was_unpacked(is_gone: bool, tmp_path: Path) -> None:
+    place, out, project = open_test_place(tmp_path / "home"), tmp_path / "out", make_project(tmp_path / "project")
+    base = pack_text(place, project, "model: {path: model.bin, parts: [{path: data}]}", "base:v1")
+    child = pack_text(place, project, "model: {path: 'base:v1'}\ndocs: [{path: README.md}]", "child:v1")
+    unpack(place, child, out)
+    if is_gone:
+        remove(place, (base,))
+    else:
+        (project / "model.bin").write_bytes(b"another")
+        pack_text(place, project, "model: {path: model.bin}", "base:v1")
+    for look in (status, verify):
+        found = look(place, out)
+        assert (found.is_equal, found.files) == (True, len(FILES) + 1)
+    if not is_gone:
+        assert verify(place, out, child).changed == ("model.bin",), "what is named is as it is now"
+    (out / "data/a.csv").write_bytes(b"9,9\n")
+    assert verify(place, out).is_equal is False
 
 
 @pytest.mark.parametrize("form", ["tar", "raw"])

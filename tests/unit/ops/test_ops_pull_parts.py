@@ -18,6 +18,7 @@ from kitops.formats.select import Filter
 from kitops.oci.reference import Reference
 from kitops.ops import plan as planning
 from kitops.ops.copy import copy
+from kitops.ops.diff import diff
 from kitops.ops.inspect import inspect
 from kitops.ops.list import list_
 from kitops.ops.location import Location
@@ -28,6 +29,7 @@ from kitops.ops.pull import plan_pull, pull
 from kitops.ops.push import push
 from kitops.ops.remove import remove
 from kitops.ops.tag import tag
+from kitops.ops.tensors import tensors
 from kitops.ops.unpack import UnpackOptions, unpack
 from kitops.registry.network import Network
 from kitops.server import RegistryServer
@@ -54,12 +56,23 @@ def publish(tmp_path: Path, name: str, kitfile: str) -> Reference:
     place = open_network_place(tmp_path / "author")
     context = tmp_path / "project"
     context.mkdir(exist_ok=True)
-    for file in ("model.bin", "data.csv", "readme"):
+    for file in ("model.bin", "data.csv", "readme", "model.safetensors"):
         (context / file).write_bytes(file.encode() * 1000)
     found = Reference.parse(name)
     pack(place, context, PackOptions(kitfile_text=kitfile.encode(), references=(found,)))
     push(place, found)
     return found
+
+
+def publish_other(tmp_path: Path, ref: Reference) -> Reference:
+    """A kit in the same repository whose model has other bytes."""
+    other = ref.with_tag("other")
+    (tmp_path / "project/model.safetensors").write_bytes(b"other")
+    place = open_network_place(tmp_path / "author")
+    text = b"model: {path: model.safetensors}\ndocs: [{path: readme}]\n"
+    pack(place, tmp_path / "project", PackOptions(kitfile_text=text, references=(other,)))
+    push(place, other)
+    return other
 
 
 def offline(place: Place) -> Place:
@@ -101,6 +114,19 @@ def test_the_rest_is_not_there_for_who_may_only_look_into_the_store(
         unpack(place, ref, tmp_path / "out", UnpackOptions(where="local"))
     assert caught.value.hint == f"`kit pull {ref}` completes it"
     assert not (tmp_path / "out").exists()
+
+
+def test_looking_into_what_was_left_out_says_so(place: Place, tmp_path: Path, registry: str) -> None:
+    ref = publish(tmp_path, f"{registry}/team/w:v1", "model: {path: model.safetensors}\ndocs: [{path: readme}]\n")
+    pull(place, [ref], DOCS)
+    looks = (
+        lambda: tensors(place, ref),
+        lambda: diff(place, f"local://{ref}", f"remote://{publish_other(tmp_path, ref)}"),
+    )
+    for look in looks:
+        with pytest.raises(NotFoundError, match=f"of {ref} is not in the store: a filtered pull left it out") as caught:
+            look()
+        assert caught.value.hint == f"`kit pull {ref}` completes it"
 
 
 def test_a_lost_layer_is_told_from_one_that_was_left_out(place: Place, ref: Reference, tmp_path: Path) -> None:

@@ -43,6 +43,23 @@ def test_a_model_of_shards_and_its_config() -> None:
     assert facts(shards, "m")["parameters"] == 1006
 
 
+def test_nothing_is_said_of_all_tensors_where_some_are_not_known() -> None:
+    names = [f"m/model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+    shards = {name: header(("BF16", 500)) for name in names}
+    config = parse_model_config(json.dumps(LLAMA).encode())
+    whole = gather_facts(list(shards.items()), "m", config)
+    assert (whole.parameters, whole.precision) == (1500, "bfloat16")
+    for model in ("m", names[0], names[2], "."):
+        for lost in ([], [names[1]]):
+            known = gather_facts([(name, shards[name]) for name in (names[0], names[2])], model, config, lost)
+            assert (known.parameters, known.precision) == (0, "float16"), "what the config says of the whole"
+            assert (known.format, known.architecture) == ("safetensors", "LlamaForCausalLM")
+    one = [("m/model.safetensors", header(("F32", 10)))]
+    assert gather_facts(one, "m", ModelConfig(), ["m/other.safetensors"]).parameters == 0
+    assert gather_facts(one, "m/model.safetensors", ModelConfig(), ["m/other.safetensors"]).parameters == 10
+    assert gather_facts(one, "m", ModelConfig(), ["elsewhere/other.safetensors"]).parameters == 10
+
+
 def test_a_gguf_file() -> None:
     meta = {"general__architecture": "qwen2", "general__file_type": 15, "qwen2__context_length": 32768}
     q4 = header(("Q4_K", 900), ("Q6_K", 90), ("F32", 10), form="gguf", **meta)
