@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -124,6 +125,12 @@ def test_long_foreign_text_is_cut() -> None:
     assert len(one_line("x" * 10_000)) == 501
 
 
+def test_a_refusal_full_of_open_tags_takes_no_longer_than_its_length() -> None:
+    started = time.process_time()
+    assert parse_refusal(b"<" * 600_000).text == "<" * 500 + "…"
+    assert time.process_time() - started < 10
+
+
 def test_warnings() -> None:
     assert parse_warnings(['299 - "this is \\"old\\""', '199 - "no"', '299 - "a", 299 host "b"']) == [
         'this is "old"',
@@ -159,6 +166,8 @@ def test_links(value: str, expected: str | None) -> None:
         ("soon", None),
         ("-1", None),
         ("9" * 400, 999999999.0),
+        (f"Wed, 01 Jan {'9' * 20} 00:00:10 GMT", None),
+        (f"Wed, 01 Jan 2025 00:00:10 +{'9' * 14}", None),
     ],
 )
 def test_retry_after(value: str | None, expected: float | None) -> None:
