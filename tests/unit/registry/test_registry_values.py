@@ -212,6 +212,8 @@ def test_media_type_loses_its_parameters() -> None:
         ("ample.com", "registry.example.com", 443, False),
         ("other.org, EXAMPLE.com ", "Registry.Example.COM", 443, True),
         ("example.com:5000", "example.com", 443, False),
+        ("example.com:\u00b2", "example.org", 443, False),
+        ("[fd00::1]:\u00b2", "example.org", 443, False),
         ("example.com:5000", "example.com", 5000, True),
         ("10.0.0.0/8", "10.1.2.3", 443, True),
         ("10.0.0.0/8", "11.1.2.3", 443, False),
