@@ -50,7 +50,23 @@ def test_origin(url: str, expected: tuple[str, str, int]) -> None:
     assert origin(url) == expected
 
 
-@pytest.mark.parametrize("url", ["ftp://a/b", "/x", "", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a/b",
+        "/x",
+        "",
+        "https://",
+        r"https://evil.example.com\[::1]/",
+        r"https://evil.example.com:81\[::1]:443/",
+        r"https://evil.example.com\@a/",
+        "https://a[::1]/",
+        "https://[::1]a/",
+        "https://[::1%25eth0]/",
+        "https://\t/a",
+        "https:\n//a",
+    ],
+)
 def test_no_origin(url: str) -> None:
     with pytest.raises(ValueError):
         origin(url)
@@ -70,7 +86,16 @@ def test_follow(location: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["", "http://r.example.com/v2/x", "ftp://a/b", "https://user@host/x", "file:///etc/passwd", "https://["]
+    "location",
+    [
+        "",
+        "http://r.example.com/v2/x",
+        "ftp://a/b",
+        "https://user@host/x",
+        "file:///etc/passwd",
+        "https://[",
+        r"https://evil.example.com\[::1]/x",
+    ],
 )
 def test_locations_that_lead_nowhere_good(location: str) -> None:
     with pytest.raises(RegistryError):
