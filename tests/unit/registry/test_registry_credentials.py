@@ -325,6 +325,16 @@ def test_a_helper_that_repeats_what_it_was_given_does_not_tell_the_secret(
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_helper_that_fails_after_its_answer_does_not_tell_the_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Path
+) -> None:
+    script(tmp_path, monkeypatch, """echo '{"Username": "me", "Secret": "hunter2"}'; echo locked >&2; exit 1""")
+    write(own, {"credsStore": "script"})
+    with pytest.raises(InvalidValueError, match="get failed: it gave an answer nevertheless; locked") as caught:
+        CredentialStore(own).find("a.example")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_helper_that_is_not_text_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Path) -> None:
     script(tmp_path, monkeypatch, r"printf '\377\376'")
     write(own, {"credHelpers": {"a.example": "script"}})
