@@ -249,6 +249,13 @@ def test_a_key_that_stands_twice_is_found_in_no_more_time_than_reading_takes() -
     assert time.process_time() - started < 20
 
 
+def test_a_digest_that_is_none_is_told_with_its_place() -> None:
+    layer = {"mediaType": "x", "digest": "md5:00", "size": 1}
+    table = {"schemaVersion": 2, "config": CONFIG.to_json(), "layers": [layer]}
+    with pytest.raises(InvalidValueError, match=r"^my kit: layers\[0\]\.digest: digest algorithm 'md5'"):
+        Manifest.parse(json.dumps(table).encode(), "my kit")
+
+
 def test_index_round_trip() -> None:
     index = Index.build([CONFIG])
     assert Index.parse(index.raw).children == (CONFIG,)
