@@ -315,6 +315,13 @@ def test_a_manifest_keeps_bytes_and_type(visitor: Visitor) -> None:
         ("v1", b"[]", mediatype.INDEX, 400, "MANIFEST_INVALID"),
         ("v1", Manifest.build(config=EMPTY_JSON, layers=[]).raw, "text/plain", 415, "MANIFEST_INVALID"),
         ("v1", Manifest.build(config=EMPTY_JSON, layers=[]).raw, mediatype.DOCKER_MANIFEST, 400, "MANIFEST_INVALID"),
+        (
+            "v1",
+            Manifest.build(config=EMPTY_JSON, layers=[]).raw.replace(b'"mediaType"', rb'"media\u0054ype"'),
+            mediatype.DOCKER_MANIFEST,
+            400,
+            "MANIFEST_INVALID",
+        ),
         ("v1", Manifest.build(config=EMPTY_JSON, layers=[]).raw, mediatype.MANIFEST, 404, "MANIFEST_BLOB_UNKNOWN"),
         (DIGEST, Index.build([]).raw, mediatype.INDEX, 400, "DIGEST_INVALID"),
         ("v1", bytes(MAX_MANIFEST_SIZE + 1), mediatype.INDEX, 413, "SIZE_INVALID"),
