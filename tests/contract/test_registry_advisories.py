@@ -185,6 +185,8 @@ HOSTILE = [
     "https://127.0.0.1:8500/token",
     "https://user:pass@evil.example.org/token",
     rf"https://{HOST}\\.evil.example.org/token",
+    r"https://evil.example.org\\[::1]/token",
+    r"https://evil.example.org\\[2001:db8::1]/token",
     "file:///etc/passwd",
     "",
 ]

@@ -414,7 +414,9 @@ def test_mirrors_are_read_from_the_environment_before_the_settings(tmp_path: Pat
         "docker.io=",
         "docker.io=ftp://x",
         "=m.example.com",
-        "a=https://me:pw@m",
+        "a=https://me:secret@m",
+        "a=https://me:sec#secret@m",
+        "https://me:secret@m",
         "a=m?x=1",
         "a=m/UP/../x",
     ],
@@ -423,6 +425,7 @@ def test_mirrors_that_do_not_parse(text: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
         parse_mirrors(text)
     assert "docker.io=https://" in (caught.value.hint or "")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

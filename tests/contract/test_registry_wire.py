@@ -902,3 +902,48 @@ def test_the_script_sees_what_was_sent() -> None:
     assert isinstance(registry, Scripted)
     assert registry.sent("User-Agent") == ["kitops"]
     assert registry.sent("Accept-Encoding") == ["identity"]
+
+
+# --- parts in chunks, which announce no length
+
+
+def in_chunks(body: bytes) -> Callable[[Seen], Said]:
+    """Every part that is asked for has ``body``, whatever its length."""
+
+    def script(seen: Seen) -> Said:
+        start, _, last = seen.headers["Range"].removeprefix("bytes=").partition("-")
+        headers = {"Content-Range": f"bytes {start}-{last}/{DESC.size}", "Transfer-Encoding": "chunked"}
+        data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        return Said(206, headers, data + b"0\r\n\r\n", length=-1)
+
+    return script
+
+
+def test_a_part_in_chunks_that_is_empty_is_not_asked_for_for_ever() -> None:
+    with (
+        scripted_server(in_chunks(b"")) as registry,
+        connect(registry.address) as repository,
+        repository.ranges(DESC, limit=0) as ranges,
+        pytest.raises(NetworkError, match="after 0 of 5 bytes"),
+    ):
+        ranges.read_at(0, 5)
+    assert len(registry.seen) == 3
+
+
+def test_a_part_in_chunks_that_goes_on_and_on_is_left() -> None:
+    with (
+        scripted_server(in_chunks(DATA * 100_000)) as registry,
+        connect(registry.address) as repository,
+        repository.ranges(DESC, limit=0) as ranges,
+    ):
+        assert ranges.read_at(0, 5) == DATA[:5]
+
+
+def test_a_part_in_chunks_that_comes_in_smaller_ones_is_put_together() -> None:
+    with (
+        scripted_server(in_chunks(b"ab")) as registry,
+        connect(registry.address) as repository,
+        repository.ranges(DESC, limit=0) as ranges,
+    ):
+        assert ranges.read_at(0, 5) == b"ababa"
+    assert [seen.headers["Range"] for seen in registry.seen] == ["bytes=0-4", "bytes=2-4", "bytes=4-4"]

@@ -469,6 +469,19 @@ def test_end_12_referrers_in_pages(visitor: Visitor) -> None:
     assert "link" not in rest.headers
 
 
+def test_end_12_referrers_with_long_annotations_come_in_pages_that_clients_take(visitor: Visitor) -> None:
+    subject = Descriptor(mediatype.MANIFEST, Digest.of(b"missing content"), 123)
+    long = [letter * 900_000 for letter in "abcde"] + ["f" * 4_000_000]
+    for text in long:
+        artifact(visitor, text, subject)
+    pages = [referrers(visitor, subject.digest)]
+    while link := pages[-1].headers.get("link"):
+        pages.append(visitor.ask("GET", link[1 : link.index(">")]))
+    assert sorted(text for page in pages for text in texts(page)) == long
+    assert all(len(page.body) < 4 << 20 or len(texts(page)) == 1 for page in pages)
+    assert len(pages) <= 5
+
+
 def test_the_catalog(visitor: Visitor) -> None:
     visitor.put_blob(BLOB, "only/blobs")
     for name in ("b", "a/b", "c"):

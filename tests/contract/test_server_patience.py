@@ -118,6 +118,15 @@ def test_idle_connections_make_room(tmp_path: Path) -> None:
             assert visitor.ask("GET", "/v2/").status == 200
 
 
+def test_heads_that_never_end_make_room(tmp_path: Path) -> None:
+    options = ServerOptions(most_connections=4, patience=Patience(idle_seconds=600, head_seconds=600))
+    with serving(tmp_path, options) as server, ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(dial(server)).sendall(b"GET /v2/ HTT")
+        visitor = stack.enter_context(Visitor(server.address))
+        assert visitor.ask("GET", "/v2/").status == 200
+
+
 def test_busy_connections_keep_theirs_and_others_wait(tmp_path: Path) -> None:
     with serving(tmp_path, ServerOptions(most_connections=2)) as server, ExitStack() as stack:
         target = f"POST /v2/a/blobs/uploads/?digest={DIGEST} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(DATA)}\r\n\r\n"

@@ -127,6 +127,28 @@ def test_a_single_post(visitor: Visitor, server: RegistryServer) -> None:
     assert list(server.root.glob("repositories/a/_uploads/*")) == []
 
 
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}"),
+        ("PUT", "/v2/a/manifests/v1"),
+        ("DELETE", "/v2/a/manifests/v1"),
+    ],
+)
+def test_a_web_page_cannot_change_what_has_no_password(visitor: Visitor, method: str, target: str) -> None:
+    answer = visitor.ask(method, target, DATA, Origin="https://evil.example.com")
+    assert (answer.status, answer.code) == (403, "DENIED")
+    assert visitor.ask("GET", "/v2/", Origin="https://evil.example.com").status == 200
+    assert visitor.ask("GET", f"/v2/a/blobs/{DIGEST}").status == 404
+
+
+def test_whoever_has_the_password_may_come_by_a_web_page(tmp_path: Path) -> None:
+    options = ServerOptions(access=BasicAccess({"me": "pw"}))
+    known = {"Authorization": "Basic bWU6cHc=", "Origin": "https://ui.example.com"}
+    with RegistryServer(DirectoryShelf(tmp_path / "root"), options) as server, Visitor(server.address) as visitor:
+        assert visitor.ask("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}", DATA, **known).status == 201
+
+
 def test_chunks_in_order(visitor: Visitor) -> None:
     location = visitor.ask("POST", "/v2/a/blobs/uploads/").headers["location"]
     first = visitor.ask("PATCH", location, DATA[:1000], Content_Range="0-999")
@@ -293,6 +315,13 @@ def test_a_manifest_keeps_bytes_and_type(visitor: Visitor) -> None:
         ("v1", b"[]", mediatype.INDEX, 400, "MANIFEST_INVALID"),
         ("v1", Manifest.build(config=EMPTY_JSON, layers=[]).raw, "text/plain", 415, "MANIFEST_INVALID"),
         ("v1", Manifest.build(config=EMPTY_JSON, layers=[]).raw, mediatype.DOCKER_MANIFEST, 400, "MANIFEST_INVALID"),
+        (
+            "v1",
+            Manifest.build(config=EMPTY_JSON, layers=[]).raw.replace(b'"mediaType"', rb'"media\u0054ype"'),
+            mediatype.DOCKER_MANIFEST,
+            400,
+            "MANIFEST_INVALID",
+        ),
         ("v1", Manifest.build(config=EMPTY_JSON, layers=[]).raw, mediatype.MANIFEST, 404, "MANIFEST_BLOB_UNKNOWN"),
         (DIGEST, Index.build([]).raw, mediatype.INDEX, 400, "DIGEST_INVALID"),
         ("v1", bytes(MAX_MANIFEST_SIZE + 1), mediatype.INDEX, 413, "SIZE_INVALID"),

@@ -85,9 +85,11 @@ def round_trip(repository: Repository) -> None:
     assert repository.fetch(DESC) == DATA
 
 
-@pytest.mark.parametrize("user", [None, "me:p@ss/word"])
-def test_plain_http_through_a_proxy(user: str | None) -> None:
-    typed = "me:p%40ss%2Fword@" if user else ""
+@pytest.mark.parametrize(
+    ("user", "typed"),
+    [(None, ""), ("me:p@ss/word", "me:p%40ss%2Fword@"), ("mé:p€ss", "m%C3%A9:p%E2%82%ACss@")],
+)
+def test_plain_http_through_a_proxy(user: str | None, typed: str) -> None:
     with ThrowAwayRegistry() as registry, proxy(user) as way:
         network = replace(registry.network, proxy=f"http://{typed}{way.address}", patience=QUICK)
         with registry.repository("a/b", network=network) as repository:

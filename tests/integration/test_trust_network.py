@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kitops.content.protocols import Run
-from kitops.errors import FileSystemError, InvalidValueError, NetworkError
+from kitops.errors import FileSystemError, InvalidValueError, NetworkError, RegistryError
 from kitops.oci.reference import Reference
 from kitops.registry import Credential, CredentialStore, Network, open_repository
 from kitops.registry.credentials import FixedCredential
@@ -21,6 +21,7 @@ from kitops.registry.environment import complete_network
 from kitops.registry.network import Patience
 from kitops.testing import ThrowAwayRegistry
 from scripted_server import Said, raw_server, scripted_server
+from small_web import read_head
 from tls_files import Authority, make_authority
 
 QUICK = Network(patience=Patience(connect=5, read=5, attempts=1))
@@ -133,6 +134,29 @@ def test_a_registry_at_an_ipv6_address() -> None:
         ping(address, Network(plain_http=True, patience=QUICK.patience))
         assert Reference.parse(f"{address}/a/b:v1").registry == address
     assert hosts == [f"Host: {address}".encode()]
+
+
+@pytest.mark.usefixtures("has_ipv6")
+def test_what_only_some_parsers_take_for_an_ipv6_host_is_not_followed() -> None:
+    """Of ``http://evil\\[::1]/`` Python says that its host is ``::1``; urllib3, which connects, takes ``evil``."""
+
+    def converse(connection: socket.socket) -> None:
+        while head := read_head(connection):
+            answer = b'401 X\r\nWWW-Authenticate: Basic realm="x"'
+            if b"Authorization: Basic" in head:
+                port = connection.getsockname()[1]
+                answer = b"307 X\r\nLocation: http://%b\\[::1]:%d/x" % (evil.address.encode(), port)
+            connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % answer)
+
+    with scripted_server(lambda seen: Said(body=b"{}")) as evil, raw_server(converse, "::1") as address:
+        ref, known = Reference.parse(f"{address}/a/b:v1"), FixedCredential(Credential("me", "six"))
+        network = Network(plain_http=True, patience=QUICK.patience)
+        with (
+            open_repository(ref, network, known, Run()) as repository,
+            pytest.raises(RegistryError, match="Location is not usable"),
+        ):
+            repository.ping()
+    assert evil.seen == []
 
 
 @pytest.mark.usefixtures("has_ipv6")

@@ -86,26 +86,33 @@ def copy(
     return Copied(len(moved) + count, sum(moved), len(jobs) - len(moved) + len(manifests) - count)
 
 
-def list_graph(
-    source: Source, desc: Descriptor, manifests: dict[Descriptor, bytes], run: Run, *, depth: int = 0
-) -> list[Descriptor]:
+def list_graph(source: Source, desc: Descriptor, manifests: dict[Descriptor, bytes], run: Run) -> list[Descriptor]:
     """The blobs below ``desc``; its manifests are gathered into ``manifests``, children before their parents.
+
+    A manifest that is listed many times is read once: indexes that list each other many times would never end.
 
     Raises:
         InvalidValueError: a manifest does not parse, or indexes nest too deeply.
         KitError: whatever the source raises.
     """
-    if depth > MAX_DEPTH:
-        raise InvalidValueError(f"{desc.digest}: indexes are nested more than {MAX_DEPTH} deep")
-    run.cancel.check()
-    raw = source.fetch(desc)
+    seen: set[tuple[Digest, str, int]] = set()
     blobs: list[Descriptor] = []
-    for child in children_of(desc, raw):
-        if is_manifest(child):
-            blobs += list_graph(source, child, manifests, run, depth=depth + 1)
-        else:
-            blobs.append(child)
-    manifests[desc] = raw
+
+    def gather(desc: Descriptor, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise InvalidValueError(f"{desc.digest}: indexes are nested more than {MAX_DEPTH} deep")
+        run.cancel.check()
+        raw = source.fetch(desc)
+        for child in children_of(desc, raw):
+            key = (child.digest, child.media_type, child.size)  # whatever its annotations are here
+            if not is_manifest(child):
+                blobs.append(child)
+            elif key not in seen:
+                seen.add(key)
+                gather(child, depth + 1)
+        manifests[desc] = raw
+
+    gather(desc, 0)
     return blobs
 
 

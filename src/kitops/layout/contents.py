@@ -152,19 +152,16 @@ class Contents:
     def artifacts(self) -> tuple[Descriptor, ...]:
         """What ``index.json`` lists; in place of lists of referrers (at fallback tags) their members that are here."""
         listed = self.names().descriptors
-        lists = [
-            desc for desc in listed if is_fallback_tag(name_of(desc) or "") and desc.media_type in mediatype.INDEXES
-        ]
-        members = (desc for desc in self._members(lists) if self.exists(desc))
-        return (*(desc for desc in listed if desc not in lists), *members)
+        members = {desc.digest: desc for desc in self._members(filter(_is_referrers_list, listed)) if self.exists(desc)}
+        return (*(desc for desc in listed if not _is_referrers_list(desc)), *members.values())
 
     # --- parts
 
     def _members(self, indexes: Iterable[Descriptor]) -> list[Descriptor]:
+        unique = {desc.digest: desc for desc in indexes if desc.media_type in mediatype.INDEXES}
         return [
             member
-            for desc in indexes
-            if desc.media_type in mediatype.INDEXES
+            for desc in unique.values()
             for member in Index.parse(self.fetch(desc), f"index {desc.digest} of {self.what}").manifests
         ]
 
@@ -217,6 +214,10 @@ def blob_path(digest: Digest) -> str:
 
 def _may_refer(desc: Descriptor) -> bool:
     return desc.media_type in mediatype.MANIFESTS or desc.media_type in mediatype.INDEXES
+
+
+def _is_referrers_list(desc: Descriptor) -> bool:
+    return is_fallback_tag(name_of(desc) or "") and desc.media_type in mediatype.INDEXES
 
 
 def _parse_digest(text: str) -> Digest | None:

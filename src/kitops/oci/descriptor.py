@@ -74,7 +74,7 @@ class Descriptor:
         artifact_type = table.get("artifactType")
         return cls(
             media_type=expect_text(table.get("mediaType"), f"{what}.mediaType"),
-            digest=Digest.parse(expect_text(table.get("digest"), f"{what}.digest")),
+            digest=_expect_digest(table.get("digest"), f"{what}.digest"),
             size=size,
             annotations=expect_annotations(table.get("annotations"), f"{what}.annotations"),
             artifact_type=None if artifact_type is None else expect_text(artifact_type, f"{what}.artifactType"),
@@ -130,6 +130,14 @@ def expect_annotations(value: Json, what: str) -> Mapping[str, str]:
         return NO_ANNOTATIONS
     table = expect_map(value, what)
     return Annotations({key: expect_text(item, f"{what}[{key!r}]") for key, item in table.items()})
+
+
+def _expect_digest(value: Json, what: str) -> Digest:
+    text = expect_text(value, what)
+    try:
+        return Digest.parse(text)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{what}: {error.message}") from error
 
 
 def _decode_data(value: Json, what: str) -> bytes | None:

@@ -21,9 +21,10 @@ from kitops.registry.urls import safe_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_LETTER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_WORD = rf"{_LETTER}+"
 _SCHEME = re.compile(rf"[\s,]*({_WORD})(?:\s+|$|(?=,))", re.ASCII)
-_PARAMETER = re.compile(rf"\s*({_WORD})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|({_WORD}[^\s,]*))\s*(?:,|$)", re.ASCII)
+_PARAMETER = re.compile(rf"\s*({_WORD})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|({_LETTER}[^\s,]*))\s*(?:,|$)", re.ASCII)
 _TOKEN68 = re.compile(r"\s*[A-Za-z0-9._~+/-]+=*\s*(?:,|$)", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _DEFAULT_SECONDS: Final = 60.0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from kitops.errors import NetworkError
 from kitops.registry.stretch import RangeRefusedError
 from kitops.registry.transport import BLOCK
+from kitops.registry.urls import safe_url
 from kitops.weights.ranges import StreamRanges
 
 if TYPE_CHECKING:
@@ -79,8 +80,24 @@ class BlobRanges:
                 self._stream = StreamRanges(_pieces(stretch), self.size, self._limit)
                 return self._stream.read_at(offset, end - offset)
             with stretch:
-                found += b"".join(bytes(piece) for piece in _pieces(stretch))
+                found += _read(stretch, stretch.end - start)
         return bytes(found)
+
+
+def _read(stretch: Stretch, size: int) -> bytes:
+    """What comes of a part of ``size`` bytes, and no more than that.
+
+    Raises:
+        NetworkError: nothing came, which an answer in chunks need not have announced.
+    """
+    found = bytearray()
+    for piece in _pieces(stretch):
+        found += piece[: size - len(found)]
+        if len(found) == size:
+            break
+    if not found:
+        raise NetworkError(f"reading {safe_url(stretch.answer.url)}: the connection ended after 0 of {size} bytes")
+    return bytes(found)
 
 
 def _pieces(stretch: Stretch) -> Iterator[memoryview]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,11 +21,12 @@ from kitops.registry.secret_files import Table, read_table, write_table
 from kitops.registry.urls import DOCKER_HUB, is_docker_hub
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kitops.content.cancel import CancelToken
 
 _HUB_KEY = "https://index.docker.io/v1/"
+_TOKEN = re.compile(r"[\x21-\x7e]*", re.ASCII)
 _TOKEN_USER = "<token>"  # noqa: S105 - the user name that stands for "the secret is an identity token"
 
 
@@ -36,12 +39,23 @@ class Credential:
         password: for Basic, and to ask for tokens with.
         identity_token: an OAuth2 refresh token, to ask for tokens with instead.
         registry_token: a bearer token to use as it is.
+
+    Raises:
+        InvalidValueError: no request can carry it.
     """
 
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            f"{self.username}{self.password}{self.identity_token}".encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise InvalidValueError("half a character is in a user name, a password or an identity token") from error
+        if not _TOKEN.fullmatch(self.registry_token):
+            raise InvalidValueError("a registry token has spaces, line ends or letters that no token has")
 
     @classmethod
     def of_login(cls, username: str, password: str) -> Credential:
@@ -193,11 +207,12 @@ class CredentialStore:
         try:
             table = json.loads(answer)
             user, secret = table["Username"], table["Secret"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InvalidValueError(f"credential helper {helper} gave an answer that is not JSON") from error
         if not isinstance(user, str) or not isinstance(secret, str) or not secret:
             return None
-        return Credential(identity_token=secret) if user == _TOKEN_USER else Credential(user, secret)
+        with _naming(f"credential helper {helper}"):
+            return Credential(identity_token=secret) if user == _TOKEN_USER else Credential(user, secret)
 
 
 def default_config_paths(environ: Mapping[str, str], home: Path | None) -> tuple[Path, ...]:
@@ -273,10 +288,20 @@ def _credential_of(entry: object, path: Path) -> Credential | None:
             raise InvalidValueError(f"{printable(path)}: an auth entry is not base64 of user:password") from error
         user, _, password = pair.partition(":")
         password = password.strip("\x00")
-    found = Credential(user, password, text.get("identitytoken", ""), text.get("registrytoken", ""))
+    with _naming(printable(path)):
+        found = Credential(user, password, text.get("identitytoken", ""), text.get("registrytoken", ""))
     if user == _TOKEN_USER and not found.identity_token:
         found = Credential(identity_token=password)
     return found if found.password or found.identity_token or found.registry_token else None
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Errors of a credential tell where it is from."""
+    try:
+        yield
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{source}: {error.message}", hint="log in again, or mend it") from error
 
 
 def _entry_of(credential: Credential) -> Table:

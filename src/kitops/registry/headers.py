@@ -21,7 +21,7 @@ MAYBE_TLS: Final = "if the registry serves TLS, leave --plain-http out, or name 
 _WARNING = re.compile(r'299\s+\S+\s+"((?:[^"\\]|\\.)*)"')
 _LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[^;,\"]+(?:\"[^\"]*\")?)*)")
 _UPLOADED: Final = re.compile(r"(?:bytes[= ])?0-(\d{1,18})(?:/.*)?", re.ASCII)
-_TAGS: Final = re.compile(r"<[^>]*>")
+_TAGS: Final = re.compile(r"<[^<>]*>")
 _MAX_TEXT: Final = 500
 
 
@@ -96,7 +96,7 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

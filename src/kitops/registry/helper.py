@@ -69,6 +69,8 @@ def run_helper(
         output, complaint = _talk(running, text, program, cancel, seconds)
     if running.returncode == 0:
         return output
+    if verb == "get" and '"Secret"' in output:
+        output = "it gave an answer nevertheless;"  # which is not to be shown
     said = one_line(f"{output} {complaint}")
     if verb == "store" and json.loads(text)["Secret"] in said:
         said = "it repeats what it was given"

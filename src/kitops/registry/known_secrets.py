@@ -36,7 +36,7 @@ class KnownSecrets:
     def add_pair(self, username: str, password: str) -> None:
         """Hide a password, and what HTTP Basic makes of it."""
         if password:
-            pair = base64.b64encode(f"{username}:{password}".encode("utf-8", "surrogateescape")).decode()
+            pair = base64.b64encode(_bytes(f"{username}:{password}")).decode()
             self.add(password, pair.rstrip("="))
 
     def add_credential(self, credential: Credential) -> None:
@@ -50,7 +50,7 @@ class KnownSecrets:
         """Hide the password in the URL of a proxy, if it has one."""
         try:
             parts = urlsplit(url or "")
-            self.add_pair(unquote(parts.username or ""), unquote(parts.password or ""))
+            self.add_pair(*(unquote(text or "", errors="surrogateescape") for text in (parts.username, parts.password)))
         except ValueError:  # told when it is used
             return
 
@@ -70,7 +70,15 @@ class KnownSecrets:
 
 def _forms(secret: str) -> Iterator[str]:
     yield from (secret, html.escape(secret), json.dumps(secret)[1:-1])
-    yield from (form(secret, safe="", errors="surrogateescape") for form in (quote, quote_plus))
+    yield from (form(_bytes(secret), safe="") for form in (quote, quote_plus))
+
+
+def _bytes(text: str) -> bytes:
+    """``text`` as it is sent; half a character, which only JSON can hold, as JSON's other readers send it."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _pattern(text: str) -> str:

@@ -74,10 +74,10 @@ class Mirror:
             scheme, _, _ = origin(full)
             parts = urlsplit(full)
         except ValueError as error:
-            raise InvalidValueError(f"mirror {url!r} of {registry} is not an http URL", hint=_HINT) from error
+            raise InvalidValueError(f"mirror {_shown(url)} of {registry!r} is not an http URL", hint=_HINT) from error
         path = parts.path.rstrip("/")
         if "@" in parts.netloc or parts.query or parts.fragment or not _PREFIX.fullmatch(path) or not registry:
-            raise InvalidValueError(f"mirror {url!r} of {registry!r} is more than a host and a path", hint=_HINT)
+            raise InvalidValueError(f"mirror {_shown(url)} of {registry!r} is more than a host and a path", hint=_HINT)
         return cls(
             registry=registry,
             host=parts.netloc.lower(),
@@ -102,6 +102,11 @@ class Mirror:
 _HINT: Final = "a mirror looks like docker.io=https://mirror.example.com/hub-cache"
 
 
+def _shown(url: str) -> str:
+    """A URL that is refused, for people: without a user and a password, wherever they end."""
+    return repr(url.rpartition("@")[2])
+
+
 def parse_mirrors(text: str) -> tuple[Mirror, ...]:
     """Read ``REGISTRY=URL`` pairs, comma separated (``$KITOPS_MIRRORS``), in the order in which they are asked.
 
@@ -112,7 +117,7 @@ def parse_mirrors(text: str) -> tuple[Mirror, ...]:
     for entry in filter(None, (part.strip() for part in text.split(","))):
         registry, sign, url = entry.partition("=")
         if not sign:
-            raise InvalidValueError(f"mirror {entry!r} names no registry", hint=_HINT)
+            raise InvalidValueError(f"mirror {_shown(entry)} names no registry", hint=_HINT)
         found.append(Mirror.parse(registry.strip(), url.strip()))
     return tuple(found)
 

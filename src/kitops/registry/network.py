@@ -195,8 +195,8 @@ def _in_network(entry: str, host: str) -> bool:
 def _split_port(entry: str) -> tuple[str, int | None]:
     if entry.startswith("["):
         bare, _, rest = entry[1:].partition("]")
-        return bare, int(rest[1:]) if rest[1:].isdigit() else None
+        return bare, int(rest[1:]) if rest[1:].isdecimal() else None
     if entry.count(":") == 1:
         bare, _, port = entry.partition(":")
-        return bare, int(port) if port.isdigit() else None
+        return bare, int(port) if port.isdecimal() else None
     return entry, None

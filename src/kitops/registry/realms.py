@@ -30,10 +30,13 @@ _KNOWN: Final = tuple(
         (r"docker\.elastic\.co", r"docker-auth\.elastic\.co"),
         (r"registry\.(suse|rancher)\.com", r"scc\.suse\.com"),
         (r"rg\.[a-z0-9-]+\.scw\.cloud", r"api\.scaleway\.com"),
-        (r"([a-z0-9-]+\.)+aliyuncs\.com", r"dockerauth[a-z0-9-]*\.[a-z0-9-]+\.aliyuncs\.com"),
+        (r"([a-z0-9-]+\.)+aliyuncs\.com", r"dockerauth[a-z0-9-]*\.[a-z]{2}-[a-z0-9-]+\.aliyuncs\.com"),
     )
 )
-"""Hosts of public registries and of their token servers, both on port 443. Others have theirs on their own host."""
+"""Hosts of public registries and of their token servers, both on port 443. Others have theirs on their own host.
+
+Where the label before ``aliyuncs.com`` is no region (``cn-hangzhou``) but ``oss-…``, the first is a customer's bucket.
+"""
 
 
 def realm_origin(realm: str) -> str:

@@ -18,9 +18,11 @@ from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
-from urllib3.util import make_headers, parse_url
+from urllib3.util import parse_url
 
 from kitops.errors import NetworkError, RegistryError
+from kitops.registry.auth import basic_header
+from kitops.registry.credentials import Credential
 from kitops.registry.dial import Line, shut_down
 from kitops.registry.headers import parse_length
 from kitops.registry.link_errors import explain
@@ -373,5 +375,5 @@ def _proxy_headers(proxy: str) -> dict[str, str]:
     if auth is None:
         return {}
     parts = urlsplit(proxy)
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return dict(make_headers(proxy_basic_auth=f"{user}:{password}"))
+    user, password = (unquote(text or "", errors="surrogateescape") for text in (parts.username, parts.password))
+    return {"proxy-authorization": basic_header(Credential(user, password))}

@@ -13,7 +13,10 @@ DOCKER_HUB: Final = "docker.io"
 MAX_REDIRECTS: Final = 5
 _SECRET_LENGTH: Final = 12
 _HUB_ALIASES: Final = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
-_HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*", re.ASCII)
+_PLACE: Final = re.compile(r"(?:[^@\\]*@)?(?:[a-z0-9._-]+|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::[0-9]*)?", re.ASCII)
+"""What a URL has for user, host and port, in small letters, where all parsers of URLs see the same host in it."""
+_PASSED_OVER: Final = frozenset("\t\r\n")
+"""Characters that Python's parser takes out of a URL, and others do not."""
 _SHOWN: Final = frozenset({"digest", "n", "last", "mount", "from", "scope", "service", "artifactType", "ns"})
 
 
@@ -41,7 +44,7 @@ def origin(url: str) -> tuple[str, str, int]:
     """
     parts = urlsplit(url)
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
-    if scheme not in DEFAULT_PORTS or not _HOST.fullmatch(host):
+    if scheme not in DEFAULT_PORTS or not _PLACE.fullmatch(parts.netloc.lower()) or not _PASSED_OVER.isdisjoint(url):
         raise ValueError(f"{safe_url(url)} is not an http URL")
     return scheme, host.rstrip("."), parts.port or DEFAULT_PORTS[scheme]
 

@@ -39,7 +39,7 @@ class Conversation:
         self._sock = sock
         self._listener = listener
         self.idle_since: float | None = time.monotonic() + _FRESH_SECONDS
-        """From when on it waits for a request in vain (it may be in the future); None while it answers one."""
+        """From when on it waits in vain for the head of a request (it may be in the future); None while it answers."""
 
     def run(self) -> None:
         """Talk until it is over. A connection that broke, or was cut, is nothing to tell."""
@@ -67,9 +67,9 @@ class Conversation:
 
     def _talk(self, wire: Wire) -> None:
         while not self._listener.is_stopping and wire.wait():
-            self.idle_since = None
             try:
                 request = wire.read_request()
+                self.idle_since = None  # only now: else heads that never end would take all the room
                 if request is None or not self._converse(wire, request):
                     return
             except BadRequestError as error:

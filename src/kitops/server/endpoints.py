@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kitops.server import blob_endpoints, list_endpoints, manifest_endpoints, upload_endpoints
+from kitops.server.access import OpenAccess
 from kitops.server.answers import RefusedError, Reply, json_reply
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class Endpoints:
         if found is None:
             allowed = ", ".join(sorted(methods))
             raise RefusedError(405, "UNSUPPORTED", f"{call.method} is not possible here", (("Allow", allowed),))
+        if method != "GET" and "origin" in call.headers and isinstance(call.access, OpenAccess):
+            # the browser of whoever serves reaches loopback for any page; such a page has an origin, and a client none
+            raise RefusedError(403, "DENIED", "web pages cannot change a registry without passwords")
         if self._read_only and method != "GET":
             raise RefusedError(405, "UNSUPPORTED", "this registry is read-only", (("Allow", "GET"),))
         if not self._has_referrers and call.endpoint == "referrers":

@@ -8,6 +8,7 @@ takes does not tell whether there is such a user.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import hmac
 import os
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_BCRYPT: Final = re.compile(rb"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
+_BCRYPT: Final = re.compile(rb"\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 _NOBODY: Final = b"$2b$%02d$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 """A hash of any cost that no password has."""
 _REMEMBERED: Final = 1024
@@ -124,7 +125,7 @@ def read_htpasswd(path: Path) -> Mapping[bytes, bytes]:
         FileSystemError: it cannot be read.
     """
     try:
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # some editors' own
     except OSError as error:
         raise FileSystemError.wrap(error, "reading", path) from error
     users = {}

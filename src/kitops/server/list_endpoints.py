@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -11,12 +12,15 @@ from kitops.server.answers import RefusedError, Reply, json_reply
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kitops.oci.gojson import Json
     from kitops.server.answers import Headers
     from kitops.server.call import Call
     from kitops.server.shelf import Shelf
 
 _REFERRERS_PAGE: Final = 1000
-"""Referrers a page where nobody asks for fewer: with their annotations they stay below the 4 MiB that clients take."""
+"""Referrers a page where nobody asks for fewer."""
+_REFERRERS_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of their descriptors a page, from which on no further one is added: clients take pages of 4 MiB and more."""
 
 
 def get_tags(shelf: Shelf, call: Call) -> Reply:
@@ -40,16 +44,28 @@ def get_referrers(shelf: Shelf, call: Call) -> Reply:
     wanted = call.asked("artifactType")
     if wanted:
         found = [desc for desc in found if desc.artifact_type == wanted]
-    by_digest = {str(desc.digest): desc for desc in found}
-    page, headers = _page(call, sorted(by_digest), most=_REFERRERS_PAGE)
+    by_digest = {str(desc.digest): desc.to_json() for desc in found}
+    last = call.asked("last") or ""
+    following = [by_digest[digest] for digest in sorted(by_digest) if digest > last]
+    page, headers = _page(call, sorted(by_digest), most=_count_fitting(following))
     if wanted:
         headers = (*headers, ("OCI-Filters-Applied", "artifactType"))
     index = {
         "schemaVersion": 2,
         "mediaType": mediatype.INDEX,
-        "manifests": [by_digest[digest].to_json() for digest in page],
+        "manifests": [by_digest[digest] for digest in page],
     }
     return json_reply(index, headers, media_type=mediatype.INDEX)
+
+
+def _count_fitting(rows: Sequence[Json]) -> int:
+    """How many referrers make a page: their annotations may be as long as their manifests."""
+    size = 0
+    for count, row in enumerate(rows[:_REFERRERS_PAGE]):
+        size += len(json.dumps(row))
+        if size > _REFERRERS_BYTES:
+            return max(count, 1)
+    return _REFERRERS_PAGE
 
 
 def _page(call: Call, names: Sequence[str], *, most: int | None = None) -> tuple[Sequence[str], Headers]:

@@ -86,7 +86,7 @@ def _check(data: bytes, media_type: str) -> Manifest | Index:
         raise RefusedError(400, "MANIFEST_INVALID", error.message) from error
     if not media_type:
         raise RefusedError(415, "MANIFEST_INVALID", "the request has no Content-Type")
-    if b'"mediaType"' in data and parsed.media_type != media_type and _says_type(data):
+    if parsed.media_type != media_type and _says_type(data):
         raise RefusedError(400, "MANIFEST_INVALID", f"the manifest says it is {parsed.media_type}, not {media_type}")
     return parsed
 

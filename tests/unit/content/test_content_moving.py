@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -235,3 +236,14 @@ def test_indexes_that_nest_without_end_are_refused() -> None:
         desc = source.add(index.raw, index.media_type)
     with pytest.raises(InvalidValueError, match="nested"):
         copy(source, MemoryRepository(), desc, Run())
+
+
+def test_indexes_that_list_each_other_many_times_are_read_once() -> None:
+    source, sink = MemoryRepository(), MemoryRepository()
+    desc = make_kit(source)
+    for _ in range(MAX_DEPTH):
+        index = Index.build(replace(desc, annotations={"copy": str(number)}) for number in range(100))
+        desc = source.add(index.raw, index.media_type)
+    copied = copy(source, sink, desc, Run())
+    assert sink.exists(desc)
+    assert copied.moved == len(sink.content)

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from kitops.content.protocols import Run
 from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, NotFoundError, StoreError
 from kitops.layout import directory
 from kitops.layout.directory import LayoutDirectory, open_directory
+from kitops.layout.index import dump_entry
 from kitops.oci import mediatype
 from kitops.oci.descriptor import Descriptor
 from kitops.oci.digest import Digest
@@ -246,3 +248,11 @@ def test_a_graph_goes_from_one_layout_to_another(layout: LayoutDirectory, tmp_pa
     assert copy(layout, other, both, Run()).moved == 6
     assert copy(layout, other, both, Run()).moved == 0
     assert other.fetch(both) == layout.fetch(both)
+
+
+def test_a_list_of_referrers_that_is_listed_many_times_is_read_once(layout: LayoutDirectory, tmp_path: Path) -> None:
+    desc = put_artifact(layout, b"weights")
+    listed = put_index(layout, *(replace(desc, annotations={"copy": str(number)}) for number in range(300)))
+    entries = [dump_entry(listed, f"sha256-{number:064x}") for number in range(300)]
+    (tmp_path / "layout" / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+    assert [found.digest for found in layout.artifacts()] == [desc.digest]

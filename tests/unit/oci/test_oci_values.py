@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 
 import pytest
 
@@ -238,6 +239,21 @@ def test_manifest_has_a_subject() -> None:
 def test_manifest_refuses(raw: bytes, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         Manifest.parse(raw)
+
+
+def test_a_key_that_stands_twice_is_found_in_no_more_time_than_reading_takes() -> None:
+    keys = b"".join(b'"%d":0,' % number for number in range(200_000))
+    started = time.process_time()
+    with pytest.raises(InvalidValueError, match="'199999' stands twice"):
+        Manifest.parse(b'{%b"199999":0}' % keys)
+    assert time.process_time() - started < 20
+
+
+def test_a_digest_that_is_none_is_told_with_its_place() -> None:
+    layer = {"mediaType": "x", "digest": "md5:00", "size": 1}
+    table = {"schemaVersion": 2, "config": CONFIG.to_json(), "layers": [layer]}
+    with pytest.raises(InvalidValueError, match=r"^my kit: layers\[0\]\.digest: digest algorithm 'md5'"):
+        Manifest.parse(json.dumps(table).encode(), "my kit")
 
 
 def test_index_round_trip() -> None:

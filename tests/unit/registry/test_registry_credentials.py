@@ -193,6 +193,23 @@ def test_our_file_is_damaged(own: Path, text: str) -> None:
         CredentialStore(own).find("a.example")
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"registrytoken": "secret-token\n"},
+        {"registrytoken": "secret token"},
+        {"registrytoken": "secret\u20actoken"},
+        {"identitytoken": "secret\ud800"},
+        {"username": "me\ud800", "password": "secret"},
+    ],
+)
+def test_an_entry_that_no_request_can_carry(own: Path, entry: dict[str, str]) -> None:
+    write(own, {"auths": {"a.example": entry}})
+    with pytest.raises(InvalidValueError, match=r"credentials\.json: ") as caught:
+        CredentialStore(own).find("a.example")
+    assert "secret" not in str(caught.value)
+
+
 def test_others_files_that_are_damaged_are_left_out_and_told(own: Path, tmp_path: Path) -> None:
     bad = tmp_path / "config.json"
     bad.write_text("{")
@@ -308,6 +325,16 @@ def test_a_helper_that_repeats_what_it_was_given_does_not_tell_the_secret(
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_helper_that_fails_after_its_answer_does_not_tell_the_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Path
+) -> None:
+    script(tmp_path, monkeypatch, """echo '{"Username": "me", "Secret": "hunter2"}'; echo locked >&2; exit 1""")
+    write(own, {"credsStore": "script"})
+    with pytest.raises(InvalidValueError, match="get failed: it gave an answer nevertheless; locked") as caught:
+        CredentialStore(own).find("a.example")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_helper_that_is_not_text_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Path) -> None:
     script(tmp_path, monkeypatch, r"printf '\377\376'")
     write(own, {"credHelpers": {"a.example": "script"}})
@@ -325,12 +352,23 @@ def test_a_helper_that_refuses_to_store_is_an_error(own: Path) -> None:
 
 
 def test_helper_answers_that_hold_nothing(own: Path) -> None:
-    answers = iter(['{"Username": "u", "Secret": ""}', '{"Username": 1, "Secret": "x"}', '{"Secret": "x"}'])
+    answers = iter(
+        [
+            '{"Username": "u", "Secret": ""}',
+            '{"Username": 1, "Secret": "x"}',
+            '{"Secret": "x"}',
+            "[" * 100_000,
+            '{"Username": "u", "Secret": "\\ud800"}',
+        ]
+    )
     write(own, {"credsStore": "test"})
     store = CredentialStore(own, helper_runner=lambda *_: next(answers))
     assert store.find("a.example") is None
     assert store.find("a.example") is None
-    with pytest.raises(InvalidValueError, match="not JSON"):
+    for _ in range(2):
+        with pytest.raises(InvalidValueError, match="not JSON"):
+            store.find("a.example")
+    with pytest.raises(InvalidValueError, match="credential helper test: half a character"):
         store.find("a.example")
 
 

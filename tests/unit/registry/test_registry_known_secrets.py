@@ -68,6 +68,16 @@ def test_a_password_that_is_not_utf_8_is_sent_and_hidden_as_it_was_typed() -> No
     assert known(credential).hide("bWU6cP93 p%FFw p\udcffw") == "*** *** ***"
 
 
+def test_half_a_character_in_what_a_token_server_gives() -> None:
+    secrets = KnownSecrets()
+    secrets.add("\ud800refresh")
+    assert secrets.hide("\ud800refresh %ED%A0%80refresh \\ud800refresh") == "*** *** ***"
+
+
+def test_the_password_of_a_proxy_is_bytes() -> None:
+    assert known(proxy="http://me:p%FFw@proxy:3128").hide("bWU6cP93 p%FFw p\udcffw") == "*** *** ***"
+
+
 def test_the_signed_part_of_an_address_is_hidden_in_what_its_host_says() -> None:
     url = "https://storage.example.com/x?X-Signature=signature-of-mine&digest=sha256:abcdefghijkl&expires=900"
     assert known().hiding(*hidden_values(url))("signature-of-mine for 900 s") == "*** for 900 s"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,7 +50,23 @@ def test_origin(url: str, expected: tuple[str, str, int]) -> None:
     assert origin(url) == expected
 
 
-@pytest.mark.parametrize("url", ["ftp://a/b", "/x", "", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a/b",
+        "/x",
+        "",
+        "https://",
+        r"https://evil.example.com\[::1]/",
+        r"https://evil.example.com:81\[::1]:443/",
+        r"https://evil.example.com\@a/",
+        "https://a[::1]/",
+        "https://[::1]a/",
+        "https://[::1%25eth0]/",
+        "https://\t/a",
+        "https:\n//a",
+    ],
+)
 def test_no_origin(url: str) -> None:
     with pytest.raises(ValueError):
         origin(url)
@@ -69,7 +86,16 @@ def test_follow(location: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["", "http://r.example.com/v2/x", "ftp://a/b", "https://user@host/x", "file:///etc/passwd", "https://["]
+    "location",
+    [
+        "",
+        "http://r.example.com/v2/x",
+        "ftp://a/b",
+        "https://user@host/x",
+        "file:///etc/passwd",
+        "https://[",
+        r"https://evil.example.com\[::1]/x",
+    ],
 )
 def test_locations_that_lead_nowhere_good(location: str) -> None:
     with pytest.raises(RegistryError):
@@ -124,6 +150,12 @@ def test_long_foreign_text_is_cut() -> None:
     assert len(one_line("x" * 10_000)) == 501
 
 
+def test_a_refusal_full_of_open_tags_takes_no_longer_than_its_length() -> None:
+    started = time.process_time()
+    assert parse_refusal(b"<" * 600_000).text == "<" * 500 + "…"
+    assert time.process_time() - started < 10
+
+
 def test_warnings() -> None:
     assert parse_warnings(['299 - "this is \\"old\\""', '199 - "no"', '299 - "a", 299 host "b"']) == [
         'this is "old"',
@@ -159,6 +191,8 @@ def test_links(value: str, expected: str | None) -> None:
         ("soon", None),
         ("-1", None),
         ("9" * 400, 999999999.0),
+        (f"Wed, 01 Jan {'9' * 20} 00:00:10 GMT", None),
+        (f"Wed, 01 Jan 2025 00:00:10 +{'9' * 14}", None),
     ],
 )
 def test_retry_after(value: str | None, expected: float | None) -> None:
@@ -203,6 +237,8 @@ def test_media_type_loses_its_parameters() -> None:
         ("ample.com", "registry.example.com", 443, False),
         ("other.org, EXAMPLE.com ", "Registry.Example.COM", 443, True),
         ("example.com:5000", "example.com", 443, False),
+        ("example.com:\u00b2", "example.org", 443, False),
+        ("[fd00::1]:\u00b2", "example.org", 443, False),
         ("example.com:5000", "example.com", 5000, True),
         ("10.0.0.0/8", "10.1.2.3", 443, True),
         ("10.0.0.0/8", "11.1.2.3", 443, False),

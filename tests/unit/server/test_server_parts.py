@@ -308,7 +308,7 @@ def hashed(password: bytes) -> bytes:
 
 def test_htpasswd(tmp_path: Path) -> None:
     path = tmp_path / "users"
-    path.write_bytes(b"# people\n\nme:" + hashed(b"pass:word") + b"\nlong:" + hashed(b"x" * 100) + b"\n")
+    path.write_bytes(b"\xef\xbb\xbf# people\n\nme:" + hashed(b"pass:word") + b"\nlong:" + hashed(b"x" * 100) + b"\n")
     access = HtpasswdAccess(path)
     for _ in range(2):
         assert access.challenge(basic("me", "pass:word"), "") is None
@@ -331,7 +331,19 @@ def test_htpasswd_is_read_again_when_it_changes(tmp_path: Path) -> None:
     assert access.challenge(basic("me", "newer"), "") is None  # as it was, until the file is right again
 
 
-@pytest.mark.parametrize("content", [b"me:plain", b"me:$apr1$x$y", b"me", b":$2y$05$" + b"a" * 53, b"", b"# nobody\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"me:plain",
+        b"me:$apr1$x$y",
+        b"me",
+        b":$2y$05$" + b"a" * 53,
+        b"me:$2y$03$" + b"a" * 53,
+        b"me:$2y$99$" + b"a" * 53,
+        b"",
+        b"# nobody\n",
+    ],
+)
 def test_a_password_file_that_is_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "users"
     path.write_bytes(content)
