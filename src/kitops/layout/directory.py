@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.lock import wait_for_lock
 from kitops.errors import InvalidValueError, StoreError, printable
 from kitops.layout.contents import INDEX_FILE, LAYOUT, LAYOUT_FILE, Contents, blob_path
 from kitops.layout.index import EMPTY, Names
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _WRITES: Final = 100
 """How often ``index.json`` is written when others write it at the same time."""
-_LOCK_TRIES: Final = 200
-"""Times 50 ms: then whoever holds the lock is not waited for any longer."""
 
 
 class LayoutDirectory(Contents):
@@ -110,19 +108,10 @@ class LayoutDirectory(Contents):
         if sys.platform == "win32":
             yield
             return
-        import fcntl  # noqa: PLC0415 - not on Windows
-
         with telling("reading", self._path):
             descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for _ in range(_LOCK_TRIES):
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError as error:
-                    if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):  # no locks there
-                        break
-                self._run.cancel.wait(0.05)
+            wait_for_lock(descriptor, self._run.cancel)
             yield
         finally:
             os.close(descriptor)

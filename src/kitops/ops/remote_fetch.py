@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
+from kitops.content.lock import try_lock
 from kitops.content.parallel import run_all
 from kitops.content.write import write_at
 from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, NotFoundError
@@ -425,15 +426,9 @@ def _lock(descriptor: int, path: Path) -> None:
     Raises:
         FileSystemError: another process has it.
     """
-    import fcntl  # noqa: PLC0415 - not on Windows
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not try_lock(descriptor):
         raise FileSystemError(
             f"fetching into {path.parent}: another process is fetching the same data there",
             path=str(path),
             hint="wait for it, or unpack into another directory",
-        ) from error
-    except OSError:
-        return
+        )

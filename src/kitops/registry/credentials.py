@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from kitops.errors import FileSystemError, InvalidValueError, printable
 from kitops.registry.helper import HelperRunner, run_helper
 from kitops.registry.realms import RealmPins
-from kitops.registry.secret_files import Table, read_table, write_table
+from kitops.registry.secret_files import Table, changing, read_table, write_table
 from kitops.registry.urls import DOCKER_HUB, is_docker_hub
 
 if TYPE_CHECKING:
@@ -153,36 +153,38 @@ class CredentialStore:
             credential: what it took.
             realm: the origin of its token server where that is on another host, to be sent the credential from now on.
         """
-        self._pins.pin(_canonical(host), realm)
-        table = read_table(self._path, "credentials") or {}
-        if helper := _helper_for(table, host):
-            secret = credential.identity_token or credential.password
-            user = _TOKEN_USER if credential.identity_token else credential.username
-            answer = {"ServerURL": config_key(host), "Username": user, "Secret": secret}
-            self._run_helper(helper, "store", json.dumps(answer), None)
-            return
-        auths = _section(table, "auths")
-        for key in _keys_of(auths, host):
-            del auths[key]
-        auths[config_key(host)] = _entry_of(credential)
-        table["auths"] = auths
-        write_table(self._path, table, "credentials")
+        with changing(self._path):
+            self._pins.pin(_canonical(host), realm)
+            table = read_table(self._path, "credentials") or {}
+            if helper := _helper_for(table, host):
+                secret = credential.identity_token or credential.password
+                user = _TOKEN_USER if credential.identity_token else credential.username
+                answer = {"ServerURL": config_key(host), "Username": user, "Secret": secret}
+                self._run_helper(helper, "store", json.dumps(answer), None)
+                return
+            auths = _section(table, "auths")
+            for key in _keys_of(auths, host):
+                del auths[key]
+            auths[config_key(host)] = _entry_of(credential)
+            table["auths"] = auths
+            write_table(self._path, table, "credentials")
 
     def erase(self, host: str) -> bool:
         """Forget the credential for ``host`` in our file and its helper; says whether there was one."""
-        self._pins.pin(_canonical(host), None)
-        table = read_table(self._path, "credentials") or {}
-        erased = False
-        if helper := _helper_for(table, host):
-            erased = self._run_helper(helper, "get", config_key(host), None) is not None
-            if erased:
-                self._run_helper(helper, "erase", config_key(host), None)
-        auths = _section(table, "auths")
-        keys = _keys_of(auths, host)
-        if keys:
-            table["auths"] = {key: value for key, value in auths.items() if key not in keys}
-            write_table(self._path, table, "credentials")
-        return erased or bool(keys)
+        with changing(self._path):
+            self._pins.pin(_canonical(host), None)
+            table = read_table(self._path, "credentials") or {}
+            erased = False
+            if helper := _helper_for(table, host):
+                erased = self._run_helper(helper, "get", config_key(host), None) is not None
+                if erased:
+                    self._run_helper(helper, "erase", config_key(host), None)
+            auths = _section(table, "auths")
+            keys = _keys_of(auths, host)
+            if keys:
+                table["auths"] = {key: value for key, value in auths.items() if key not in keys}
+                write_table(self._path, table, "credentials")
+            return erased or bool(keys)
 
     def _find_in(self, path: Path, host: str, repository: str, cancel: CancelToken | None) -> Credential | None:
         table = read_table(path, "credentials")

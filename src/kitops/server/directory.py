@@ -18,12 +18,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import sys
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from kitops.content.lock import try_lock
 from kitops.errors import InvalidValueError, StoreError, printable
 from kitops.oci import gojson, mediatype
 from kitops.oci.descriptor import Descriptor
@@ -70,7 +70,7 @@ class DirectoryShelf:
         with told("creating", self._root):
             os.makedirs(self._root, exist_ok=True)
             self._held = os.open(f"{self._root}/serving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        if not _lock(self._held):
+        if not try_lock(self._held):
             raise StoreError(
                 f"{printable(self._root)} is served by another process", hint="stop that one, or use `--read-only`"
             )
@@ -248,21 +248,6 @@ class DirectoryShelf:
         os.makedirs(directory, exist_ok=True)
         flush = self._durable if durable is None else durable
         replace_file(f"{directory}/.{secrets.token_hex(8)}", path, data, durable=flush)
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock a file until it is closed; False when another process has. Where there are no locks, there is one server."""
-    if sys.platform == "win32":
-        return True
-    import fcntl  # noqa: PLC0415 - not on Windows
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def flat(digest: Digest) -> str:

@@ -100,8 +100,9 @@ class Listener:
             thread.join()
 
     def _begin(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # so that a client that vanished is noticed
+        with suppress(OSError):  # macOS refuses it where the client is gone already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # so that a client that vanished is noticed
         conversation = Conversation(sock, self)
         thread = threading.Thread(target=self._run, args=(conversation,), name="registry client", daemon=True)
         with self._lock:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from any_artifacts import put_artifact, put_bytes, put_index, put_signature
+from kitops.content import lock
 from kitops.content.copy import BytesReader, copy
 from kitops.content.protocols import Run
 from kitops.errors import FileSystemError, IntegrityError, InvalidValueError, NotFoundError, StoreError
@@ -225,7 +226,7 @@ def test_a_layout_that_was_not_finished_is_finished(tmp_path: Path) -> None:
 def test_a_lock_that_is_never_given_back_is_not_waited_for(
     layout: LayoutDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directory, "_LOCK_TRIES", 2)
+    monkeypatch.setattr(lock, "_TRIES", 2)
     held = os.open(tmp_path / "layout", os.O_RDONLY)
     try:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,17 @@ def test_saving_keeps_what_else_is_in_the_file_and_narrows_its_mode(own: Path) -
         "HttpHeaders": {"x": "y"},
     }
     assert stat.S_IMODE(own.stat().st_mode) == 0o600
+
+
+def test_logins_at_the_same_time_lose_nothing(own: Path) -> None:
+    def save(number: int) -> None:
+        CredentialStore(own).save(f"{number}.example", Credential("me", "x"), realm="https://tokens.example")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(save, range(24)))
+    store = CredentialStore(own)
+    assert all(store.find(f"{number}.example") for number in range(24))
+    assert all(store.pinned_realm(f"{number}.example") for number in range(24))
 
 
 def test_saving_through_a_link_keeps_the_link(own: Path, tmp_path: Path) -> None:
