@@ -157,6 +157,27 @@ def test_a_lease_is_a_small_file_that_lists_digests(store, tmp_path):
     assert read_leases(store.layout) == []
 
 
+def test_a_lease_of_very_many_goes_on_in_further_files(store):
+    digests = [Digest.of(b"%d" % number) for number in range(700)]
+    with store.lease("pack") as lease:
+        for digest in digests:
+            lease.add(digest)
+        records = read_leases(store.layout)
+        assert len(records) == 3
+        assert all(record.id.startswith(lease.id) for record in records)
+        assert {text for record in records for text in record.digests} == set(map(str, digests))
+        lease.drop(*digests[200:])
+        lease.add(digests[200])
+        for record in records:
+            os.utime(f"{store.layout.leases}/{record.id}", (1, 1))
+        os.unlink(f"{store.layout.leases}/{lease.id}.1")
+        lease.touch()
+        records = read_leases(store.layout)
+        assert {text for record in records for text in record.digests} == set(map(str, digests[:201]))
+        assert all(record.mtime_ns > 1_000_000_000 for record in records)
+    assert read_leases(store.layout) == []
+
+
 def test_a_lease_is_touched_and_written_again_when_it_was_removed(store):
     with store.lease("pack") as lease:
         lease.add(Digest.of(b"a"))

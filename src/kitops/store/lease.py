@@ -1,10 +1,11 @@
 """Leases: what a running pack, pull or unpack relies on, so that no garbage collection takes it.
 
-A lease is a small file in ``leases/`` that lists digests. Its owner touches it every :data:`HEARTBEAT` seconds from a
-thread of its own; a lease that was not touched for :data:`LIFE` seconds, by the file system's own clock, is dead. That
-needs no lock and no process table, so it works between machines on NFS and Lustre. On a file system of this machine
-the owner's process is looked up as well: a process that is certainly gone (killed, say) is dead at once, and one that
-is there (suspended, say) is alive.
+A lease is a small file in ``leases/`` that lists digests; one of very many goes on in further files, each a lease by
+itself for whoever reads them. Its owner touches it every :data:`HEARTBEAT` seconds from a thread of its own; a lease
+that was not touched for :data:`LIFE` seconds, by the file system's own clock, is dead. That needs no lock and no
+process table, so it works between machines on NFS and Lustre. On a file system of this machine the owner's process is
+looked up as well: a process that is certainly gone (killed, say) is dead at once, and one that is there (suspended,
+say) is alive.
 
 **The order that keeps blobs safe.** Whoever relies on a blob first adds it to a lease (the rename makes that visible)
 and only then looks whether the blob is there; a collector first moves a blob to the trash and only then reads the
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 HEARTBEAT: Final = 20.0
 LIFE: Final = 600.0
 _SECOND: Final = 1_000_000_000
+_PAGE: Final = 256
+"""Digests in a file before another one is begun: each digest that comes has its file written again."""
 
 
 class Lease:
@@ -54,14 +57,16 @@ class Lease:
         self._layout = layout
         self._purpose = purpose
         self._optional = optional
-        self._digests: dict[str, None] = {}
+        self._pages: list[dict[str, None]] = []
+        self._held: set[str] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._heart: threading.Thread | None = None
 
     @property
     def path(self) -> str:
-        return f"{self._layout.leases}/{self.id}"
+        """The first of its files."""
+        return self._path_of(0)
 
     def add(self, *digests: Digest) -> None:
         """Hold these too: visible to every collector when this returns.
@@ -71,16 +76,21 @@ class Lease:
         """
         texts = [str(digest) for digest in digests]
         with self._lock:
-            if self._heart is not None and all(text in self._digests for text in texts):
+            new = {text: None for text in texts if text not in self._held}
+            if self._heart is not None and not new:
                 return
-            digests_after = self._digests | dict.fromkeys(texts)
+            if not self._pages or len(self._pages[-1]) >= _PAGE:
+                number, page = len(self._pages), new
+            else:
+                number, page = len(self._pages) - 1, self._pages[-1] | new
             try:
-                self._write(digests_after)
+                self._write(number, page)
             except FileSystemError:
                 if not self._optional:
                     raise
                 return
-            self._digests = digests_after
+            self._pages[number:] = [page]
+            self._held.update(new)
             if self._heart is None:
                 self._heart = threading.Thread(target=self._beat, name=f"lease {self._purpose}", daemon=True)
                 self._heart.start()
@@ -93,20 +103,23 @@ class Lease:
         """
         gone = {str(digest) for digest in digests}
         with self._lock:
-            kept = {text: None for text in self._digests if text not in gone}
-            if self._heart is not None and len(kept) < len(self._digests):
-                self._write(kept)
-                self._digests = kept
+            for number, page in enumerate(self._pages if self._heart is not None else ()):
+                kept = {text: None for text in page if text not in gone}
+                if len(kept) < len(page):
+                    self._write(number, kept)
+                    self._pages[number] = kept
+                    self._held.difference_update(page.keys() - kept.keys())
 
     def touch(self) -> None:
-        """Say that the owner lives; the file is written again when somebody took it for dead and removed it."""
-        try:
-            os.utime(self.path)
-        except FileNotFoundError:
-            with self._lock, suppress(FileSystemError):
-                self._write(self._digests)
-        except OSError:  # the next beat may have more luck; until then the lease ages
-            return
+        """Say that the owner lives; a file is written again when somebody took it for dead and removed it."""
+        for number in range(len(self._pages)):
+            try:
+                os.utime(self._path_of(number))
+            except FileNotFoundError:
+                with self._lock, suppress(FileSystemError):
+                    self._write(number, self._pages[number])
+            except OSError:  # the next beat may have more luck; until then the lease ages
+                continue
 
     def end(self) -> None:
         """Hold nothing any more."""
@@ -115,16 +128,21 @@ class Lease:
             heart, self._heart = self._heart, None
         if heart is not None:
             heart.join(HEARTBEAT)
-            with suppress(OSError):
-                remove_file(self.path)
+            for number in range(len(self._pages)):
+                with suppress(OSError):
+                    remove_file(self._path_of(number))
 
-    def _write(self, digests: dict[str, None]) -> None:
+    def _path_of(self, number: int) -> str:
+        return f"{self._layout.leases}/{self.id}{f'.{number}' if number else ''}"
+
+    def _write(self, number: int, digests: dict[str, None]) -> None:
         self._layout.prepare()
         content = {"purpose": self._purpose, "owner": this_process(), "digests": list(digests)}
         with told("writing a lease in", self._layout.leases):
             os.makedirs(self._layout.leases, exist_ok=True)
             os.makedirs(self._layout.ingest, exist_ok=True)
-            replace_file(self._layout.temporary(self.id), self.path, json.dumps(content).encode(), durable=False)
+            path = self._path_of(number)
+            replace_file(self._layout.temporary(self.id), path, json.dumps(content).encode(), durable=False)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):
