@@ -185,3 +185,13 @@ def test_names_are_completed_or_refused_before_anything_comes(tmp_path: Path) ->
         with pytest.raises(InvalidValueError, match="no name to give"):
             kitops.import_(url, tag=f"c:1@sha256:{'0' * 64}", settings=settings)
         assert not any(isinstance(event, kitops.Planned) for event in told)
+
+
+def test_names_are_refused_before_the_source_is_opened(tmp_path: Path) -> None:
+    settings = kitops.Settings(home=tmp_path / "home")
+    name = f"example.com/c:1@sha256:{'0' * 64}"
+    for given in ({"tag": name}, {"to": name}):
+        with pytest.raises(InvalidValueError, match="no name to give"):
+            kitops.import_("git+file:///nowhere", **given, settings=settings)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match="names no registry"):
+        kitops.import_("git+file:///nowhere", to="local:1", settings=settings)
