@@ -98,8 +98,13 @@ def test_init_tells_a_directory_in_the_place_of_the_kitfile(kit: Kit, project: P
             2,
             f"Error: {project / 'src'} is a directory, no Kitfile can be written there\n",
         )
+    (project / "Kitfile").unlink(missing_ok=True)
     (project / ".kitfile").mkdir()
-    assert kit("init", str(project), "--force").code == 0
+    assert kit("init", str(project)).code == 0
+    (project / "Kitfile").unlink()
+    (project / ".kitfile").rmdir()
+    (project / ".kitfile").write_text("")
+    assert kit("init", str(project)).code == 2
 
 
 def test_init_writes_nothing_that_pack_refuses(kit: Kit, project: Path) -> None:
