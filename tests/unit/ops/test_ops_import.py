@@ -37,6 +37,13 @@ def test_a_directory_is_initialised_and_packed_in_one(tmp_path: Path) -> None:
     assert imported.predicate["buildDefinition"]
 
 
+def test_a_directory_above_a_link_has_the_name_of_where_it_leads(tmp_path: Path) -> None:
+    (make_directory(tmp_path / "real") / "inner").mkdir()
+    (tmp_path / "link").symlink_to("real/inner")
+    imported = import_directory(open_test_place(tmp_path / "home"), tmp_path / "link" / "..")
+    assert [str(ref) for ref in imported.references] == ["real:latest"]
+
+
 def test_a_directory_with_a_kitfile_keeps_it(tmp_path: Path) -> None:
     directory = make_directory(tmp_path / "model")
     (directory / "Kitfile").write_text("manifestVersion: 1.0.0\npackage:\n  name: mine\ndocs:\n  - path: README.md\n")
