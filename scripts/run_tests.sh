@@ -13,6 +13,7 @@ python -m pytest "$@"
 code=$?
 if [ "$code" != 1 ] || [ -z "${CI:-}" ]; then exit "$code"; fi
 
+if [ ! -f "$record" ]; then exit "$code"; fi # no test failed: something else did
 mapfile -t names < <(python -c "import json; print(*json.load(open('$record')), sep='\n')")
 if [ ${#names[@]} -gt "$most" ]; then exit "$code"; fi
 printf '\nOnce more, alone: %s\n' "${names[*]}"

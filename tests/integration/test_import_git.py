@@ -483,6 +483,18 @@ def test_links_that_lead_out_matter_only_where_they_are_wanted(server: GitServer
     assert not {"evil", "away"} & set(os.listdir(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("target", ["/etc/passwd", "..", "nowhere"])
+def test_a_kitignore_that_leads_out_is_told_before_it_is_read(
+    server: GitServer, place: Place, tmp_path: Path, target: str
+) -> None:
+    source = project(server, tmp_path)
+    (source / ".kitignore").symlink_to(target)
+    url = publish(server, source)
+    with pytest.raises(SourceError, match=r"directories: \.kitignore\Z"):
+        run_import(place, url)
+    assert run_import(place, url, options=ImportOptions(exclude=(".kitignore",))).kitfile.model is not None
+
+
 def failure(place: Place, url: str) -> KitError:
     with pytest.raises(KitError) as caught:
         run_import(place, url)

@@ -97,6 +97,7 @@ def test_a_directory_that_goes_to_a_registry_tells_its_files_there(place: Place,
         (said,) = referrers(place, target, remote=True)
         assert said.subject == imported.desc.digest
     assert place.store.refs.list() == []
+    assert place.store.usage().blobs_size == 0
 
 
 def test_a_statement_is_kept_under_every_name(hub: Hub, place: Place) -> None:

@@ -92,6 +92,17 @@ def test_two_registries_cost_one_reading(hub: Hub, place: Place, registry: Throw
     assert spent(place) == 0
 
 
+def test_what_is_damaged_in_the_store_does_not_fail_what_was_sent(
+    hub: Hub, place: Place, registry: ThrowAwayRegistry, tmp_path: Path
+) -> None:
+    hub.add(model_repo("Org/Other", {"model.bin": b"other"}))
+    other = run_import(place, hub, "Org/Other")
+    place.store.blobs.path(other.desc.digest).unlink()
+    hub.add(model_repo("Org/Big", {"model.bin": CONTENT}))
+    send(place, hub, "Org/Big", target := registry.reference("team/damaged:v1"))
+    check(target, tmp_path)
+
+
 def test_when_the_second_registry_fails_the_first_has_it_and_in_the_end_no_layer_stays_here(
     hub: Hub, place: Place, registry: ThrowAwayRegistry, tmp_path: Path
 ) -> None:

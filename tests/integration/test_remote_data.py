@@ -317,6 +317,16 @@ def test_two_datasets_of_one_file(kit: Kit, project: Path, web: Scripted, tmp_pa
     assert web.seen == []
 
 
+def test_a_target_above_what_is_not_there(kit: Kit, project: Path, web: Scripted, tmp_path: Path) -> None:
+    write_kitfile(
+        project, f"{{name: d, path: d.csv, remotePath: 'http://{web.address}/data.csv', remoteHash: '{SHA}'}}"
+    )
+    assert kit("pack", str(project), "-t", "x:1", "--skip-remote-check").code == 0
+    done = kit("unpack", "x:1", "-d", str(tmp_path / "nowhere/../out"), "--include-remote")
+    assert done.code == 0, done.err
+    assert (tmp_path / "out/d.csv").read_bytes() == DATA
+
+
 @pytest.mark.parametrize("path", ["sets/a.csv", "sets/a.csv/b", "Kitfile", ".kitops-unpacked.json"])
 def test_a_dataset_in_the_way_of_a_packed_file(
     kit: Kit, project: Path, web: Scripted, tmp_path: Path, path: str

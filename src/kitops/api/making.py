@@ -10,7 +10,6 @@ from kitops.api.settings import PathLike, Settings, make_place, parse_all
 from kitops.errors import FileSystemError, InvalidValueError
 from kitops.oci.reference import Reference
 from kitops.ops.choices import check_choice, list_texts
-from kitops.ops.place import user_home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -226,7 +225,7 @@ def unpack_skills(
     from kitops.ops.unpack_skill import unpack_skills as work  # noqa: PLC0415 - as above
 
     where = None if project is None else Path(project)
-    _, places = skill_directories(list_texts(agents), where, os.environ, user_home(os.environ))
+    _, places = skill_directories(list_texts(agents), where, os.environ)
     wanted = tuple(Filter.parse(text) for text in list_texts(filters))
     return work(make_place(settings), Reference.parse(ref), places, filters=wanted, existing=existing)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitops.errors import NotFoundError
-from kitops.ops.place import user_home
 from kitops.ops.skill import known_agents, skill_directories
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def choose_places(agents: str | None, directory: str | None, option: str) -> tup
     """
     names = [name.strip() for name in agents.split(",")] if agents is not None else []
     try:
-        return skill_directories(names, Path(directory) if directory else None, os.environ, user_home(os.environ))
+        return skill_directories(names, Path(directory) if directory else None, os.environ)
     except NotFoundError as error:
         raise NotFoundError(error.message, hint=f"name some: {option}=claude-code,universal") from error
 

@@ -11,6 +11,7 @@ from kitops.errors import FileSystemError, PackError
 from kitops.importers.tree import Origin, RemoteFile
 from kitops.kitfile.listing import list_directory
 from kitops.layers.ignore import read_ignore
+from kitops.layers.rooted import from_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ def open_directory(path: Path) -> DirectoryTree:
 
 def origin_of(path: Path) -> Origin:
     """A directory by its name, however it was written: where it lies is nobody's business."""
-    name = os.path.basename(os.path.abspath(path))
+    name = os.path.basename(from_root(path))
     return Origin("directory", name, "", "", name)
 
 

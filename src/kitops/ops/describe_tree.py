@@ -98,12 +98,13 @@ def read_rules(tree: Tree, files: Sequence[RemoteFile]) -> IgnoreRules:
 
     Raises:
         InvalidValueError: it is no text, too large, or has a malformed pattern.
-        SourceError: the source does not give it.
+        SourceError: the source does not give it, or it is a link that nobody brings.
         NetworkError: it cannot be reached.
     """
     file = next((file for file in files if file.path == IGNORE_FILE), None)
     if file is None:
         return IgnoreRules()
+    refuse_strays([file], tree.origin)
     raw = tree.read_at(IGNORE_FILE, 0, min(file.size, MAX_SIZE + 1))
     return parse_ignore(raw, f"{IGNORE_FILE} of {tree.origin.name}")
 

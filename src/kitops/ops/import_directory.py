@@ -68,10 +68,10 @@ def import_directory(
     packed = pack_to(place, path, targets, packing) if targets else pack(place, path, packing)
     files = _hash_files(place, path, packing) if targets else _list_files(place, packed)
     predicate = tell_import(origin, files, asked, options.version, started)
-    with place.store.lease("import") as lease:
-        if targets:
-            send_origin(place, packed.desc, predicate, packed.references, lease)
-        else:
+    if targets:
+        send_origin(place, packed.desc, predicate, packed.references)
+    else:
+        with place.store.lease("import") as lease:
             say_origin(place, packed.desc, predicate, packed.references, lease)
     return Imported(
         packed.desc,

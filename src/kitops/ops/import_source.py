@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kitops.errors import InvalidValueError
 from kitops.ops.import_ import ImportOptions, import_, import_directory, import_to
+from kitops.ops.locate import check_name, check_remote
 from kitops.ops.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ def import_source(
         raise InvalidValueError(
             "what goes straight to a registry is called as it is there", hint="leave out --tag, or --to and push it"
         )
+    for ref in (*options.references, *targets):
+        check_name(ref)
+    for target in targets:
+        check_remote(target)
     if location.kind == "directory":
         location.check_asked(revision=reach.revision, token=reach.token, submodules=reach.submodules)
         return import_directory(place, Path(os.path.expanduser(location.where)), options, targets)

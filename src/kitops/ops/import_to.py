@@ -22,9 +22,8 @@ from kitops.ops.import_plan import Imported, ImportOptions, plan_import
 from kitops.ops.locate import check_remote, complete_name
 from kitops.ops.neighbours import Neighbours
 from kitops.ops.pack import put_built
-from kitops.ops.through import ThroughSource
+from kitops.ops.through import ThroughSource, free_sent
 from kitops.store import graph
-from kitops.store.gc import free_blobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from kitops.oci.reference import Reference
     from kitops.ops.place import Place
     from kitops.registry.repository import Repository
-    from kitops.store.lease import Lease
 
 
 def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: ImportOptions | None = None) -> Imported:
@@ -80,21 +78,22 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
             _send_statement(place, here, sink, desc, said, predicate=predicate)
         own = [desc.digest, *(child.digest for child in graph.children(place.store.blobs, desc))]
         doomed = [*own, *graph.tree_of(place.store.blobs, said.digest)]  # what an earlier attempt left here, too
-    free_blobs(place.store, doomed, place.run)
+    free_sent(place, doomed)
     size = sum(layer.record.size for layer in layers)
     return Imported(desc, tuple(targets), plan.kitfile, tree.origin, predicate, size, gathering.fetched_size)
 
 
-def send_origin(
-    place: Place, desc: Descriptor, predicate: Mapping[str, Json], targets: Sequence[Reference], lease: Lease
-) -> None:
+def send_origin(place: Place, desc: Descriptor, predicate: Mapping[str, Json], targets: Sequence[Reference]) -> None:
     """Have where a ModelKit came from beside it in the registries that it is in; nothing of that is kept here."""
     statement = build_statement(predicate, targets[0].locator, desc.digest)
-    said = attach_statement(place, desc, statement, (), lease)
-    source = place.store.repository(UNNAMED, lease)
-    for target in {target.locator: target for target in targets}.values():
-        with place.registry(target) as sink:
-            _send_statement(place, source, sink, desc, said, predicate=predicate)
+    with place.store.lease("import") as lease:
+        said = attach_statement(place, desc, statement, (), lease)
+        source = place.store.repository(UNNAMED, lease)
+        for target in {target.locator: target for target in targets}.values():
+            with place.registry(target) as sink:
+                _send_statement(place, source, sink, desc, said, predicate=predicate)
+        sent = graph.tree_of(place.store.blobs, said.digest)
+    free_sent(place, sent)
 
 
 def _send_statement(

@@ -112,7 +112,7 @@ def check_absent(paths: Sequence[Path], *, force: bool) -> None:
     """Refuse to write a Kitfile where there is one.
 
     Args:
-        paths: where it is to be written; and under which other names there may be one.
+        paths: where it is to be written; and under which other names there may be one (a directory is none).
         force: replace one that is there.
 
     Raises:
@@ -120,7 +120,7 @@ def check_absent(paths: Sequence[Path], *, force: bool) -> None:
     """
     if paths[0].is_dir():
         raise InvalidValueError(f"{printable(paths[0])} is a directory, no Kitfile can be written there")
-    there = None if force else next((path for path in paths if os.path.lexists(path)), None)
+    there = None if force else next((path for path in paths if os.path.lexists(path) and not path.is_dir()), None)
     if there is not None:
         raise InvalidValueError(f"{printable(there)} is there already", hint="use --force to replace it")
 

@@ -263,13 +263,13 @@ def _tell_home(place: Place, context: Path, jobs: Sequence[Job]) -> None:
     name = os.path.relpath(os.path.realpath(place.home), os.path.realpath(context))
     if name.split("/")[0] == "..":
         return
-    own = os.fsencode("store" if name == "." else name)
-    fields = [
-        job.planned.part.field
+    found = dict.fromkeys(
+        (job.planned.part.field, own)
         for job in jobs
+        for own in ((b"store", b"credentials.json") if name == "." else (os.fsencode(name),))
         if any(entry.name == own or entry.name.startswith(own + b"/") for entry in job.scan.entries)
-    ]
-    for field_name in dict.fromkeys(fields):
+    )
+    for field_name, own in found:
         shown = printable(own)
         what = f"{field_name}: packs {shown}, where kit itself keeps ModelKits and credentials"
         place.run.observer(Message("warning", f"{what}: leave it out by adding to .kitignore: {shown}"))

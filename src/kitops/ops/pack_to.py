@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kitops.content.copy import copy
 from kitops.content.events import Advanced, Finished, Message, Planned, Started
 from kitops.content.parallel import run_all
-from kitops.errors import Cancelled, FileSystemError, InvalidValueError, KitError, StoreError
+from kitops.errors import Cancelled, InvalidValueError, KitError
 from kitops.layers.measure import measure_layer
 from kitops.layers.write import stream_layer
 from kitops.oci.reference import UNNAMED
@@ -22,8 +22,7 @@ from kitops.ops.locate import check_remote, complete_name
 from kitops.ops.pack import Packed, pack, put_built
 from kitops.ops.pack_jobs import PackOptions, open_packing
 from kitops.ops.push import push
-from kitops.ops.through import ThroughSource, skip
-from kitops.store.gc import free_blobs
+from kitops.ops.through import ThroughSource, free_sent, skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,10 +65,7 @@ def pack_to(place: Place, context: Path, targets: Sequence[Reference], options: 
                 moved = max(moved, copy(source, sink, desc, place.run, verb="push").moved_size)
                 if target.tag is not None:
                     sink.tag(desc, target.tag)
-    try:
-        free_blobs(place.store, [desc.digest, built.manifest.config.digest], place.run)
-    except (StoreError, FileSystemError) as error:  # of something else in the store: `kit prune` tells, and frees them
-        place.run.observer(Message("debug", error.message))
+    free_sent(place, [desc.digest, built.manifest.config.digest])
     return Packed(desc, tuple(targets), packing.kitfile, sum(record.size for record in records), moved)
 
 

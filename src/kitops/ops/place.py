@@ -110,5 +110,5 @@ def user_home(environ: Mapping[str, str]) -> Path:
     try:
         return Path(environ.get("HOME") or environ.get("USERPROFILE") or Path.home())
     except RuntimeError as error:
-        hint = "set HOME, or KITOPS_HOME to where ModelKits are kept"
+        hint = "set HOME" if environ.get("KITOPS_HOME") else "set HOME, or KITOPS_HOME to where ModelKits are kept"
         raise FileSystemError("the home directory of this user is not known", hint=hint) from error

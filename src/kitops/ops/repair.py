@@ -126,7 +126,6 @@ class _Repair:
         self._directory = directory
         self._tree = tree
         self._pairs = list(zip(tracked.layers, checked.layers, strict=True))
-        files = {path for check in checked.layers for path, _, is_dir in check.members if not is_dir}
         is_kitfile_wrong = "Kitfile" in (*checked.compared.changed, *checked.compared.missing)
         self._packed = {"Kitfile": "Kitfile"} | {
             path: path
@@ -134,7 +133,7 @@ class _Repair:
             for path, _, is_dir in check.members
             if not is_dir and layer.content.desc.media_type != FETCHED
         }
-        self._wrong_kitfile = tracked.kitfile_beside(files) if is_kitfile_wrong else None
+        self._wrong_kitfile = checked.kitfile if is_kitfile_wrong else None
         self._found: list[RecordedLayer] = []  # remote datasets that were there already
         self._failure: KitError | None = None  # of the fetch
         self._left: dict[int, KitError] = {}  # layers that are not mended, by number, and why

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.errors import FileSystemError, InvalidValueError, NotFoundError
+from kitops.ops.place import user_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ def choose_agents(known: Sequence[Agent], names: Sequence[str]) -> tuple[Agent, 
 
 
 def skill_directories(
-    names: Sequence[str], project: Path | None, environ: Mapping[str, str], user: Path
+    names: Sequence[str], project: Path | None, environ: Mapping[str, str]
 ) -> tuple[tuple[Agent, ...], tuple[Path, ...]]:
     """The chosen agents, and the directory of skills of each.
 
@@ -95,11 +96,12 @@ def skill_directories(
         names: of agents; those that are installed where there are none.
         project: the project that the skills are for; None: all of this user's.
         environ: environment variables.
-        user: the home directory.
 
     Raises:
+        FileSystemError: the user's home directory is needed, and not known.
         KitError: as :func:`choose_agents`.
     """
+    user = Path() if project and names else user_home(environ)
     chosen = choose_agents(known_agents(environ, user), names)
     return chosen, tuple(project / agent.project if project else agent.user for agent in chosen)
 

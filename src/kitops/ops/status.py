@@ -70,8 +70,7 @@ def status(place: Place, directory: Path, ref: Reference | None = None) -> Compa
                 unknown.append(f"what is in {layer.recorded.label}: its layer is not in the store")
             else:
                 look.at_sizes(layer.recorded, members)
-        files = {*look.files, "Kitfile"} if blind else look.files  # what is not known may have one
-        kitfile = tracked.kitfile_beside(files)
+        kitfile = tracked.kitfile_beside(look.files, is_all=not blind)
         if kitfile is not None and look.is_there("Kitfile", is_dir=False):
             from kitops.ops.kitfile import says_the_same  # noqa: PLC0415 - a record needs no YAML
 

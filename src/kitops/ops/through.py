@@ -6,18 +6,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from kitops.content.events import Message
 from kitops.content.patience import Patience
 from kitops.content.verify import VerifyingReader
-from kitops.errors import NetworkError
+from kitops.errors import FileSystemError, NetworkError, StoreError
+from kitops.store.gc import free_blobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from kitops.content.protocols import Reader, Run
     from kitops.oci.descriptor import Descriptor
     from kitops.oci.digest import Digest
+    from kitops.ops.place import Place
     from kitops.store.repository import StoreRepository
 
     Opener = Callable[[int], AbstractContextManager[Reader]]
@@ -165,3 +168,15 @@ def skip(reader: Reader, size: int) -> None:
     buffer = memoryview(bytearray(min(size, 256 * 1024)))
     while size and (count := reader.readinto(buffer[:size])):
         size -= count
+
+
+def free_sent(place: Place, sent: Collection[Digest]) -> None:
+    """Free those blobs that were in the store only to be sent, once no lease holds them.
+
+    Where that fails, something else in the store is damaged, and what was sent is sent: `kit prune` tells, and frees
+    them.
+    """
+    try:
+        free_blobs(place.store, sent, place.run)
+    except (StoreError, FileSystemError) as error:
+        place.run.observer(Message("debug", error.message))

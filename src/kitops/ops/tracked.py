@@ -140,10 +140,15 @@ class Tracked:
     copies: Copies
     unknown: list[str] = field(default_factory=list)
 
-    def kitfile_beside(self, files: Container[str]) -> Kitfile | None:
-        """The Kitfile that should be there beside ``files`` of layers: one that was made here gives way to theirs."""
+    def kitfile_beside(self, files: Container[str], *, is_all: bool) -> Kitfile | None:
+        """The Kitfile that should be there beside ``files`` of layers: one that was made here gives way to theirs.
+
+        Args:
+            files: their paths.
+            is_all: whether those are all; else there may be a Kitfile among the others.
+        """
         is_made = self.kit is not None and not self.kit.is_authored
-        return None if is_made and "Kitfile" in files else self.kitfile
+        return None if is_made and ("Kitfile" in files or not is_all) else self.kitfile
 
 
 @contextmanager

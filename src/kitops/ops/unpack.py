@@ -132,7 +132,7 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         SourceError: a remote dataset is missing, or may not be read.
     """
     options = options or UnpackOptions()
-    ref = complete(ref, place.run)
+    ref, directory = complete(ref, place.run), absolute(target)
     with ExitStack() as stack:
         located = stack.enter_context(locate(place, ref, options.where))
         kit = read_kit(located, place.run)
@@ -143,14 +143,14 @@ def unpack(place: Place, ref: Reference, target: Path, options: UnpackOptions | 
         jobs = _fill_gaps(place, jobs, options, stack)
         if options.filters and not jobs and not remote and not is_kitfile_selected(options.filters):
             raise NoPartError(ref, f"kit info {ref}")
-        files = _open_remote_files(place, remote, target, options, stack)
+        files = _open_remote_files(place, remote, directory, options, stack)
         if not options.include_remote:
             _tell_remote_datasets(place, kit)
         place.run.observer(Planned("unpack", len(jobs), sum(job.layer.desc.size for job in jobs)))
-        done = _extract_patiently(place, kit, jobs, target, options, files=files)
+        done = _extract_patiently(place, kit, jobs, directory, options, files=files)
         fetched = files.put_in_place() if files else None
         if options.record:
-            _leave_record(place.run, located, jobs, done, absolute(target), options=options, fetched=fetched)
+            _leave_record(place.run, located, jobs, done, directory, options=options, fetched=fetched)
         if kit.shape is Shape.IMAGE and not options.filters and done.written + done.kept <= 1:
             place.run.observer(Message("warning", f"{ref} has no file below /models"))
     unpacked = Unpacked(located.desc, target, done.written, done.kept, done.size, done.reflinked, done.kept_size)
@@ -273,7 +273,7 @@ def _extract_patiently(
     files: RemoteFiles | None,
 ) -> Extracted:
     """Extract; a layer that came damaged comes once more, and so does one made of what a killed run left."""
-    made = [path for path in (target, *absolute(target).parents) if not path.exists()]
+    made = [path for path in (target, *target.parents) if not path.exists()]
     again: dict[Digest, bool] = {}
     with _unmade(made):
         while True:

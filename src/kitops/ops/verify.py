@@ -67,10 +67,11 @@ def verify(place: Place, directory: Path, ref: Reference | None = None) -> Compa
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was found: in all, and of each layer in the order of those that are tracked."""
+    """What was found: in all, of each layer in the order of those that are tracked, and the Kitfile to compare with."""
 
     compared: Compared
     layers: tuple[LayerCheck, ...]
+    kitfile: Kitfile | None
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ def check_content(place: Place, tracked: Tracked, directory: Path, tree: Tree) -
             found.touched.update(_find_touched(layer, tree))
     names = {path for check in checks for path, _, _ in check.members}
     files = {path for check in checks for path, _, is_dir in check.members if not is_dir}
-    if (kitfile := tracked.kitfile_beside(files)) is not None:
+    if (kitfile := tracked.kitfile_beside(files, is_all=not blind)) is not None:
         _check_kitfile(directory, kitfile, tree, found)
     compared = Compared(
         tracked.ref,
@@ -122,7 +123,7 @@ def check_content(place: Place, tracked: Tracked, directory: Path, tree: Tree) -
         tuple(found.uncertain),
         (*tracked.unknown, *found.unknown),
     )
-    return Checked(compared, tuple(checks))
+    return Checked(compared, tuple(checks), kitfile)
 
 
 @dataclass(frozen=True, slots=True)

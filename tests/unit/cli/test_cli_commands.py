@@ -98,8 +98,13 @@ def test_init_tells_a_directory_in_the_place_of_the_kitfile(kit: Kit, project: P
             2,
             f"Error: {project / 'src'} is a directory, no Kitfile can be written there\n",
         )
+    (project / "Kitfile").unlink(missing_ok=True)
     (project / ".kitfile").mkdir()
-    assert kit("init", str(project), "--force").code == 0
+    assert kit("init", str(project)).code == 0
+    (project / "Kitfile").unlink()
+    (project / ".kitfile").rmdir()
+    (project / ".kitfile").write_text("")
+    assert kit("init", str(project)).code == 2
 
 
 def test_init_writes_nothing_that_pack_refuses(kit: Kit, project: Path) -> None:
@@ -846,7 +851,11 @@ def test_a_user_whom_nobody_knows(kit: Kit, project: Path, tmp_path: Path, monke
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)
     assert kit("pack", str(project), "-t", "x:v1").code == 0
     assert kit("logout", "reg.example.com").code == 4
-    assert kit("unpack", "x:v1", "--as-skill=universal").code == 14
+    ended = kit("unpack", "x:v1", "--as-skill=universal")
+    assert (ended.code, ended.err.splitlines()[-1]) == (14, "Hint: set HOME")
+    assert kit("skill", "-d", str(tmp_path)).code == 14, "which are installed nobody knows"
+    assert kit("skill", "-d", str(tmp_path), "--agents", "universal").code == 0
+    assert (tmp_path / ".agents/skills/kitops/SKILL.md").is_file()
     monkeypatch.delenv("KITOPS_HOME")
     ended = kit("list")
     assert ended.code == 14

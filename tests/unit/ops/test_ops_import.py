@@ -37,6 +37,13 @@ def test_a_directory_is_initialised_and_packed_in_one(tmp_path: Path) -> None:
     assert imported.predicate["buildDefinition"]
 
 
+def test_a_directory_above_a_link_has_the_name_of_where_it_leads(tmp_path: Path) -> None:
+    (make_directory(tmp_path / "real") / "inner").mkdir()
+    (tmp_path / "link").symlink_to("real/inner")
+    imported = import_directory(open_test_place(tmp_path / "home"), tmp_path / "link" / "..")
+    assert [str(ref) for ref in imported.references] == ["real:latest"]
+
+
 def test_a_directory_with_a_kitfile_keeps_it(tmp_path: Path) -> None:
     directory = make_directory(tmp_path / "model")
     (directory / "Kitfile").write_text("manifestVersion: 1.0.0\npackage:\n  name: mine\ndocs:\n  - path: README.md\n")
@@ -185,3 +192,13 @@ def test_names_are_completed_or_refused_before_anything_comes(tmp_path: Path) ->
         with pytest.raises(InvalidValueError, match="no name to give"):
             kitops.import_(url, tag=f"c:1@sha256:{'0' * 64}", settings=settings)
         assert not any(isinstance(event, kitops.Planned) for event in told)
+
+
+def test_names_are_refused_before_the_source_is_opened(tmp_path: Path) -> None:
+    settings = kitops.Settings(home=tmp_path / "home")
+    name = f"example.com/c:1@sha256:{'0' * 64}"
+    for given in ({"tag": name}, {"to": name}):
+        with pytest.raises(InvalidValueError, match="no name to give"):
+            kitops.import_("git+file:///nowhere", **given, settings=settings)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match="names no registry"):
+        kitops.import_("git+file:///nowhere", to="local:1", settings=settings)

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from ops_places import open_network_place, open_test_place
 from test_ops_foreign import IMAGE, OCI_LAYER, archive, filed, put, titled
 
-from kitops.errors import NotFoundError
+from kitops.errors import IntegrityError, NotFoundError
 from kitops.formats.select import Filter
 from kitops.oci import mediatype
 from kitops.oci.reference import Reference
 from kitops.ops.du import du
 from kitops.ops.init import init
+from kitops.ops.inspect import inspect
 from kitops.ops.pack import PackOptions, pack
 from kitops.ops.place import Place
 from kitops.ops.push import push
@@ -144,6 +145,20 @@ def test_a_parent_whose_tag_moved_is_what_was_unpacked(is_gone: bool, tmp_path: 
         assert verify(place, out, child).changed == ("model.bin",), "what is named is as it is now"
     (out / "data/a.csv").write_bytes(b"9,9\n")
     assert verify(place, out).is_equal is False
+
+
+def test_a_kitfile_that_an_unknown_layer_may_have_brought_is_not_judged(tmp_path: Path) -> None:
+    place, out = open_test_place(tmp_path / "home"), tmp_path / "out"
+    kitfile = b"manifestVersion: 1.0.0\nmodel: {path: m.bin}\n"
+    put_with_kitfile(place, "image+gzip", kitfile)
+    unpack(place, REF, out, UnpackOptions(record=False))
+    (layer,) = inspect(place, REF).kit.manifest.layers
+    place.store.blobs.path(layer.digest).unlink()
+    for look in (status, verify):
+        assert look(place, out, REF).changed == (), look
+    with pytest.raises(IntegrityError):
+        repair(place, REF, out)
+    assert (out / "Kitfile").read_bytes() == kitfile
 
 
 @pytest.mark.parametrize("form", ["tar", "raw"])

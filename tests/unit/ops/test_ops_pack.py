@@ -25,6 +25,7 @@ from kitops.ops.inspect import inspect
 from kitops.ops.list import list_
 from kitops.ops.locate import locate
 from kitops.ops.pack import PackOptions, pack
+from kitops.ops.pack_jobs import open_packing
 from kitops.ops.remove import remove, remove_all
 from kitops.ops.tag import tag
 from kitops.ops.unpack import unpack
@@ -394,13 +395,22 @@ def test_a_store_that_is_packed_is_told(modelpack: bool, tmp_path: Path) -> None
 
     options = PackOptions(modelpack=modelpack, layer_format="raw" if modelpack else "tar")
     pack(place, context, options)
-    pack(place, context, options)
+    with open_packing(place, context, options):  # packed, a blob might be touched while it is read
+        pass
     what = "code[0]: packs .kit, where kit itself keeps ModelKits and credentials"
     assert f"{what}: leave it out by adding to .kitignore: .kit" in warnings()
     (context / ".kitignore").write_text(".kit\n")
     events.clear()
     assert pack(place, context, options).desc == pack(place, context, options).desc
     assert not warnings()
+    (context / "credentials.json").write_text("{}")
+    place = open_test_place(context, Run(observer=events.append))
+    pack(place, context, options)
+    assert [text.rpartition(" ")[2] for text in warnings()] == ["credentials.json"]
+    with open_packing(place, context, options):
+        pass
+    told = [text.rpartition(" ")[2] for text in warnings()[1:] if "kit itself" in text]
+    assert sorted(told) == ["credentials.json", "store"]
 
 
 def test_a_raw_layer_may_lie_in_a_directory(tmp_path: Path) -> None:
