@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from kitops.content.copy import is_manifest, list_graph
 from kitops.content.parallel import run_all
 from kitops.content.spans import WORTH_LANDING
-from kitops.errors import FileSystemError
+from kitops.errors import FileSystemError, KitError
 from kitops.ops.locate import check_remote, complete, locate
 from kitops.ops.neighbours import Lenders
 from kitops.ops.reading import read_if_kit
@@ -192,9 +192,24 @@ def list_items(source: Source, desc: Descriptor, kit: ModelKit | None, run: Run)
         manifests: dict[Descriptor, bytes] = {}
         blobs = list_graph(source, desc, manifests, run)
         return [*((item, "manifest") for item in manifests), *((blob, blob.digest.short) for blob in blobs)]
-    labels = {layer.desc.digest: layer.label for layer in kit.layers}
+    labels = list_labels(kit)
     layers = [(layer, labels.get(layer.digest, layer.digest.short)) for layer in kit.manifest.layers]
     return [(kit.desc, "manifest"), (kit.manifest.config, "config"), *layers]
+
+
+def list_labels(kit: ModelKit | None) -> dict[Digest, str]:
+    """What to call the blobs of ``kit`` in front of people; nothing for what can only be moved."""
+    if kit is None:
+        return {}
+    return {kit.manifest.config.digest: "config"} | {layer.desc.digest: layer.label for layer in kit.layers}
+
+
+def read_labels(source: Source, desc: Descriptor) -> dict[Digest, str]:
+    """As :func:`list_labels`, of what ``source`` has; nothing where it cannot be read: moving it tells why."""
+    try:
+        return list_labels(read_if_kit(source, desc))
+    except KitError:
+        return {}
 
 
 def _plan_here(store: Store, desc: Descriptor, label: str, absent: Collection[Digest]) -> Item:

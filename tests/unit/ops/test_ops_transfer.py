@@ -9,7 +9,7 @@ import pytest
 from ops_places import open_network_place
 from test_ops_pack import make_project, refs
 
-from kitops.content.events import Event, Finished, Message
+from kitops.content.events import Event, Finished, Message, Started
 from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, InvalidValueError, NotFoundError
 from kitops.formats.modelkit import read_modelkit
@@ -196,3 +196,27 @@ def test_what_is_not_there(registry: str, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         push(place, Reference.parse(f"{registry}/x:v1"))
     assert list_(place) == []
+
+
+def test_progress_calls_layers_by_their_paths(registry: str, tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_network_place(tmp_path / "here", Run(events.append))
+    there = open_network_place(tmp_path / "there", Run(events.append))
+    ref = Reference.parse(f"{registry}/team/x:v1")
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=(ref,)))
+    events.clear()
+    push(place, ref)
+    pushed = [event.label for event in events if isinstance(event, Started)]
+    events.clear()
+    pull(there, [ref])
+    pulled = [event.label for event in events if isinstance(event, Started)]
+    assert sorted(pushed) == sorted(pulled) == ["config", "model.bin"]
+
+
+def test_a_config_that_is_damaged_here_stops_no_push_to_where_it_is(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    ref = Reference.parse(f"{registry}/team/x:v1")
+    packed = pack(place, make_project(tmp_path / "p"), PackOptions(references=(ref,)))
+    push(place, ref)
+    damage(place.store.blobs.path(read_modelkit(place.store.blobs, packed.desc).manifest.config.digest))
+    assert push(place, ref).copied[0].moved == 0
