@@ -13,7 +13,7 @@ from kitops.content.copy import is_manifest, list_graph
 from kitops.content.parallel import run_all
 from kitops.content.spans import WORTH_LANDING
 from kitops.errors import FileSystemError, KitError
-from kitops.ops.locate import check_remote, complete, locate
+from kitops.ops.locate import check_destination, complete, locate
 from kitops.ops.neighbours import Lenders
 from kitops.ops.reading import read_if_kit
 from kitops.store.filesystem import free_space, nearest
@@ -174,12 +174,13 @@ def plan_push(place: Place, source: Reference, destinations: Sequence[Reference]
     """
     source = complete(source, place.run)
     targets = tuple(complete(target, place.run) for target in destinations) or (source,)
+    for target in targets:
+        check_destination(source, target)
     items: list[Item] = []
     with locate(place, source, "local") as located:
         wanted = list_items(located.source, located.desc, read_if_kit(located.source, located.desc), place.run)
         served: list[Reference] = []
         for target in {target.locator: target for target in targets}.values():
-            check_remote(target)
             with place.registry(target) as sink, Lenders(place, target, served) as lenders:
                 items += _plan_there(place, sink, lenders, wanted, located.ref.locator)
             served.append(target)

@@ -16,8 +16,9 @@ from kitops.formats.modelkit import read_modelkit
 from kitops.oci.reference import Reference
 from kitops.ops.info import info
 from kitops.ops.inspect import inspect
-from kitops.ops.list import list_
+from kitops.ops.list import list_, parse_host
 from kitops.ops.pack import PackOptions, pack
+from kitops.ops.plan import plan_push
 from kitops.ops.pull import pull
 from kitops.ops.push import push
 from kitops.ops.remove import remove_remote
@@ -187,6 +188,31 @@ def test_what_names_no_registry_is_told_so(text: str, tmp_path: Path) -> None:
     place = open_network_place(tmp_path / "here")
     with pytest.raises(InvalidValueError, match="names no registry"):
         pull(place, refs(text))
+
+
+def test_a_push_without_a_registry_tells_the_command_that_has_one(tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    for attempt in (push, plan_push):
+        with pytest.raises(InvalidValueError) as caught:
+            attempt(place, Reference.parse("x:v1"))
+        assert caught.value.hint == "kit push x:v1 registry.example.com/x:v1"
+    with pytest.raises(InvalidValueError) as caught:
+        push(place, Reference.parse("x:v1"), refs("team/x:v1"))
+    assert caught.value.hint == "put the registry's host in front: registry.example.com/team/x:v1"
+
+
+def test_a_local_repository_that_is_asked_of_no_registry(tmp_path: Path) -> None:
+    for text, wanted in (("x", "repo=x"), ("x:v1", "repo=x --filter tag=v1"), ("my.x:v1", "repo=my.x --filter tag=v1")):
+        assert parse_host(text) is None
+        with pytest.raises(InvalidValueError) as caught:
+            list_(open_network_place(tmp_path / "here"), Reference.parse(text))
+        assert f"`kit list --filter {wanted}`" in (caught.value.hint or "")
+    assert [parse_host(text) for text in ("x:50", "a.b", "a.b:50/", "[::1]", "localhost")] == [
+        "x:50", "a.b", "a.b:50", "[::1]", "localhost"
+    ]  # fmt: skip
+    with pytest.raises(InvalidValueError) as caught:
+        parse_host("x:v1/")
+    assert caught.value.message == "registry 'x:v1' is not a host"
 
 
 def test_what_is_not_there(registry: str, tmp_path: Path) -> None:
