@@ -36,6 +36,17 @@ class _Token:
     column: int
 
 
+def read_template(text: str, fields: Sequence[str]) -> Template:
+    """What ``--format`` says beside ``table`` and ``json``.
+
+    Raises:
+        InvalidValueError: it is no template, or a single word, which would stand there once for each row.
+    """
+    if text.isalpha():
+        raise InvalidValueError(f"format {text!r} is not known", hint=f"say table or json; {_HINT}")
+    return Template(text, fields)
+
+
 class Template:
     """A compiled template.
 

@@ -71,7 +71,7 @@ def test_permission_bits_have_a_sign_of_their_own(kit: Kit, out: Path) -> None:
 def test_what_is_left_is_told(kit: Kit, out: Path) -> None:
     (out / "model.bin").unlink()
     done = kit("unpack", "x:v1", "-d", str(out), "-i")
-    assert "Unpacked 1 files (7 B) into" in done.err
+    assert "Unpacked 1 file (7 B) into" in done.err
     assert "1 left as they were (8 B)" in done.err
 
 

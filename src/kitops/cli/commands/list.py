@@ -49,9 +49,9 @@ def command(
 
     template = None
     if output not in ("table", "json"):
-        from kitops.cli._template import Template
+        from kitops.cli._template import read_template
 
-        template = Template(output, _FIELDS)
+        template = read_template(output, _FIELDS)
     wanted = ListFilter.parse(filters)
     host = parse_host(repository) if repository else None
     ref = Reference.parse(repository) if repository and not host else None

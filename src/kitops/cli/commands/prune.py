@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._options import kit_command, result_format, switch
-from kitops.cli._output import format_size
+from kitops.cli._output import counted, format_size
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -41,4 +41,4 @@ def command(session: Session, /, *, dry_run: bool) -> None:
         "blobs": [{"digest": str(name), "size": size} for name, size in done.blobs],
         "partials": [{"path": str(name), "size": size} for name, size in done.partials],
     }
-    session.result(f"{verb} {format_size(done.size)} ({len(rows)} files)", value)
+    session.result(f"{verb} {format_size(done.size)} ({counted(len(rows), 'file')})", value)
