@@ -104,6 +104,7 @@ def import_(
     token: str | None = None,
     tool: Literal["", "hf", "git"] = "",
     submodules: bool = False,
+    symlinks: Literal["refuse", "follow", "skip"] = "refuse",
     to: str | Sequence[str] | None = None,
     settings: Settings | None = None,
 ) -> Imported:
@@ -122,6 +123,7 @@ def import_(
         token: of the source; None leaves it to the source's own client and its login.
         tool: ``"git"`` clones a repository of Hugging Face.
         submodules: of git: take them in; they are refused otherwise.
+        symlinks: of a directory: refuse, follow or skip symbolic links.
         to: references of registries that it goes straight to, instead of the local store.
         settings: where and how.
 
@@ -142,6 +144,7 @@ def import_(
         exclude=list_texts(exclude),
         prefer=prefer,
         depth=depth,
+        symlinks=symlinks,
         version=__version__,
     )
     reach = SourceOptions(revision=revision, token=token, submodules=submodules, user_agent=f"kitops/{__version__}")

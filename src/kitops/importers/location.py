@@ -56,7 +56,9 @@ class Location:
     revision: str = ""
     folder: str = ""
 
-    def check_asked(self, *, revision: str = "", token: str | None = None, submodules: bool = False) -> None:
+    def check_asked(
+        self, *, revision: str = "", token: str | None = None, submodules: bool = False, symlinks: str = "refuse"
+    ) -> None:
         """Refuse what this kind of source does not have, rather than forget it.
 
         Raises:
@@ -69,6 +71,8 @@ class Location:
                     raise InvalidValueError(f"{option} does not apply to {_NAMES[self.kind]}", hint=hints.get(option))
         if submodules and self.kind != "git":
             raise InvalidValueError(f"--submodules does not apply to {_NAMES[self.kind]}")
+        if symlinks != "refuse" and self.kind != "directory":
+            raise InvalidValueError(f"--symlinks does not apply to {_NAMES[self.kind]}")
         if self.revision and revision and self.revision != revision:
             raise InvalidValueError(
                 f"{self.where} is asked for at {self.revision!r} and at {revision!r}", hint="leave one of them out"

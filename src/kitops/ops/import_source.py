@@ -46,5 +46,6 @@ def import_source(
     if location.kind == "directory":
         location.check_asked(revision=reach.revision, token=reach.token, submodules=reach.submodules)
         return import_directory(place, Path(os.path.expanduser(location.where)), options, targets)
+    location.check_asked(symlinks=options.symlinks)
     with open_source(place, location, reach) as tree:
         return import_to(place, tree, targets, options) if targets else import_(place, tree, options)
