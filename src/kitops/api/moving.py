@@ -124,18 +124,21 @@ def tag(
 
 
 def remove(
-    ref: str,
+    ref: str | Sequence[str],
     *,
     force: bool = False,
     remote: bool = False,
     referrers: bool = False,
     settings: Settings | None = None,
 ) -> Removed:
-    """Remove a ModelKit from the store, or with ``remote`` from its registry, with its ``referrers`` there if asked."""
+    """Remove ModelKits from the store, or with ``remote`` from their registry, with their ``referrers`` there if asked.
+
+    All of several are looked up before any goes.
+    """
     from kitops.ops.remove import remove as local  # noqa: PLC0415 - as above
     from kitops.ops.remove import remove_remote  # noqa: PLC0415 - as above
 
-    place, parsed = make_place(settings), Reference.parse_tags(ref)
+    place, parsed = make_place(settings), parse_all(ref)
     if remote:
         return remove_remote(place, parsed, force=force, referrers=referrers)
     return local(place, parsed, force=force)

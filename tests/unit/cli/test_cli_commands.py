@@ -380,6 +380,20 @@ def test_pull_of_parts(kit: Kit, packed: str, registry: str, tmp_path: Path) -> 
     assert ("*" in ended.out, ended.err) == (False, "")
 
 
+def test_several_are_pulled(kit: Kit, packed: str, project: Path, registry: str, tmp_path: Path) -> None:
+    other = kit("pack", str(project), "-t", "other:v1", "--annotation", "a=b").out.split()[-1]
+    kit("push", "digits:v1", f"{registry}/team/digits:v1,v2", "--plain-http")
+    kit("push", "other:v1", f"{registry}/team/other:v1", "--plain-http")
+    home = ("--config", str(tmp_path / "away"))
+    names = (f"{registry}/team/digits:v1,v2", f"{registry}/team/other:v1")
+    plan = kit(*home, "pull", *names, "--plain-http", "--dry-run", "--format=json").json
+    assert len(plan["references"]) == 3
+    pulled = kit(*home, "pull", *names, "--plain-http", "--format=json").json
+    assert [kit["digest"] for kit in pulled["kits"]] == [packed, packed, other]
+    assert kit(*home, "pull", *names, "--plain-http").out == f"Pulled {packed}\nPulled {other}\n"
+    assert len(kit(*home, "list", "--format", "json").json) == 2
+
+
 def test_pull_mends_what_is_damaged(
     kit: Kit, packed: str, registry: str, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
@@ -591,6 +605,18 @@ def test_remove(kit: Kit, packed: str) -> None:
     assert kit("remove", "--force", "digits:v2", "--format", "json").json["deleted"] == [f"digits@{packed}"]
     assert kit("list", "--format", "json").json == []
     assert kit("remove", "digits:v1").code == 4
+
+
+def test_several_are_removed_or_none(kit: Kit, packed: str) -> None:
+    kit("tag", "digits:v1", "other/x:a,b,c")
+    missing = kit("remove", "digits:v1", "other/x:d")
+    assert (missing.code, missing.out) == (4, "")
+    gone = kit("remove", "digits:v1", "other/x:a,b", "digits:v1")
+    assert gone.out.splitlines()[:3] == ["Removed digits:v1", "Removed other/x:a", "Removed other/x:b"]
+    assert [row["tags"] for row in kit("list", "--format", "json").json] == [["c"]]
+
+
+def test_remove_wants_something(kit: Kit) -> None:
     for wrong in ((), ("x:1", "--all"), ("--all", "--remote")):
         assert kit("remove", *wrong).code == 2
 
@@ -613,9 +639,9 @@ def test_prune_lists_what_it_would_free(kit: Kit, packed: str, tmp_path: Path) -
     orphan.write_bytes(b"1234")
     os.utime(orphan, (0, 0))
     ended = kit("prune", "--dry-run")
-    assert ended.out == "Would free 4 B (1 files)\n"
+    assert ended.out == "Would free 4 B (1 file)\n"
     assert f"Would free sha256:{'ab' * 32} (4 B)" in ended.err
-    assert kit("prune").out == "Freed 4 B (1 files)\n"
+    assert kit("prune").out == "Freed 4 B (1 file)\n"
 
 
 # diff
