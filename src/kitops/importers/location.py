@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -170,11 +171,13 @@ def _parse_hub(words: list[str], text: str) -> Location:
     repo, rest = (words, []) if place is None else (words[:place], words[place + 1 :])
     name, at, revision = "/".join(repo).removesuffix(".git").partition("@")
     if not _REPO_ID.fullmatch(name) or (at and not revision) or ".." in name or "--" in name:
-        raise InvalidValueError(
-            f"{text!r} names no source",
-            hint="give a repository of Hugging Face (org/repo), a URL of git, an MLflow URI (models:/name/1) "
-            "or a directory (./path)",
+        hint = (
+            "give a repository of Hugging Face (org/repo), a URL of git, an MLflow URI (models:/name/1) "
+            "or a directory (./path)"
         )
+        if os.path.isdir(text):
+            hint = f"the directory of that name is ./{text}"
+        raise InvalidValueError(f"{text!r} names no source", hint=hint)
     length = 3 if rest[:1] == ["refs"] else 1  # refs/pr/1, refs/convert/parquet: written with slashes too
     named = "/".join(rest[:length])
     return Location("huggingface", name, is_dataset, revision or named, "/".join(rest[length:]))
