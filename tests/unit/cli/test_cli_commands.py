@@ -487,7 +487,7 @@ def test_list_of_what_there_is(kit: Kit, packed: str, project: Path) -> None:
         f"digits       v1       Ada          digits   16.0 KiB   {packed}",
     ]
     assert kit("list", "--format", "json").json == [
-        {"repo": "", "digest": bare, "tags": [], "modelName": "", "size": "11.5 KiB", "author": ""},
+        {"repo": "", "digest": bare, "tags": [], "modelName": "", "size": "11.5 KiB", "author": "", "bytes": 11776},
         {
             "repo": "digits",
             "digest": packed,
@@ -495,9 +495,11 @@ def test_list_of_what_there_is(kit: Kit, packed: str, project: Path) -> None:
             "modelName": "digits",
             "size": "16.0 KiB",
             "author": "Ada",
+            "bytes": 16384,
         },
     ]
     assert kit("list", "--format", "{{.Repo}} {{.Size}}").out == " 11.5 KiB\ndigits 16.0 KiB\n"
+    assert kit("list", "--format", "{{.Bytes}}").out == "11776\n16384\n"
     wrong = kit("list", "--format", "{{.Nope}}")
     assert (wrong.code, "column 3" in wrong.err) == (2, True)
 
@@ -528,6 +530,7 @@ def test_a_remote_list_tells_what_cannot_be_read(kit: Kit, packed: str, registry
         "modelName": None,
         "size": None,
         "author": None,
+        "bytes": None,
     }
     assert rows[packed]["modelName"] == "digits"
     (line,) = ended.err.splitlines()

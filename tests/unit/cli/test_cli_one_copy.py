@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,9 @@ def test_disk_usage(kit: Kit, out: Path) -> None:
     done = kit("du")
     assert done.code == 0
     assert done.out.splitlines()[0].split() == ["SIZE", "OWN", "REFERENCES", "DIGEST"]
+    row = kit("du", "x:v1", "--format", "{{.References}} {{.Bytes}} {{.OwnBytes}} {{.Size}}").out
+    assert re.fullmatch(r"\[x:v1\] [0-9]+ [0-9]+ [0-9.]+ .?i?B\n", row)
+    assert kit("du", "--format", "{{.Nope}}").code == kit("du", "--format", "yaml").code == 2
     table = json.loads(kit("du", "x:v1", "--format", "json").out)
     assert table["size"] == table["kits"][0]["size"] == table["store"]
     assert table["kits"][0]["references"] == ["x:v1"]
