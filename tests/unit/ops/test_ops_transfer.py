@@ -217,8 +217,9 @@ def test_a_local_repository_that_is_asked_of_no_registry(tmp_path: Path) -> None
 
 def test_what_is_not_there(registry: str, tmp_path: Path) -> None:
     place = open_network_place(tmp_path / "here")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError) as caught:
         pull(place, refs(f"{registry}/x:v1"))
+    assert caught.value.hint == f"check the tag (`kit list {registry}/x` shows them), and `kit login` if it is private"
     with pytest.raises(NotFoundError):
         push(place, Reference.parse(f"{registry}/x:v1"))
     assert list_(place) == []
