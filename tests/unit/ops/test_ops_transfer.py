@@ -13,6 +13,7 @@ from kitops.content.events import Event, Finished, Message, Started
 from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, InvalidValueError, NotFoundError
 from kitops.formats.modelkit import read_modelkit
+from kitops.formats.select import Filter
 from kitops.oci.reference import Reference
 from kitops.ops.info import info
 from kitops.ops.inspect import inspect
@@ -213,6 +214,20 @@ def test_a_local_repository_that_is_asked_of_no_registry(tmp_path: Path) -> None
     with pytest.raises(InvalidValueError) as caught:
         parse_host("x:v1/")
     assert caught.value.message == "registry 'x:v1' is not a host"
+
+
+def test_a_glob_that_stays_in_its_directory_is_told(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    project = make_project(tmp_path / "p", "manifestVersion: 1.0.0\nmodel: {path: deep/model.bin}\n")
+    (project / "deep").mkdir()
+    (project / "model.bin").rename(project / "deep/model.bin")
+    ref = Reference.parse(f"{registry}/x:v1")
+    pack(place, project, PackOptions(references=(ref,)))
+    push(place, ref)
+    with pytest.raises(NotFoundError) as caught:
+        pull(place, [ref], [Filter.parse("model:*.bin")])
+    assert caught.value.hint == f"`kit info --remote {ref}` shows names and paths; in a glob only ** crosses a slash"
+    assert pull(place, [ref], [Filter.parse("model:**.bin")])[0].left_out == ()
 
 
 def test_what_is_not_there(registry: str, tmp_path: Path) -> None:
