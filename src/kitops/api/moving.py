@@ -82,20 +82,29 @@ def copy(source: str, destination: str, *, recursive: bool = False, settings: Se
 
 
 def save(
-    refs: str | Sequence[str], output: PathLike, *, remote: bool = False, settings: Settings | None = None
+    refs: str | Sequence[str],
+    output: PathLike,
+    *,
+    remote: bool = False,
+    referrers: bool = True,
+    parents: bool = True,
+    settings: Settings | None = None,
 ) -> Saved:
-    """Write ModelKits, with their parents and what refers to them, into one file for :func:`load`.
+    """Write ModelKits into one file for :func:`load`.
 
     Args:
         refs: what to save; the store is looked at first, then its registry.
         output: the file, an OCI image layout in a tar; it appears whole or not at all.
         remote: only the registry is looked at.
+        referrers: with what refers to them: signatures, attestations.
+        parents: with the ModelKits that they take their models from.
         settings: where and how.
     """
     from kitops.ops.save import SaveOptions  # noqa: PLC0415 - as above
     from kitops.ops.save import save as work  # noqa: PLC0415 - as above
 
-    return work(make_place(settings), parse_all(refs), os.fspath(output), SaveOptions(remote=remote))
+    options = SaveOptions(remote=remote, referrers=referrers, parents=parents)
+    return work(make_place(settings), parse_all(refs), os.fspath(output), options)
 
 
 def load(path: PathLike, *, repository: str | None = None, settings: Settings | None = None) -> Loaded:
