@@ -647,6 +647,18 @@ def test_prune_lists_what_it_would_free(kit: Kit, packed: str, tmp_path: Path) -
     assert kit("prune").out == "Freed 4 B (1 file)\n"
 
 
+def test_prune_tells_what_is_too_young(kit: Kit, packed: str, tmp_path: Path) -> None:
+    young = tmp_path / "home" / "store" / "ingest" / "young"
+    young.write_bytes(bytes(2048))
+    for words in (("prune", "--dry-run"), ("prune",)):
+        ended = kit(*words)
+        assert ended.out.endswith(" 0 B (0 files)\n")
+        assert "2.0 KiB of unfinished downloads stay: younger than an hour, or still coming; `kit cache" in ended.err
+    os.utime(young, (0, 0))
+    assert "stay" not in kit("prune", "--dry-run").err
+    assert "stay" not in kit("prune").err
+
+
 # diff
 
 

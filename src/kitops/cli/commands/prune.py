@@ -26,15 +26,22 @@ def command(session: Session, /, *, dry_run: bool) -> None:
     What is younger than an hour stays: it may belong to something that runs. An upload to this store (`kit registry
     serve --store`) can be continued for a day.
     """
+    from kitops.ops.cache import cache_info
     from kitops.ops.prune import prune
 
     with session.place() as place:
         done = prune(place, dry_run=dry_run)
+        left = cache_info(place).partial_size
+    if dry_run:
+        left -= sum(size for path, size in done.partials if "incoming" not in path.parts)
     verb = "Would free" if dry_run else "Freed"
     rows = [*done.blobs, *done.partials]
     if dry_run or session.level in ("debug", "trace"):
         for name, size in rows:
             session.say(f"{verb} {name} ({format_size(size)})")
+    if left > 0:
+        young = f"{format_size(left)} of unfinished downloads stay: younger than an hour, or still coming"
+        session.say(f"{young}; `kit cache clear` removes what nothing runs for")
     value = {
         "dryRun": dry_run,
         "freed": done.size,
