@@ -15,6 +15,7 @@ TYPE_CHECKING = False  # type checkers know the name; importing typing would cos
 if TYPE_CHECKING:
     from typing import Any
 
+    from kitops.api.keeping import login, logout, prune
     from kitops.api.looking import (
         diff,
         diff_tensors,
@@ -66,9 +67,12 @@ __all__ = [
     "inspect",
     "list",
     "load",
+    "login",
+    "logout",
     "pack",
     "plan_pull",
     "plan_push",
+    "prune",
     "pull",
     "push",
     "referrers",
@@ -87,6 +91,7 @@ __all__ = [
 
 _NAMES = {
     "api.looking": "list info inspect referrers diff tensors diff_tensors status verify validate du",
+    "api.keeping": "login logout prune",
     "api.making": "init pack import_ export_mlflow unpack unpack_skills repair convert",
     "api.moving": "push pull plan_pull plan_push copy save load tag remove",
     "api.settings": "Settings",

@@ -24,7 +24,7 @@ from kitops.ops.tag import tag_remote
 from kitops.registry import Credential, CredentialStore, Network, Repository, open_repository
 from kitops.registry.auth import basic_header
 from kitops.registry.credentials import FixedCredential
-from kitops.registry.environment import read_mirrors
+from kitops.registry.environment import read_mirrors, read_plain_hosts
 from kitops.registry.mirror import Mirror, mirrors_of, parse_mirrors
 from kitops.registry.network import Patience
 from kitops.store import open_store
@@ -444,6 +444,14 @@ def test_settings_that_do_not_parse(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidValueError, match="settings") as caught:
         read_mirrors(tmp_path / "settings.toml", {})
     assert caught.value.message.startswith(f"settings file {tmp_path / 'settings.toml'}: ")
+
+
+def test_settings_that_nobody_knows_are_told(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[[registy]]\nhost = "a:1"\nplain_http = true\n[[registry]]\nhost = "b:1"\nplain_http = true\n')
+    told: list[str] = []
+    assert read_plain_hosts(settings, told.append) == ("b:1",)
+    assert told == [f"settings file {settings}: 'registy' is not a setting; there are [[registry]] and [[mirror]]"]
 
 
 def test_settings_that_cannot_be_read(tmp_path: Path) -> None:

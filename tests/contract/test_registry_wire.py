@@ -222,7 +222,7 @@ def test_403_is_about_who_we_are() -> None:
         pytest.raises(AuthenticationError, match="DENIED: no push for you") as caught,
     ):
         repository.put(DESC, BytesReader(DATA), lambda size: None)
-    assert caught.value.hint == f"kit login {registry.address}"
+    assert caught.value.hint == f"kit login {registry.address} --plain-http"
 
 
 # --- lies

@@ -201,6 +201,26 @@ def test_an_upload_belongs_to_its_repository(visitor: Visitor) -> None:
     assert visitor.ask("GET", location.replace("/v2/a/", "/v2/b/")).code == "BLOB_UPLOAD_UNKNOWN"
 
 
+def test_who_asks_how_far_an_upload_is_waits_for_its_last_bytes(
+    server: RegistryServer, visitor: Visitor, tmp_path: Path
+) -> None:
+    location = visitor.ask("POST", "/v2/a/blobs/uploads/").headers["location"]
+    host, _, port = server.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as late:
+        late.sendall(f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nfirst".encode())
+        deadline = time.monotonic() + 20
+        upload = location.rpartition("/")[2]
+        while not any(path.stat().st_size == 5 for path in tmp_path.rglob(f"*{upload}")):  # it is being written to
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        end = threading.Timer(0.3, lambda: late.sendall(b" half"))
+        end.start()
+        assert visitor.ask("GET", location).headers["range"] == "0-9"
+        end.join()
+    more = {"Content-Range": "10-10"}
+    assert visitor.ask("PATCH", location, b"!", **more).status == 202
+
+
 def test_two_requests_do_not_write_to_one_upload(server: RegistryServer, visitor: Visitor) -> None:
     location = visitor.ask("POST", "/v2/a/blobs/uploads/").headers["location"]
     host, _, port = server.address.partition(":")

@@ -108,7 +108,18 @@ def test_a_missing_ref_names_near_ones(store):
     assert caught.value.hint == "did you mean team/llama:v1?"
     with pytest.raises(NotFoundError) as caught:
         store.refs.resolve(ref("quite.other/thing:9"))
-    assert "kit list" in caught.value.hint
+    assert caught.value.hint == "`kit pull quite.other/thing:9`, or see `kit list` for what is there"
+    with pytest.raises(NotFoundError) as caught:
+        store.refs.resolve(ref("quite:9"))
+    assert caught.value.hint == "`kit list` shows what is there"
+
+
+@pytest.mark.parametrize("text", ["registry.example.com/group/llama:v1", "team/llama:latest", "llama:v1"])
+def test_a_missing_ref_names_the_same_one_elsewhere_and_its_other_tags(store, text):
+    tag_kit(store, "team/llama:v1", b"layer")
+    with pytest.raises(NotFoundError) as caught:
+        store.refs.resolve(ref(text))
+    assert caught.value.hint == "did you mean team/llama:v1?"
 
 
 def test_tagging_again_keeps_the_old_manifest_untagged(store):

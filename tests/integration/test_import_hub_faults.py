@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -223,3 +224,19 @@ def test_an_address_that_is_none_is_told(hub: Hub, tmp_path: Path) -> None:
         done = run_kit(hub, tmp_path / "home", "import", source, HF_ENDPOINT="http://[::1")
         assert done.returncode == 2
         assert "address of a hub" in done.stderr
+
+
+def test_what_a_directory_is_called_is_told(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work/Org/Tiny").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    process = kit(hub, tmp_path / "home", "import", "Org/Tiny")
+    said = process.communicate(timeout=60)[1]
+    assert "Org/Tiny is read from Hugging Face; the directory of that name is ./Org/Tiny\n" in said
+
+
+def test_a_hub_that_is_out_of_reach(place: Place) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        error = failure(place, Hub(endpoint=f"http://127.0.0.1:{nobody.getsockname()[1]}"))
+    assert isinstance(error, NetworkError)
+    assert error.hint == "check the network, HTTPS_PROXY and HF_ENDPOINT; what came is kept"

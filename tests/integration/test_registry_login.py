@@ -302,7 +302,7 @@ def test_an_anonymous_visitor_may_pull_where_that_is_allowed(guarded: ThrowAwayR
         assert repository.fetch(DESC) == DATA
         with pytest.raises(AuthenticationError, match="anonymous") as caught:
             repository.put(Descriptor.of(b"x", "application/x"), BytesReader(b"x"), lambda size: None)
-    assert caught.value.hint == f"kit login {guarded.address}"
+    assert caught.value.hint == f"kit login {guarded.address} --plain-http"
 
 
 def test_a_token_that_was_revoked_is_replaced(guarded: ThrowAwayRegistry, tokens: TokenServer) -> None:

@@ -91,6 +91,8 @@ def test_a_mirror_with_signatures(here: Machine, signed: str) -> None:
     assert [one["references"] for one in copied] == [[f"{repository}-mirror:stable"], [f"{repository}-mirror:v1"]]
     assert copied[0]["mounted"] == 4
     assert copied[0]["moved"] == 0
+    line = here.kit("referrers", "-r", signed, PLAIN, "--format", "{{.ArtifactType}} {{json .Annotations}}")
+    assert line.startswith(here.json("referrers", "-r", signed, PLAIN)[0]["artifactType"])
     table = here.kit("referrers", "-r", f"{repository}-mirror:v1", PLAIN)
     assert table.splitlines()[0].split()[:2] == ["ARTIFACT", "TYPE"]
     assert len(table.splitlines()) == 2

@@ -12,7 +12,7 @@ from kitops.oci.reference import Reference
 from kitops.ops.choices import check_choice, list_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kitops.ops.convert import Converted
     from kitops.ops.export import Exported
@@ -25,13 +25,32 @@ if TYPE_CHECKING:
 
 
 def init(
-    path: PathLike = ".", *, name: str = "", description: str = "", author: str = "", force: bool = False
+    path: PathLike = ".",
+    *,
+    name: str = "",
+    description: str = "",
+    author: str = "",
+    force: bool = False,
+    output: PathLike | None = None,
+    depth: int = 0,
 ) -> Initialised:
-    """Write a Kitfile for the directory ``path``."""
+    """Write a Kitfile for the directory ``path``.
+
+    Args:
+        path: the directory.
+        name: of the package.
+        description: of the package.
+        author: of the package.
+        force: replace a Kitfile that is there.
+        output: where to write instead of ``Kitfile`` in the directory.
+        depth: directories deep that files are listed one by one; 0 chooses, -1 is all the way.
+    """
     from kitops.ops.init import InitOptions  # noqa: PLC0415 - each verb costs what it needs
     from kitops.ops.init import init as work  # noqa: PLC0415 - as above
 
-    return work(Path(path), InitOptions(name=name, description=description, author=author, force=force))
+    target = None if output is None else Path(output)
+    options = InitOptions(name=name, description=description, author=author, force=force, output=target, depth=depth)
+    return work(Path(path), options)
 
 
 def pack(
@@ -43,6 +62,8 @@ def pack(
     layer_format: Literal["tar", "raw"] = "tar",
     modelpack: bool = False,
     symlinks: Literal["refuse", "follow", "skip"] = "refuse",
+    cache: bool = True,
+    annotations: Mapping[str, str] | None = None,
     remote_data: Literal["check", "skip", "pin", "pin-content"] = "check",
     push_to: str | Sequence[str] | None = None,
     keep: bool = False,
@@ -58,6 +79,8 @@ def pack(
         layer_format: ``tar``, or ``raw``: every path is one file; ModelPack spreads directories over a layer a file.
         modelpack: write a ModelPack artifact.
         symlinks: refuse, follow or skip symbolic links.
+        cache: believe the digest cache about files that did not change; without, every layer is written again.
+        annotations: of the manifest, beyond what the format wants.
         remote_data: check remote datasets, skip that, or fill in missing hashes (by ETag, or by content).
         push_to: references of registries that it goes straight to, instead of ``tag``; nothing is kept here.
         keep: with ``push_to``, keep it in the local store too.
@@ -80,6 +103,8 @@ def pack(
         layer_format=layer_format,
         modelpack=modelpack,
         symlinks=symlinks,
+        cache=cache,
+        annotations=annotations or {},
         remote_data=remote_data,
     )
     place, context = make_place(settings), Path(path)
@@ -103,6 +128,7 @@ def import_(
     token: str | None = None,
     tool: Literal["", "hf", "git"] = "",
     submodules: bool = False,
+    symlinks: Literal["refuse", "follow", "skip"] = "refuse",
     to: str | Sequence[str] | None = None,
     settings: Settings | None = None,
 ) -> Imported:
@@ -121,6 +147,7 @@ def import_(
         token: of the source; None leaves it to the source's own client and its login.
         tool: ``"git"`` clones a repository of Hugging Face.
         submodules: of git: take them in; they are refused otherwise.
+        symlinks: of a directory: refuse, follow or skip symbolic links.
         to: references of registries that it goes straight to, instead of the local store.
         settings: where and how.
 
@@ -141,6 +168,7 @@ def import_(
         exclude=list_texts(exclude),
         prefer=prefer,
         depth=depth,
+        symlinks=symlinks,
         version=__version__,
     )
     reach = SourceOptions(revision=revision, token=token, submodules=submodules, user_agent=f"kitops/{__version__}")
@@ -155,13 +183,24 @@ def _read_kitfile(path: PathLike) -> bytes:
 
 
 def export_mlflow(
-    ref: str, *, run: str = "", experiment: str = "", path: str = "", settings: Settings | None = None
+    ref: str,
+    *,
+    run: str = "",
+    experiment: str = "",
+    path: str = "",
+    filters: str | Sequence[str] = (),
+    settings: Settings | None = None,
 ) -> Exported:
-    """Log the files of ``ref`` to a run of MLflow: ``run``, or a new one of ``experiment``, below ``path``."""
+    """Log the files of ``ref`` to a run of MLflow: ``run``, or a new one of ``experiment``, below ``path``.
+
+    ``filters`` choose parts of it, as those of :func:`unpack`.
+    """
+    from kitops.formats.select import Filter  # noqa: PLC0415 - as above
     from kitops.ops.export import ExportOptions  # noqa: PLC0415 - as above
     from kitops.ops.export import export_mlflow as work  # noqa: PLC0415 - as above
 
-    options = ExportOptions(run=run, experiment=experiment, path=path)
+    chosen = tuple(Filter.parse(text) for text in list_texts(filters))
+    options = ExportOptions(run=run, experiment=experiment, path=path, filters=chosen)
     return work(make_place(settings), Reference.parse(ref), options)
 
 

@@ -82,20 +82,29 @@ def copy(source: str, destination: str, *, recursive: bool = False, settings: Se
 
 
 def save(
-    refs: str | Sequence[str], output: PathLike, *, remote: bool = False, settings: Settings | None = None
+    refs: str | Sequence[str],
+    output: PathLike,
+    *,
+    remote: bool = False,
+    referrers: bool = True,
+    parents: bool = True,
+    settings: Settings | None = None,
 ) -> Saved:
-    """Write ModelKits, with their parents and what refers to them, into one file for :func:`load`.
+    """Write ModelKits into one file for :func:`load`.
 
     Args:
         refs: what to save; the store is looked at first, then its registry.
         output: the file, an OCI image layout in a tar; it appears whole or not at all.
         remote: only the registry is looked at.
+        referrers: with what refers to them: signatures, attestations.
+        parents: with the ModelKits that they take their models from.
         settings: where and how.
     """
     from kitops.ops.save import SaveOptions  # noqa: PLC0415 - as above
     from kitops.ops.save import save as work  # noqa: PLC0415 - as above
 
-    return work(make_place(settings), parse_all(refs), os.fspath(output), SaveOptions(remote=remote))
+    options = SaveOptions(remote=remote, referrers=referrers, parents=parents)
+    return work(make_place(settings), parse_all(refs), os.fspath(output), options)
 
 
 def load(path: PathLike, *, repository: str | None = None, settings: Settings | None = None) -> Loaded:
@@ -124,18 +133,21 @@ def tag(
 
 
 def remove(
-    ref: str,
+    ref: str | Sequence[str],
     *,
     force: bool = False,
     remote: bool = False,
     referrers: bool = False,
     settings: Settings | None = None,
 ) -> Removed:
-    """Remove a ModelKit from the store, or with ``remote`` from its registry, with its ``referrers`` there if asked."""
+    """Remove ModelKits from the store, or with ``remote`` from their registry, with their ``referrers`` there if asked.
+
+    All of several are looked up before any goes.
+    """
     from kitops.ops.remove import remove as local  # noqa: PLC0415 - as above
     from kitops.ops.remove import remove_remote  # noqa: PLC0415 - as above
 
-    place, parsed = make_place(settings), Reference.parse_tags(ref)
+    place, parsed = make_place(settings), parse_all(ref)
     if remote:
         return remove_remote(place, parsed, force=force, referrers=referrers)
     return local(place, parsed, force=force)

@@ -57,7 +57,7 @@ def read_connection(
         home: the root of storage.
         network: options that were chosen; the environment's proxies and authorities are added to them.
         environ: environment variables.
-        warn: told about a credential file of another tool that cannot be used.
+        warn: told about a credential file of another tool that cannot be used, and of settings that nobody knows.
     """
     from kitops.registry.credentials import CredentialStore, default_config_paths  # noqa: PLC0415 - costs urllib3
     from kitops.registry.environment import complete_network, read_mirrors, read_plain_hosts  # noqa: PLC0415 - as above
@@ -65,7 +65,7 @@ def read_connection(
 
     chosen = complete_network(network or Network(), environ)
     settings = home / "settings.toml"
-    chosen = replace(chosen, plain_hosts=(*chosen.plain_hosts, *read_plain_hosts(settings)))
+    chosen = replace(chosen, plain_hosts=(*chosen.plain_hosts, *read_plain_hosts(settings, warn)))
     mirrors = read_mirrors(settings, environ)
     user: Path | None = None
     with suppress(FileSystemError):  # then there are no credentials of other tools there

@@ -112,7 +112,10 @@ class LinesDisplay(_TickingDisplay):
 
     def _draw_until_stopped(self) -> None:
         began = monotonic()
-        wait = _FIRST_SECONDS
+        wait = _FIRST_SECONDS / 2
+        if self._stop.wait(wait):
+            return
+        self.tally.sums()  # so that the first line knows how fast it is
         while not self._stop.wait(wait):
             if not self.tally.is_empty:
                 self._write(str(self.tally.sums()))

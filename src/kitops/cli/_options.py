@@ -313,7 +313,7 @@ def part_filter(function: Function) -> Function:
         multiple=True,
         metavar="TYPE[:NAME]",
         shell_complete=one_of(*PART_TYPES, several=True),
-        help=f"Only these: {', '.join(PART_TYPES)}; NAME may be a glob.",
+        help=f"Only these: {', '.join(PART_TYPES)}; NAME is a name, a path, or a glob of them (** crosses slashes).",
     )(function)
 
 

@@ -121,6 +121,11 @@ def format_size(size: int) -> str:
     return f"{number / 1024:.1f} PiB"
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things: ``1 file``, ``2 files``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns three spaces apart, the last one as long as it is; control characters escaped."""
     lines = [tuple(header), *(tuple(printable(cell) for cell in row) for row in rows)]

@@ -16,7 +16,7 @@ from kitops.cli._output import NONE
 from kitops.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Row: TypeAlias = "Mapping[str, Any]"
 _ACTION = re.compile(r"\{\{(?P<left>- )?(?P<body>.*?)(?P<right> -)?\}\}", re.DOTALL)
@@ -34,6 +34,22 @@ class _Token:
     kind: str
     text: str
     column: int
+
+
+def read_template(text: str, fields: Sequence[str]) -> Template:
+    """What ``--format`` says beside ``table`` and ``json``.
+
+    Raises:
+        InvalidValueError: it is no template, or a single word, which would stand there once for each row.
+    """
+    if text.isalpha():
+        raise InvalidValueError(f"format {text!r} is not known", hint=f"say table or json; {_HINT}")
+    return Template(text, fields)
+
+
+def render_all(template: Template, rows: Iterable[Row]) -> str:
+    """A line for each row."""
+    return "".join(template.render(row) + "\n" for row in rows)
 
 
 class Template:

@@ -33,11 +33,11 @@ def print_tensors(session: Session, ref: str, output: str, network: NetworkFlags
         else:
             to_stdout(draw_tensors(found))
         return
-    from kitops.cli._template import Template
+    from kitops.cli._template import read_template, render_all
 
-    template = Template(output, FIELDS)
+    template = read_template(output, FIELDS)
     found = _read_tensors(session, ref, network, remote=remote)
-    to_stdout("".join(template.render(row) + "\n" for row in template_rows(found)))
+    to_stdout(render_all(template, template_rows(found)))
 
 
 def _read_tensors(session: Session, ref: str, network: NetworkFlags, *, remote: bool) -> Tensors:

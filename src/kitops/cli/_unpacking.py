@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitops.cli._options import switch
-from kitops.cli._output import format_size
+from kitops.cli._output import counted, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def tell(session: Session, done: Unpacked, directory: str) -> None:
     """Print what was unpacked into ``directory``."""
     shared = f", {format_size(done.reflinked)} of them shared with the store" if done.reflinked else ""
     kept = f", {done.kept} left as they were ({format_size(done.kept_size)})" if done.kept else ""
-    session.say(f"Unpacked {done.written} files ({format_size(done.size)}{shared}) into {directory}{kept}")
+    session.say(f"Unpacked {counted(done.written, 'file')} ({format_size(done.size)}{shared}) into {directory}{kept}")
     value = {"digest": str(done.desc.digest), "directory": directory, "files": done.written, "kept": done.kept,
              "keptSize": done.kept_size, "size": done.size, "reflinked": done.reflinked,
              "copied": done.copied}  # fmt: skip
@@ -90,8 +90,10 @@ def mend(session: Session, ref: str, directory: str, network: NetworkFlags, *, i
     with session.place(network) as place:
         done = repair(place, Reference.parse(ref), Path(directory), include_remote=include_remote)
     if done.extra:
-        session.say(f"{len(done.extra)} files beside the ModelKit's were left")
-    session.say(f"Mended {len(done.mended)} files ({format_size(done.size)}) in {directory}, {done.kept} were right")
+        session.say(f"{counted(len(done.extra), 'file')} beside the ModelKit's left as they were")
+    session.say(
+        f"Mended {counted(len(done.mended), 'file')} ({format_size(done.size)}) in {directory}, {done.kept} were right"
+    )
     value = {"digest": str(done.desc.digest), "directory": directory, "mended": list(done.mended),
              "modes": list(done.modes), "kept": done.kept, "extra": list(done.extra), "size": done.size}  # fmt: skip
     session.result("", value)

@@ -22,7 +22,7 @@ from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from kitops.content.events import Observer
     from kitops.content.protocols import Run, Sink, Source
@@ -54,6 +54,7 @@ def copy(
     verb: str = "copy",
     skip: Collection[Digest] = (),
     neighbours: Callable[[Digest], Iterable[str]] | None = None,
+    labels: Mapping[Digest, str] | None = None,
 ) -> Copied:
     """Copy ``root`` and everything below it.
 
@@ -66,6 +67,7 @@ def copy(
         skip: blobs that are left out on purpose; the sink must be told too.
         neighbours: repositories (``registry/repository``) that may have a blob which the sink lacks: one that
             :class:`Mounts` may take it over from there.
+        labels: what to call blobs in front of people, where that is known; else the beginning of the digest.
 
     Raises:
         NotFoundError: the source lacks a blob that the sink has not either.
@@ -79,7 +81,7 @@ def copy(
     if isinstance(source, Gapped):
         _check_gaps(source, sink, unique)
     run.observer(Planned(verb, len(unique), sum(blob.size for blob in unique)))
-    way = _Way(source, sink, neighbours)
+    way = _Way(source, sink, neighbours, labels or {})
     jobs = [partial(way.copy_blob, blob) for blob in sorted(unique, key=lambda blob: -blob.size)]
     moved = [size for size in run_all(jobs, run, workers=run.concurrency) if size is not None]
     count = sum(_put_manifest(sink, desc, raw, run) for desc, raw in manifests.items())
@@ -162,10 +164,17 @@ def _check_gaps(source: Gapped, sink: Sink, blobs: Sequence[Descriptor]) -> None
 class _Way:
     """From a source to a sink, with what both of them can do, which is looked at once."""
 
-    def __init__(self, source: Source, sink: Sink, neighbours: Callable[[Digest], Iterable[str]] | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        neighbours: Callable[[Digest], Iterable[str]] | None,
+        labels: Mapping[Digest, str],
+    ) -> None:
         self._source = source
         self._sink = sink
         self._neighbours = neighbours
+        self._labels = labels
         self._mounts = sink if isinstance(sink, Mounts) else None
         self._delivers = source if isinstance(source, Delivers) else None
         self._lands = sink if isinstance(sink, Lands) else None
@@ -173,7 +182,7 @@ class _Way:
     def copy_blob(self, desc: Descriptor, run: Run) -> int | None:
         """Copy one blob; the bytes moved, or None when none had to be."""
         item = str(desc.digest)
-        run.observer(Started(item, desc.digest.short, desc.size))
+        run.observer(Started(item, self._labels.get(desc.digest, desc.digest.short), desc.size))
         if self._sink.exists(desc):
             run.observer(Finished(item, "exists"))
             return None

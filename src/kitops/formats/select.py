@@ -40,7 +40,8 @@ class NoPartError(NotFoundError):
     """
 
     def __init__(self, ref: object, look: str) -> None:
-        super().__init__(f"no part of {ref} fits the filter", hint=look)
+        hint = f"`{look}` shows names and paths; in a glob only ** crosses a slash"
+        super().__init__(f"no part of {ref} fits the filter", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

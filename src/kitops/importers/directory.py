@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def open_directory(path: Path) -> DirectoryTree:
-    """The files below ``path`` that its ``.kitignore`` does not leave out.
+def open_directory(path: Path, *, skip_links: bool = False) -> DirectoryTree:
+    """The files below ``path`` that its ``.kitignore`` does not leave out; ``skip_links`` leaves out links, too.
 
     Raises:
         PackError: it is no directory, or a name in it is not UTF-8.
@@ -31,7 +31,7 @@ def open_directory(path: Path) -> DirectoryTree:
     rules = read_ignore(path)
 
     def is_ignored(below: str, is_dir: bool) -> bool:  # noqa: FBT001 - as the listing calls it
-        return rules.is_ignored(below, is_dir=is_dir)
+        return rules.is_ignored(below, is_dir=is_dir) or (skip_links and os.path.islink(path / below))
 
     listed = list_directory(path, ignored=is_ignored)
     files = tuple(RemoteFile(file.path, file.size, is_link=file.is_link) for file in listed)

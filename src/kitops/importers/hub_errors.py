@@ -51,9 +51,10 @@ def told(asked: Asked, doing: str) -> Iterator[None]:
         raise SourceError(f"{doing} {asked.repo}: the hub leads to an address that is none") from error
     except (httpx2.HTTPError, httpx2.StreamError) as error:
         cause = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise NetworkError(
-            f"{doing} {asked.repo} from {asked.url}: {cause}", hint="run the same command again"
-        ) from error
+        hint = "run the same command again"
+        if isinstance(error, httpx2.ConnectError):
+            hint = "check the network, HTTPS_PROXY and HF_ENDPOINT; what came is kept"
+        raise NetworkError(f"{doing} {asked.repo} from {asked.url}: {cause}", hint=hint) from error
 
 
 def _explain(error: Exception, asked: Asked, doing: str) -> KitError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -56,7 +57,9 @@ class Location:
     revision: str = ""
     folder: str = ""
 
-    def check_asked(self, *, revision: str = "", token: str | None = None, submodules: bool = False) -> None:
+    def check_asked(
+        self, *, revision: str = "", token: str | None = None, submodules: bool = False, symlinks: str = "refuse"
+    ) -> None:
         """Refuse what this kind of source does not have, rather than forget it.
 
         Raises:
@@ -69,6 +72,8 @@ class Location:
                     raise InvalidValueError(f"{option} does not apply to {_NAMES[self.kind]}", hint=hints.get(option))
         if submodules and self.kind != "git":
             raise InvalidValueError(f"--submodules does not apply to {_NAMES[self.kind]}")
+        if symlinks != "refuse" and self.kind != "directory":
+            raise InvalidValueError(f"--symlinks does not apply to {_NAMES[self.kind]}")
         if self.revision and revision and self.revision != revision:
             raise InvalidValueError(
                 f"{self.where} is asked for at {self.revision!r} and at {revision!r}", hint="leave one of them out"
@@ -166,11 +171,13 @@ def _parse_hub(words: list[str], text: str) -> Location:
     repo, rest = (words, []) if place is None else (words[:place], words[place + 1 :])
     name, at, revision = "/".join(repo).removesuffix(".git").partition("@")
     if not _REPO_ID.fullmatch(name) or (at and not revision) or ".." in name or "--" in name:
-        raise InvalidValueError(
-            f"{text!r} names no source",
-            hint="give a repository of Hugging Face (org/repo), a URL of git, an MLflow URI (models:/name/1) "
-            "or a directory (./path)",
+        hint = (
+            "give a repository of Hugging Face (org/repo), a URL of git, an MLflow URI (models:/name/1) "
+            "or a directory (./path)"
         )
+        if os.path.isdir(text):
+            hint = f"the directory of that name is ./{text}"
+        raise InvalidValueError(f"{text!r} names no source", hint=hint)
     length = 3 if rest[:1] == ["refs"] else 1  # refs/pr/1, refs/convert/parquet: written with slashes too
     named = "/".join(rest[:length])
     return Location("huggingface", name, is_dataset, revision or named, "/".join(rest[length:]))

@@ -64,7 +64,8 @@ def import_directory(
     started = now()
     text, asked = _choose_kitfile(place, path, options)
     origin = origin_of(path)
-    packing = PackOptions(references=options.references or (default_reference(origin),), kitfile_text=text)
+    references = options.references or (default_reference(origin),)
+    packing = PackOptions(references=references, kitfile_text=text, symlinks=options.symlinks)
     packed = pack_to(place, path, targets, packing) if targets else pack(place, path, packing)
     files = _hash_files(place, path, packing) if targets else _list_files(place, packed)
     predicate = tell_import(origin, files, asked, options.version, started)
@@ -95,7 +96,7 @@ def _choose_kitfile(place: Place, path: Path, options: ImportOptions) -> tuple[b
         return options.kitfile_text, describe_kitfile(options.kitfile_text, "given")
     if has_kitfile(path):
         return None, {}
-    tree = open_directory(path)
+    tree = open_directory(path, skip_links=options.symlinks == "skip")
     generated = dump(describe_tree(tree, tree.files, place.run, depth=options.depth))
     edited = options.edit(generated) if options.edit else generated
     return edited.encode(), {} if edited == generated else describe_kitfile(edited.encode(), "edited")

@@ -6,7 +6,7 @@ import re
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Message
 from kitops.errors import PackError, SourceError
@@ -54,6 +54,7 @@ class ImportOptions:
         exclude: globs of files that are left out.
         prefer: a format of weights: others beside it are left out.
         depth: as of ``kit init``.
+        symlinks: of a directory: refuse symbolic links, follow them, or leave them out.
         edit: given the Kitfile's text before anything is fetched; what it returns is used.
         version: of kitops, for the provenance.
     """
@@ -64,6 +65,7 @@ class ImportOptions:
     exclude: tuple[str, ...] = ()
     prefer: str = ""
     depth: int = 0
+    symlinks: Literal["refuse", "follow", "skip"] = "refuse"
     edit: Callable[[str], str] | None = None
     version: str = ""
 
@@ -160,6 +162,7 @@ def describe_options(options: ImportOptions) -> dict[str, Json]:
         "exclude": list(options.exclude),
         "prefer": options.prefer,
         "depth": options.depth,
+        "symlinks": "" if options.symlinks == "refuse" else options.symlinks,
     }
     return {key: value for key, value in given.items() if value}
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kitops.content.events import Message
 from kitops.errors import InvalidValueError
 from kitops.ops.import_ import ImportOptions, import_, import_directory, import_to
 from kitops.ops.locate import check_name, check_remote
@@ -51,5 +52,9 @@ def import_source(
     if location.kind == "directory":
         location.check_asked(revision=reach.revision, token=reach.token, submodules=reach.submodules)
         return import_directory(place, Path(os.path.expanduser(location.where)), options, targets)
+    location.check_asked(symlinks=options.symlinks)
+    if location.kind == "huggingface" and os.path.isdir(location.where):
+        text = f"{location.where} is read from Hugging Face; the directory of that name is ./{location.where}"
+        place.run.observer(Message("info", text))
     with open_source(place, location, reach) as tree:
         return import_to(place, tree, targets, options) if targets else import_(place, tree, options)

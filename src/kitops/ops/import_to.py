@@ -63,6 +63,7 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
         gathering = Gathering(place.store, tree, lease, place.run, elsewhere=sinks[0].exists)
         layers = gathering.make_layers(plan.layers)
         desc = put_built(place, build_modelkit(plan.kitfile, layers, {}), lease)
+        labels = {layer.record.digest: layer.path for layer in layers}
         predicate = plan.tell()
         statement = build_statement(predicate, targets[0].locator, desc.digest)
         said = attach_statement(place, desc, statement, (), lease)
@@ -70,7 +71,7 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
         for index, (group, sink) in enumerate(zip(groups, sinks, strict=True)):
             source: Source = sinks[0] if index else here
             neighbours = Neighbours(place.store, group[0], sure=[other[0] for other in groups[:index]])
-            copy(source, sink, desc, place.run, verb="import", neighbours=neighbours.find)
+            copy(source, sink, desc, place.run, verb="import", neighbours=neighbours.find, labels=labels)
             for target in group:
                 if target.tag is not None:
                     sink.tag(desc, target.tag)

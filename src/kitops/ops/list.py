@@ -12,7 +12,7 @@ from kitops.content.parallel import run_all
 from kitops.errors import InvalidValueError, KitError, NotFoundError
 from kitops.oci import mediatype
 from kitops.oci.manifest import Manifest
-from kitops.oci.reference import LOCAL_REGISTRY, UNNAMED, Reference
+from kitops.oci.reference import LOCAL_REGISTRY, UNNAMED, Reference, check_registry
 from kitops.oci.subject import is_fallback_tag
 from kitops.ops.left_out import UNREADABLE, LeftOut
 from kitops.ops.list_filter import EVERYTHING
@@ -92,7 +92,9 @@ def list_(place: Place, repository: Reference | None = None, *, wanted: ListFilt
     """
     if repository is None:
         return _list_local(place, wanted)
-    check_remote(repository)
+    tag = f" --filter tag={repository.tag}" if repository.tag else ""
+    here = f"`kit list --filter repo={repository.repository}{tag}`"
+    check_remote(repository, hint=f"put the registry's host in front, or list what is here: {here}")
     with place.registry(repository, mirrored=True) as source:
         tags = [repository.tag] if repository.tag else source.tags()
         left_out = LeftOut()
@@ -138,8 +140,11 @@ def parse_host(text: str) -> str | None:
         InvalidValueError: it is a host followed by a slash, but not a host.
     """
     host = text.removesuffix("/")
-    if "/" in host or not (text.endswith("/") or "." in host or ":" in host or host == LOCAL_REGISTRY):
+    name, colon, port = host.partition(":")  # of a repository it is a tag
+    is_host = host.startswith("[") or (port.isdecimal() if colon else "." in name or name == LOCAL_REGISTRY)
+    if "/" in host or not (text.endswith("/") or is_host):
         return None
+    check_registry(host)
     return Reference.parse(f"{host}/x").registry
 
 

@@ -85,19 +85,27 @@ def check_name(ref: Reference) -> None:
         raise InvalidValueError(f"{ref} is no name to give: the digest is what comes out", hint="name it with a tag")
 
 
-def check_remote(ref: Reference) -> None:
-    """Raise InvalidValueError unless ``ref`` names a registry."""
+def check_remote(ref: Reference, *, hint: str | None = None) -> None:
+    """Raise InvalidValueError unless ``ref`` names a registry; ``hint`` is what to type instead."""
     if ref.is_local:
+        whole = f"registry.example.com/{'team/model:tag' if ref.is_unnamed else ref}"
         raise InvalidValueError(
-            f"{str(ref)!r} names no registry",
-            hint=f"put the registry's host in front: registry.example.com/{ref.repository or 'team/model:tag'}",
+            f"{str(ref)!r} names no registry", hint=hint or f"put the registry's host in front: {whole}"
         )
+
+
+def check_destination(source: Reference, target: Reference) -> None:
+    """Raise InvalidValueError unless ``target``, which ``source`` is to be pushed to, names a registry."""
+    is_named = source == target and not target.is_unnamed
+    check_remote(target, hint=f"kit push {source} registry.example.com/{target}" if is_named else None)
 
 
 def check_pointer(ref: Reference) -> None:
     """Raise InvalidValueError unless ``ref`` has a tag or a digest."""
     if ref.tag is None and ref.digest is None:
-        raise InvalidValueError(f"{ref} has neither tag nor digest", hint=f"{ref.with_default_tag()}")
+        there = f"--filter repo={ref.repository}" if ref.is_local else str(ref)
+        hint = f"say which, as {ref.with_default_tag()}; `kit list {there}` shows what there is"
+        raise InvalidValueError(f"{ref} has neither tag nor digest", hint=hint)
 
 
 def tell_damaged(run: Run, error: KitError) -> None:

@@ -59,10 +59,11 @@ def pack_to(place: Place, context: Path, targets: Sequence[Reference], options: 
         desc = put_built(place, built, lease)
         openers = {record.digest: partial(_open, job) for job, record in zip(packing.jobs, records, strict=True)}
         source = ThroughSource(place.store.repository(UNNAMED, lease), openers, place.run)
+        labels = {record.digest: job.label for job, record in zip(packing.jobs, records, strict=True)}
         moved = 0
         for target in targets:
             with place.registry(target) as sink:
-                moved = max(moved, copy(source, sink, desc, place.run, verb="push").moved_size)
+                moved = max(moved, copy(source, sink, desc, place.run, verb="push", labels=labels).moved_size)
                 if target.tag is not None:
                     sink.tag(desc, target.tag)
     free_sent(place, [desc.digest, built.manifest.config.digest])

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from kitops.content.copy import is_manifest, list_graph
 from kitops.content.parallel import run_all
 from kitops.content.spans import WORTH_LANDING
-from kitops.errors import FileSystemError
-from kitops.ops.locate import check_remote, complete, locate
+from kitops.errors import FileSystemError, KitError
+from kitops.ops.locate import check_destination, complete, locate
 from kitops.ops.neighbours import Lenders
 from kitops.ops.reading import read_if_kit
 from kitops.store.filesystem import free_space, nearest
@@ -174,12 +174,13 @@ def plan_push(place: Place, source: Reference, destinations: Sequence[Reference]
     """
     source = complete(source, place.run)
     targets = tuple(complete(target, place.run) for target in destinations) or (source,)
+    for target in targets:
+        check_destination(source, target)
     items: list[Item] = []
     with locate(place, source, "local") as located:
         wanted = list_items(located.source, located.desc, read_if_kit(located.source, located.desc), place.run)
         served: list[Reference] = []
         for target in {target.locator: target for target in targets}.values():
-            check_remote(target)
             with place.registry(target) as sink, Lenders(place, target, served) as lenders:
                 items += _plan_there(place, sink, lenders, wanted, located.ref.locator)
             served.append(target)
@@ -192,9 +193,24 @@ def list_items(source: Source, desc: Descriptor, kit: ModelKit | None, run: Run)
         manifests: dict[Descriptor, bytes] = {}
         blobs = list_graph(source, desc, manifests, run)
         return [*((item, "manifest") for item in manifests), *((blob, blob.digest.short) for blob in blobs)]
-    labels = {layer.desc.digest: layer.label for layer in kit.layers}
+    labels = list_labels(kit)
     layers = [(layer, labels.get(layer.digest, layer.digest.short)) for layer in kit.manifest.layers]
     return [(kit.desc, "manifest"), (kit.manifest.config, "config"), *layers]
+
+
+def list_labels(kit: ModelKit | None) -> dict[Digest, str]:
+    """What to call the blobs of ``kit`` in front of people; nothing for what can only be moved."""
+    if kit is None:
+        return {}
+    return {kit.manifest.config.digest: "config"} | {layer.desc.digest: layer.label for layer in kit.layers}
+
+
+def read_labels(source: Source, desc: Descriptor) -> dict[Digest, str]:
+    """As :func:`list_labels`, of what ``source`` has; nothing where it cannot be read: moving it tells why."""
+    try:
+        return list_labels(read_if_kit(source, desc))
+    except KitError:
+        return {}
 
 
 def _plan_here(store: Store, desc: Descriptor, label: str, absent: Collection[Digest]) -> Item:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from kitops.content.copy import copy
 from kitops.content.events import Message
 from kitops.errors import NotFoundError, RegistryError
-from kitops.ops.locate import check_remote, complete, locate
+from kitops.ops.locate import check_destination, complete, locate
 from kitops.ops.neighbours import Neighbours
+from kitops.ops.plan import read_labels
 from kitops.store.referrers import find_referrers
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def push(place: Place, source: Reference, destinations: Sequence[Reference] = ()
     others = [source if target == named else complete(target, place.run) for target in destinations]
     targets = tuple(others) or (source,)
     for target in targets:
-        check_remote(target)
+        check_destination(source, target)
     with locate(place, source, "local") as located:
         copied: dict[Reference, Copied] = {}
         for _, group in groupby(sorted(targets, key=lambda ref: ref.locator), lambda ref: ref.locator):
@@ -60,7 +61,10 @@ def _push_to(place: Place, located: Located, targets: Sequence[Reference], neigh
         for target in targets:
             if target.digest is not None and target.digest != located.desc.digest:
                 raise NotFoundError(f"{located.ref} is {located.desc.digest}, not {target.digest}")
-        copied = copy(located.source, sink, located.desc, place.run, verb="push", neighbours=neighbours.find)
+        labels = read_labels(located.source, located.desc)
+        copied = copy(
+            located.source, sink, located.desc, place.run, verb="push", neighbours=neighbours.find, labels=labels
+        )
         for target in targets:
             if target.tag is not None:
                 sink.tag(located.desc, target.tag)

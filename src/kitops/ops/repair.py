@@ -78,7 +78,7 @@ def repair(place: Place, ref: Reference | None, directory: Path, *, include_remo
     Args:
         place: has the store, which is asked for layers first, then their registry.
         ref: the ModelKit; what the record says was unpacked without.
-        directory: what was unpacked.
+        directory: what was unpacked; with ``ref`` it is made where it is missing.
         include_remote: fetch remote datasets that are missing or changed, too.
 
     Raises:
@@ -88,6 +88,8 @@ def repair(place: Place, ref: Reference | None, directory: Path, *, include_remo
         IntegrityError: a layer is damaged, or what is wrong cannot be told.
     """
     with open_tracked(place, directory, ref, include_remote=include_remote) as tracked:
+        if ref is not None:  # a directory that is not there lacks every file
+            _make(directory)
         opened = open_up(directory, [layer.recorded for layer in tracked.layers])
         tree = read_tree(directory, place.run)
         checked = check_content(place, tracked, directory, tree)
@@ -107,6 +109,13 @@ def repair(place: Place, ref: Reference | None, directory: Path, *, include_remo
     directories = {path for check in checked.layers for path, _, is_dir in check.members if is_dir}
     kept = found.files - len({*found.changed, *found.missing} - directories)
     return Repaired(found.desc, directory, tuple(mended), tuple(modes), kept, found.extra, size + fetched.size)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileSystemError.wrap(error, "unpacking into", directory) from error
 
 
 class _Repair:

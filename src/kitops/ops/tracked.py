@@ -174,7 +174,8 @@ def open_tracked(
     if ref is None:
         if record is None:
             raise NotFoundError(
-                f"{directory} has no record of what was unpacked there", hint="name the ModelKit: DIR REF"
+                f"{directory} has no record of what was unpacked there",
+                hint=f"name the ModelKit behind it: {directory} REF",
             )
         wanted = replace(record.ref, digest=record.desc.digest)
     else:

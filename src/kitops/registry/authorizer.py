@@ -110,9 +110,10 @@ class Authorizer:
 
     def hint(self) -> str:
         """What to type when a registry refused."""
+        login = f"kit login {self._registry}{' --plain-http' if self._base.startswith('http:') else ''}"
         if self._found and self._credential is not None:
-            return f"the account in use may not do this; `kit login {self._registry}` with another"
-        return f"kit login {self._registry}"
+            return f"the account in use may not do this; `{login}` with another"
+        return login
 
     def _refused(self, said: str) -> AuthenticationError:
         why = "the credentials were refused" if self._basic is not None else "it wants to know who you are"

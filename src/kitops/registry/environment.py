@@ -11,12 +11,15 @@ from kitops.errors import FileSystemError, InvalidValueError, printable
 from kitops.oci.reference import check_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from kitops.registry.mirror import Mirror
     from kitops.registry.network import Network
 
 _AUTHORITIES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+
+_TABLES: Final = ("registry", "mirror")
+"""What the settings are made of."""
 
 
 def complete_network(network: Network, environ: Mapping[str, str]) -> Network:
@@ -67,15 +70,23 @@ def read_mirrors(settings: Path, environ: Mapping[str, str]) -> tuple[Mirror, ..
         return read_mirror_tables(tables)
 
 
-def read_plain_hosts(settings: Path) -> tuple[str, ...]:
+def read_plain_hosts(settings: Path, warn: Callable[[str], None] = lambda _: None) -> tuple[str, ...]:
     """The hosts in the ``[[registry]]`` tables of the file ``settings`` that have ``plain_http = true``.
+
+    Args:
+        settings: the file (TOML).
+        warn: told of what is no setting: of a later release, or misspelt.
 
     Raises:
         InvalidValueError: a table is something else than ``host`` and ``plain_http``.
         FileSystemError: the file cannot be read.
     """
     with _naming(settings):
-        return _plain_hosts(_read_settings(settings).get("registry", []))
+        found = _read_settings(settings)
+        for key in found.keys() - set(_TABLES):
+            known = " and ".join(f"[[{table}]]" for table in _TABLES)
+            warn(f"settings file {printable(settings)}: {key!r} is not a setting; there are {known}")
+        return _plain_hosts(found.get("registry", []))
 
 
 def _plain_hosts(tables: object) -> tuple[str, ...]:

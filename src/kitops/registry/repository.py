@@ -488,6 +488,7 @@ class Repository:
             scopes=self._pull,
             headers={"Accept": _ACCEPT},
             ok=ok,
+            where="check the digest" if ":" in pointer else f"check the tag (`kit list {self.locator}` shows them)",
         )
 
     def _manifest_target(self, pointer: str) -> str:

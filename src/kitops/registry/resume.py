@@ -45,7 +45,11 @@ class Breaks:
         self.count = 1 if moved else self.count + 1
         if error.permanent or self.count >= self._patience.attempts:
             raise error
-        return min(self._patience.pause * _FIRST_PAUSE * 2.0 ** (self.count - 1), self._patience.longest_pause)
+        return self.pause_after(self.count)
+
+    def pause_after(self, count: int) -> float:
+        """Seconds to wait after so many breaks."""
+        return min(self._patience.pause * _FIRST_PAUSE * 2.0 ** (count - 1), self._patience.longest_pause)
 
 
 class ResumingReader:

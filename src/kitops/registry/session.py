@@ -45,6 +45,7 @@ class Request:
         body: bytes, or a stream that is sent once.
         ok: the statuses of success.
         wait: seconds until the answer begins; the network's read timeout when None.
+        where: what to look at where it is not found.
     """
 
     method: str
@@ -56,6 +57,7 @@ class Request:
     body: bytes | Body | None = None
     ok: Collection[int] = (200,)
     wait: float | None = None
+    where: str = "check the name"
 
 
 class PutOffError(NetworkError):
@@ -244,7 +246,7 @@ class Session:
         said = f": {body.text}" if body.text else ""
         doing = f"{request.doing} {request.what}"
         if answer.status == 404:
-            return NotFoundError(f"{doing}: not found{said}", hint="check the name, and `kit login` if it is private")
+            return NotFoundError(f"{doing}: not found{said}", hint=f"{request.where}, and `kit login` if it is private")
         if answer.status in (401, 403) and self._is_home(answer.url):
             return AuthenticationError(f"{doing}: {self.registry} refused{said}", hint=self._authorizer.hint())
         host = self.registry if self._is_home(answer.url) else origin(answer.url)[1]

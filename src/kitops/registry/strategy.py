@@ -25,6 +25,9 @@ _GONE: Final = (401, 403, 404, 410)
 """What is said of an upload that is none any more; 401 and 403 by another host, when a signed Location is too old."""
 _LATER: Final = (408, 429, 503)
 """More patience is asked for than there is."""
+_BUSY: Final = 409
+"""A request that was cut, or one of a killed process, is still being taken in: proxies send on what they have."""
+_BUSY_TRIES: Final = 4
 _TOO_LARGE: Final = "raise the limit for request bodies there (nginx: client_max_body_size)"
 
 Begun: TypeAlias = Literal["no", "open", "left"]
@@ -146,6 +149,7 @@ class _Conduct:
         self._is_clean = True
         """Nothing was cut in this upload."""
         self._stalls = 0
+        self._busy = 0
         self._whole_losses = 0
 
     def run(self, begun: Begun) -> Steps:
@@ -204,6 +208,7 @@ class _Conduct:
         if not outcome.is_success:
             return (yield from self._mend(send, outcome))
         self._limits.note_sent(size, outcome.seconds)
+        self._busy = 0
         return None if send.is_last else self._next(send, outcome)
 
     def _next(self, send: Send, outcome: Outcome) -> int:
@@ -238,6 +243,10 @@ class _Conduct:
             raise error
         if status == 416 and outcome.offset is not None and outcome.offset != send.start:
             return self._rewind(send, outcome.offset)
+        if status == _BUSY and not self._is_clean and self._busy < _BUSY_TRIES:
+            self._busy += 1
+            yield Pause(self._breaks.pause_after(self._busy))
+            return (yield from self._ask(send))
         if status in (413, 416):
             self._shrink(send, error)
             return (yield from self._ask(send))

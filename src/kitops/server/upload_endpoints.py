@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kitops.server.shelf import Shelf
     from kitops.server.upload import Upload
 
+_LAST_BYTES_SECONDS: Final = 2.0
+"""How long the answer to how far an upload is waits for a request that writes to it."""
 _CONTENT_RANGE: Final = re.compile(r"(?:bytes )?(\d{1,18})-(\d{1,18})(?:/.*)?", re.ASCII)
 
 
@@ -66,7 +68,14 @@ def put_upload(shelf: Shelf, call: Call) -> Reply:
 
 
 def get_upload(shelf: Shelf, call: Call) -> Reply:
-    """How far an upload is."""
+    """How far an upload is.
+
+    Who asks has often lost the connection of a request whose last bytes are still on their way here, through a proxy
+    for one: it is told of those too, and does not meet that request with its next chunk.
+    """
+    upload = _find(shelf, call)
+    if upload.lock.acquire(timeout=_LAST_BYTES_SECONDS):
+        upload.lock.release()
     return Reply(204, _progress(call.repository, _find(shelf, call)))
 
 

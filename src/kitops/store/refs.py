@@ -33,7 +33,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kitops.errors import InvalidValueError, NotFoundError, StoreError
 from kitops.oci.reference import DEFAULT_TAG, Reference
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from kitops.store.layout import Layout
     from kitops.store.lease import Lease
     from kitops.store.shelf import Damaged
+
+_MOST_NEAR: Final = 3
+"""Names that an error about a missing one suggests."""
 
 Listings: TypeAlias = list[Listing]
 Tags: TypeAlias = list[str]
@@ -320,12 +323,25 @@ class Refs:
             kept.shelf.drop_root(kept.record.desc.digest)
 
     def _not_found(self, ref: Reference) -> NotFoundError:
+        near = self._near(ref)
+        hint = "`kit list` shows what is there"
+        if near:
+            hint = f"did you mean {', '.join(map(str, near[:_MOST_NEAR]))}?"
+        elif not ref.is_local:
+            hint = f"`kit pull {ref}`, or see `kit list` for what is there"
+        return NotFoundError(f"{ref} is not in the local store", hint=hint)
+
+    def _near(self, ref: Reference) -> tuple[Reference, ...]:
+        """What may have been meant: the same name and tag elsewhere, another tag of it, or what is spelled alike."""
         from difflib import get_close_matches  # noqa: PLC0415 - only on the way out: it takes milliseconds to import
 
-        known = {str(row.reference) for row in self.list(damaged=overlook)}
-        near = get_close_matches(str(ref), known, n=3, cutoff=0.6)
-        hint = f"did you mean {', '.join(near)}?" if near else "see `kit list` for what is there, or `kit pull` it"
-        return NotFoundError(f"{ref} is not in the local store", hint=hint)
+        rows = [row.reference for row in self.list(damaged=overlook)]
+        known = {str(one): one for one in rows if one.tag is not None and not one.is_unnamed}
+        name = ref.repository.rpartition("/")[2]
+        elsewhere = [one for one in known.values() if one.tag == ref.tag and one.repository.rpartition("/")[2] == name]
+        alike = [known[text] for text in get_close_matches(str(ref), known, n=_MOST_NEAR, cutoff=0.6)]
+        tags = [one for one in known.values() if one.locator == ref.locator]
+        return tuple(dict.fromkeys([*elsewhere, *alike, *tags]))
 
 
 @dataclass(frozen=True, slots=True)

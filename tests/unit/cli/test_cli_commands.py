@@ -385,6 +385,20 @@ def test_pull_of_parts(kit: Kit, packed: str, registry: str, tmp_path: Path) -> 
     assert ("*" in ended.out, ended.err) == (False, "")
 
 
+def test_several_are_pulled(kit: Kit, packed: str, project: Path, registry: str, tmp_path: Path) -> None:
+    other = kit("pack", str(project), "-t", "other:v1", "--annotation", "a=b").out.split()[-1]
+    kit("push", "digits:v1", f"{registry}/team/digits:v1,v2", "--plain-http")
+    kit("push", "other:v1", f"{registry}/team/other:v1", "--plain-http")
+    home = ("--config", str(tmp_path / "away"))
+    names = (f"{registry}/team/digits:v1,v2", f"{registry}/team/other:v1")
+    plan = kit(*home, "pull", *names, "--plain-http", "--dry-run", "--format=json").json
+    assert len(plan["references"]) == 3
+    pulled = kit(*home, "pull", *names, "--plain-http", "--format=json").json
+    assert [kit["digest"] for kit in pulled["kits"]] == [packed, packed, other]
+    assert kit(*home, "pull", *names, "--plain-http").out == f"Pulled {packed}\nPulled {other}\n"
+    assert len(kit(*home, "list", "--format", "json").json) == 2
+
+
 def test_pull_mends_what_is_damaged(
     kit: Kit, packed: str, registry: str, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
@@ -478,7 +492,7 @@ def test_list_of_what_there_is(kit: Kit, packed: str, project: Path) -> None:
         f"digits       v1       Ada          digits   16.0 KiB   {packed}",
     ]
     assert kit("list", "--format", "json").json == [
-        {"repo": "", "digest": bare, "tags": [], "modelName": "", "size": "11.5 KiB", "author": ""},
+        {"repo": "", "digest": bare, "tags": [], "modelName": "", "size": "11.5 KiB", "author": "", "bytes": 11776},
         {
             "repo": "digits",
             "digest": packed,
@@ -486,9 +500,11 @@ def test_list_of_what_there_is(kit: Kit, packed: str, project: Path) -> None:
             "modelName": "digits",
             "size": "16.0 KiB",
             "author": "Ada",
+            "bytes": 16384,
         },
     ]
     assert kit("list", "--format", "{{.Repo}} {{.Size}}").out == " 11.5 KiB\ndigits 16.0 KiB\n"
+    assert kit("list", "--format", "{{.Bytes}}").out == "11776\n16384\n"
     wrong = kit("list", "--format", "{{.Nope}}")
     assert (wrong.code, "column 3" in wrong.err) == (2, True)
 
@@ -519,6 +535,7 @@ def test_a_remote_list_tells_what_cannot_be_read(kit: Kit, packed: str, registry
         "modelName": None,
         "size": None,
         "author": None,
+        "bytes": None,
     }
     assert rows[packed]["modelName"] == "digits"
     (line,) = ended.err.splitlines()
@@ -596,6 +613,18 @@ def test_remove(kit: Kit, packed: str) -> None:
     assert kit("remove", "--force", "digits:v2", "--format", "json").json["deleted"] == [f"digits@{packed}"]
     assert kit("list", "--format", "json").json == []
     assert kit("remove", "digits:v1").code == 4
+
+
+def test_several_are_removed_or_none(kit: Kit, packed: str) -> None:
+    kit("tag", "digits:v1", "other/x:a,b,c")
+    missing = kit("remove", "digits:v1", "other/x:d")
+    assert (missing.code, missing.out) == (4, "")
+    gone = kit("remove", "digits:v1", "other/x:a,b", "digits:v1")
+    assert gone.out.splitlines()[:3] == ["Removed digits:v1", "Removed other/x:a", "Removed other/x:b"]
+    assert [row["tags"] for row in kit("list", "--format", "json").json] == [["c"]]
+
+
+def test_remove_wants_something(kit: Kit) -> None:
     for wrong in ((), ("x:1", "--all"), ("--all", "--remote")):
         assert kit("remove", *wrong).code == 2
 
@@ -618,9 +647,21 @@ def test_prune_lists_what_it_would_free(kit: Kit, packed: str, tmp_path: Path) -
     orphan.write_bytes(b"1234")
     os.utime(orphan, (0, 0))
     ended = kit("prune", "--dry-run")
-    assert ended.out == "Would free 4 B (1 files)\n"
+    assert ended.out == "Would free 4 B (1 file)\n"
     assert f"Would free sha256:{'ab' * 32} (4 B)" in ended.err
-    assert kit("prune").out == "Freed 4 B (1 files)\n"
+    assert kit("prune").out == "Freed 4 B (1 file)\n"
+
+
+def test_prune_tells_what_is_too_young(kit: Kit, packed: str, tmp_path: Path) -> None:
+    young = tmp_path / "home" / "store" / "ingest" / "young"
+    young.write_bytes(bytes(2048))
+    for words in (("prune", "--dry-run"), ("prune",)):
+        ended = kit(*words)
+        assert ended.out.endswith(" 0 B (0 files)\n")
+        assert "2.0 KiB of unfinished downloads stay: younger than an hour, or still coming; `kit cache" in ended.err
+    os.utime(young, (0, 0))
+    assert "stay" not in kit("prune", "--dry-run").err
+    assert "stay" not in kit("prune").err
 
 
 # diff

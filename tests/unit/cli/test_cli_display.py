@@ -178,6 +178,29 @@ def test_lines_for_logs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     assert capsys.readouterr().err == "pull: 1.0 KiB of 2.0 KiB (50 %), 0 of 2 layers\n"
 
 
+def test_the_first_line_knows_how_fast_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_display, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(_display, "line_interval", lambda seconds: 60.0)
+    display = LinesDisplay("info")
+    tell(display, Planned("pull", 1, 4096), Started("a", "model", 4096))
+    looked = Tally.sums
+    moves = [Advanced("a", 1024)]
+
+    def look_then_move(tally: Tally) -> object:
+        found = looked(tally)
+        while moves:
+            tally(moves.pop())
+        return found
+
+    monkeypatch.setattr(Tally, "sums", look_then_move)
+    written = io_event(display)
+    with display.drawing():
+        assert written.wait(10)
+    assert re.fullmatch(r"pull: 1\.0 KiB of 4\.0 KiB \(25 %\), .*/s, .* left\n", capsys.readouterr().err)
+
+
 def io_event(display: LinesDisplay) -> threading.Event:
     """Set when the display has written a line."""
     done = threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_permission_bits_have_a_sign_of_their_own(kit: Kit, out: Path) -> None:
 def test_what_is_left_is_told(kit: Kit, out: Path) -> None:
     (out / "model.bin").unlink()
     done = kit("unpack", "x:v1", "-d", str(out), "-i")
-    assert "Unpacked 1 files (7 B) into" in done.err
+    assert "Unpacked 1 file (7 B) into" in done.err
     assert "1 left as they were (8 B)" in done.err
 
 
@@ -88,6 +89,9 @@ def test_disk_usage(kit: Kit, out: Path) -> None:
     done = kit("du")
     assert done.code == 0
     assert done.out.splitlines()[0].split() == ["SIZE", "OWN", "REFERENCES", "DIGEST"]
+    row = kit("du", "x:v1", "--format", "{{.References}} {{.Bytes}} {{.OwnBytes}} {{.Size}}").out
+    assert re.fullmatch(r"\[x:v1\] [0-9]+ [0-9]+ [0-9.]+ .?i?B\n", row)
+    assert kit("du", "--format", "{{.Nope}}").code == kit("du", "--format", "yaml").code == 2
     table = json.loads(kit("du", "x:v1", "--format", "json").out)
     assert table["size"] == table["kits"][0]["size"] == table["store"]
     assert table["kits"][0]["references"] == ["x:v1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kitops.cli._template import Template
+from kitops.cli._template import Template, read_template
 from kitops.errors import InvalidValueError
 
 FIELDS = ("Repo", "Tags", "Size")
@@ -83,3 +83,11 @@ def test_what_is_not_supported_is_one_error_with_its_column(template: str, colum
 def test_what_does_not_fit_a_row_is_an_error(template: str, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         Template(template, FIELDS).render(ROW)
+
+
+def test_a_word_alone_is_no_format() -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        read_template("yaml", FIELDS)
+    assert caught.value.message == "format 'yaml' is not known"
+    assert (caught.value.hint or "").startswith("say table or json; a template looks like")
+    assert read_template("{{.Repo}} there", FIELDS).render(ROW).endswith(" there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +165,15 @@ def test_what_names_nothing_is_refused(text: str) -> None:
         parse_location(text)
     assert "token@" not in caught.value.message
     assert "u:p" not in caught.value.message
+
+
+def test_a_directory_without_its_dot_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    for text in ("a/b/c", "a/"):
+        with pytest.raises(InvalidValueError) as caught:
+            parse_location(text)
+        assert caught.value.hint == f"the directory of that name is ./{text}"
 
 
 def test_a_url_elsewhere_is_not_the_hubs() -> None:

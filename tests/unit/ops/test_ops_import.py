@@ -202,3 +202,27 @@ def test_names_are_refused_before_the_source_is_opened(tmp_path: Path) -> None:
             kitops.import_("git+file:///nowhere", **given, settings=settings)  # type: ignore[arg-type]
     with pytest.raises(InvalidValueError, match="names no registry"):
         kitops.import_("git+file:///nowhere", to="local:1", settings=settings)
+
+
+def test_links_in_a_directory_are_followed_or_left_out_as_asked(tmp_path: Path) -> None:
+    cache = tmp_path / "blobs"
+    cache.mkdir()
+    (cache / "4f1a").write_bytes(b"GGUF")
+    directory = tmp_path / "snapshot"
+    directory.mkdir()
+    (directory / "README.md").write_text("# hello\n")
+    (directory / "model.gguf").symlink_to("../blobs/4f1a")
+    settings = kitops.Settings(home=tmp_path / "home")
+    with pytest.raises(PackError) as caught:
+        kitops.import_(str(directory), settings=settings)
+    assert "--symlinks follow" in (caught.value.hint or "")
+    kitops.import_(str(directory), tag="x:follow", symlinks="follow", settings=settings)
+    kitops.unpack("x:follow", tmp_path / "out", settings=settings)
+    assert (tmp_path / "out/model.gguf").read_bytes() == b"GGUF"
+    skipped = kitops.import_(str(directory), tag="x:skip", symlinks="skip", settings=settings)
+    assert (skipped.kitfile.model, [doc.path for doc in skipped.kitfile.docs]) == (None, ["README.md"])
+
+
+def test_links_are_for_directories_to_choose(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError, match="--symlinks does not apply to a repository of Hugging Face"):
+        kitops.import_("org/model", symlinks="follow", settings=kitops.Settings(home=tmp_path / "home"))

@@ -433,3 +433,18 @@ def test_the_directory_that_was_packed_is_its_modelkit(tmp_path: Path) -> None:
     assert status(place, project, REF).changed == ("Kitfile",)
     (project / "Kitfile").write_text("no Kitfile")
     assert verify(place, project, REF).changed == ("Kitfile",)
+
+
+def test_a_directory_that_is_not_there_is_mended_whole(tmp_path: Path) -> None:
+    place = open_test_place(tmp_path / "home")
+    out = unpacked(place, tmp_path)
+    shutil.rmtree(out)
+    with pytest.raises(NotFoundError):
+        repair(place, None, out)
+    assert not out.exists()
+    with pytest.raises(NotFoundError):
+        repair(place, Reference.parse("team/other:v1"), out)
+    assert not out.exists()
+    assert repair(place, REF, out / "deeper").kept == 0
+    assert contents(out / "deeper") == FILES
+    assert repair(place, REF, out / "deeper").mended == ()

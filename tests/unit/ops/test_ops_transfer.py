@@ -9,15 +9,17 @@ import pytest
 from ops_places import open_network_place
 from test_ops_pack import make_project, refs
 
-from kitops.content.events import Event, Finished, Message
+from kitops.content.events import Event, Finished, Message, Started
 from kitops.content.protocols import Run
 from kitops.errors import IntegrityError, InvalidValueError, NotFoundError
 from kitops.formats.modelkit import read_modelkit
+from kitops.formats.select import Filter
 from kitops.oci.reference import Reference
 from kitops.ops.info import info
 from kitops.ops.inspect import inspect
-from kitops.ops.list import list_
+from kitops.ops.list import list_, parse_host
 from kitops.ops.pack import PackOptions, pack
+from kitops.ops.plan import plan_push
 from kitops.ops.pull import pull
 from kitops.ops.push import push
 from kitops.ops.remove import remove_remote
@@ -189,10 +191,74 @@ def test_what_names_no_registry_is_told_so(text: str, tmp_path: Path) -> None:
         pull(place, refs(text))
 
 
+def test_a_push_without_a_registry_tells_the_command_that_has_one(tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    for attempt in (push, plan_push):
+        with pytest.raises(InvalidValueError) as caught:
+            attempt(place, Reference.parse("x:v1"))
+        assert caught.value.hint == "kit push x:v1 registry.example.com/x:v1"
+    with pytest.raises(InvalidValueError) as caught:
+        push(place, Reference.parse("x:v1"), refs("team/x:v1"))
+    assert caught.value.hint == "put the registry's host in front: registry.example.com/team/x:v1"
+
+
+def test_a_local_repository_that_is_asked_of_no_registry(tmp_path: Path) -> None:
+    for text, wanted in (("x", "repo=x"), ("x:v1", "repo=x --filter tag=v1"), ("my.x:v1", "repo=my.x --filter tag=v1")):
+        assert parse_host(text) is None
+        with pytest.raises(InvalidValueError) as caught:
+            list_(open_network_place(tmp_path / "here"), Reference.parse(text))
+        assert f"`kit list --filter {wanted}`" in (caught.value.hint or "")
+    assert [parse_host(text) for text in ("x:50", "a.b", "a.b:50/", "[::1]", "localhost")] == [
+        "x:50", "a.b", "a.b:50", "[::1]", "localhost"
+    ]  # fmt: skip
+    with pytest.raises(InvalidValueError) as caught:
+        parse_host("x:v1/")
+    assert caught.value.message == "registry 'x:v1' is not a host"
+
+
+def test_a_glob_that_stays_in_its_directory_is_told(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    project = make_project(tmp_path / "p", "manifestVersion: 1.0.0\nmodel: {path: deep/model.bin}\n")
+    (project / "deep").mkdir()
+    (project / "model.bin").rename(project / "deep/model.bin")
+    ref = Reference.parse(f"{registry}/x:v1")
+    pack(place, project, PackOptions(references=(ref,)))
+    push(place, ref)
+    with pytest.raises(NotFoundError) as caught:
+        pull(place, [ref], [Filter.parse("model:*.bin")])
+    assert caught.value.hint == f"`kit info --remote {ref}` shows names and paths; in a glob only ** crosses a slash"
+    assert pull(place, [ref], [Filter.parse("model:**.bin")])[0].left_out == ()
+
+
 def test_what_is_not_there(registry: str, tmp_path: Path) -> None:
     place = open_network_place(tmp_path / "here")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError) as caught:
         pull(place, refs(f"{registry}/x:v1"))
+    assert caught.value.hint == f"check the tag (`kit list {registry}/x` shows them), and `kit login` if it is private"
     with pytest.raises(NotFoundError):
         push(place, Reference.parse(f"{registry}/x:v1"))
     assert list_(place) == []
+
+
+def test_progress_calls_layers_by_their_paths(registry: str, tmp_path: Path) -> None:
+    events: list[Event] = []
+    place = open_network_place(tmp_path / "here", Run(events.append))
+    there = open_network_place(tmp_path / "there", Run(events.append))
+    ref = Reference.parse(f"{registry}/team/x:v1")
+    pack(place, make_project(tmp_path / "p"), PackOptions(references=(ref,)))
+    events.clear()
+    push(place, ref)
+    pushed = [event.label for event in events if isinstance(event, Started)]
+    events.clear()
+    pull(there, [ref])
+    pulled = [event.label for event in events if isinstance(event, Started)]
+    assert sorted(pushed) == sorted(pulled) == ["config", "model.bin"]
+
+
+def test_a_config_that_is_damaged_here_stops_no_push_to_where_it_is(registry: str, tmp_path: Path) -> None:
+    place = open_network_place(tmp_path / "here")
+    ref = Reference.parse(f"{registry}/team/x:v1")
+    packed = pack(place, make_project(tmp_path / "p"), PackOptions(references=(ref,)))
+    push(place, ref)
+    damage(place.store.blobs.path(read_modelkit(place.store.blobs, packed.desc).manifest.config.digest))
+    assert push(place, ref).copied[0].moved == 0

@@ -137,6 +137,23 @@ def test_an_upload_that_was_left() -> None:
     assert talk((Ask(), has(SIZE - 5)), (Send(SIZE - 5, SIZE, is_last=True), DONE), begun="left") is None
 
 
+def test_an_upload_that_was_left_and_is_still_being_written_to() -> None:
+    rest = Send(2 * MIB, 2 * MIB + FIRST)
+    assert talk(
+        (Ask(), has(2 * MIB)), (rest, refused(409)),
+        (Pause(4.0), NOTHING), (Ask(), has(2 * MIB)), (rest, refused(409)),
+        (Pause(8.0), NOTHING), (Ask(), has(30 * MIB)), (Send(30 * MIB, SIZE, is_last=True), DONE), begun="left",
+    ) is None  # fmt: skip
+
+
+def test_an_upload_that_is_written_to_for_ever_is_given_up() -> None:
+    rest = Send(2 * MIB, 2 * MIB + FIRST)
+    waits = [((Pause(pause), NOTHING), (Ask(), has(2 * MIB)), (rest, refused(409))) for pause in (4.0, 8.0, 16.0, 32.0)]
+    turns = [turn for wait in waits for turn in wait]
+    end = [(Drop(is_alive=True), NOTHING), (Open(), OPENED), (FIRST_CHUNK, OK), (REST, DONE)]
+    assert talk((Ask(), has(2 * MIB)), (rest, refused(409)), *turns, *end, begun="left") is None
+
+
 def test_an_upload_that_was_left_and_is_all_there() -> None:
     assert talk((Ask(), has(SIZE)), (Send(SIZE, SIZE, is_last=True), DONE), begun="left") is None
 

@@ -10,7 +10,7 @@ import click
 
 from kitops.cli._lazy import kit_group
 from kitops.cli._options import file_path, kit_command, result_format
-from kitops.cli._output import format_size
+from kitops.cli._output import counted, format_size
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -60,7 +60,9 @@ def clear(session: Session, /) -> None:
 
     with session.place() as place:
         done = cache_clear(place)
-    session.result(f"Freed {format_size(done.size)} ({done.files} files)", {"freed": done.size, "files": done.files})
+    session.result(
+        f"Freed {format_size(done.size)} ({counted(done.files, 'file')})", {"freed": done.size, "files": done.files}
+    )
 
 
 @kit_command("adopt", examples=[("kit cache adopt ~/.local/share/kitops/storage", "ModelKits of the Go tool")])

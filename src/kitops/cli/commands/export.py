@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitops.cli._options import kit_command, network_options, option, part_filter, result_format
+from kitops.cli._output import counted
 from kitops.cli._values import quiet_mlflow
 
 if TYPE_CHECKING:
@@ -49,6 +50,6 @@ def command(session: Session, /, *, reference: str, network: NetworkFlags, **giv
     with session.place(network) as place:
         exported = export_mlflow(place, Reference.parse(reference), options)
     session.result(
-        f"Exported {exported.files} files to {exported.uri}",
+        f"Exported {counted(exported.files, 'file')} to {exported.uri}",
         {"run": exported.run, "uri": exported.uri, "files": exported.files, "size": exported.size},
     )

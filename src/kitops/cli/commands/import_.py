@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 @option("--tool", type=click.Choice(["hf", "git"]), help="How to fetch from Hugging Face; hf without it.")
 @switch("--edit", help="Edit the generated Kitfile in $EDITOR first; on a terminal you are asked, but for =false.")
 @switch("--submodules", help="Of git: take in submodules, which are refused otherwise.")
+@option("--symlinks", type=click.Choice(["refuse", "follow", "skip"]), default="refuse", show_default=True,
+        help="Of a directory: what to do with symbolic links.")  # fmt: skip
 @option("--depth", type=int, default=0, metavar="N", show_default=True,
         help="Directories deep that files are listed one by one; 0 chooses, -1 is all the way.")  # fmt: skip
 @option("--attestation-output", metavar="FILE", type=file_path(),
@@ -72,6 +74,7 @@ def command(session: Session, /, *, source: str, kitfile: str | None, network: N
         exclude=given["exclude"],
         prefer=given["prefer"],
         depth=given["depth"],
+        symlinks=given["symlinks"],
         edit=editor,
         version=__version__,
     )

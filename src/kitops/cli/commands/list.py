@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kitops.ops.list import Listed
 
 _HEADER = ("REPOSITORY", "TAG", "MAINTAINER", "NAME", "SIZE", "DIGEST")
-_FIELDS = ("Repo", "Digest", "Tags", "ModelName", "Size", "Author")
+_FIELDS = ("Repo", "Digest", "Tags", "ModelName", "Size", "Author", "Bytes")
 
 
 @kit_command(
@@ -33,7 +33,7 @@ _FIELDS = ("Repo", "Digest", "Tags", "ModelName", "Size", "Author")
 @reference("repository", "[REPOSITORY|HOST]", required=False)
 @option("--format", "output", default="table", metavar="table|json|TEMPLATE", show_default=True,
         shell_complete=one_of("table", "json"),
-        help="TEMPLATE: Go's, with .Repo .Tags .Digest .ModelName .Size .Author, index, join and json.")  # fmt: skip
+        help="TEMPLATE: Go's, with .Repo .Tags .Digest .ModelName .Size .Bytes .Author, index, join, json")  # fmt: skip
 @option("-f", "--filter", "filters", multiple=True, metavar="FILTER",
         shell_complete=one_of("repo=", "tag=", "name=", "author=", *PART_TYPES),
         help="repo=GLOB, tag=GLOB, name=GLOB, author=GLOB, or a part: model, datasets:train.")  # fmt: skip
@@ -49,22 +49,22 @@ def command(
 
     template = None
     if output not in ("table", "json"):
-        from kitops.cli._template import Template
+        from kitops.cli._template import read_template, render_all
 
-        template = Template(output, _FIELDS)
+        template = read_template(output, _FIELDS)
     wanted = ListFilter.parse(filters)
     host = parse_host(repository) if repository else None
     ref = Reference.parse(repository) if repository and not host else None
     with session.place(network) as place:
         rows = list_catalog(place, host, wanted=wanted) if host else list_(place, ref, wanted=wanted)
     if output == "json":
-        print_json([row.to_json() | {"size": _size(row)} for row in rows])
+        print_json([row.to_json() | {"size": _size(row), "bytes": row.size} for row in rows])
     elif template is None:
         to_stdout(format_table(_HEADER, _table_rows(rows)))
         if any(row.partial for row in rows):
             session.say("* only a part is here: `kit pull` completes it")
     else:
-        to_stdout("".join(template.render(_template_row(row)) + "\n" for row in rows))
+        to_stdout(render_all(template, map(_template_row, rows)))
 
 
 def _table_rows(rows: Sequence[Listed]) -> Iterator[tuple[str, ...]]:
@@ -79,5 +79,5 @@ def _size(row: Listed) -> str | None:
 
 
 def _template_row(row: Listed) -> dict[str, object]:
-    values = (row.repo, row.digest, list(row.tags), row.name, _size(row), row.author)
+    values = (row.repo, row.digest, list(row.tags), row.name, _size(row), row.author, row.size)
     return dict(zip(_FIELDS, values, strict=True))

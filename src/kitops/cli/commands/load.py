@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._options import file_path, kit_command, option, result_format
-from kitops.cli._output import format_size, is_terminal
+from kitops.cli._output import counted, format_size, is_terminal
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -40,6 +40,6 @@ def command(session: Session, /, *, source: str, tag: str | None) -> None:
     kits = [{"reference": str(ref), "digest": str(desc.digest)} for ref, desc in loaded.kits]
     value = {"kits": kits, "referrers": [str(desc.digest) for desc in loaded.referrers],
              "moved": loaded.copied.moved_size}  # fmt: skip
-    session.say(f"Loaded {len(kits)} ModelKits and {len(loaded.referrers)} referrers, "
-                f"{format_size(loaded.copied.moved_size)} new")  # fmt: skip
+    what = f"{counted(len(kits), 'ModelKit')} and {counted(len(loaded.referrers), 'referrer')}"
+    session.say(f"Loaded {what}, {format_size(loaded.copied.moved_size)} new")
     session.result("\n".join(f"Loaded {ref}" for ref, _ in loaded.kits), value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._options import kit_command, result_format, switch
-from kitops.cli._output import format_size
+from kitops.cli._output import counted, format_size
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -26,19 +26,26 @@ def command(session: Session, /, *, dry_run: bool) -> None:
     What is younger than an hour stays: it may belong to something that runs. An upload to this store (`kit registry
     serve --store`) can be continued for a day.
     """
+    from kitops.ops.cache import cache_info
     from kitops.ops.prune import prune
 
     with session.place() as place:
         done = prune(place, dry_run=dry_run)
+        left = cache_info(place).partial_size
+    if dry_run:
+        left -= sum(size for path, size in done.partials if "incoming" not in path.parts)
     verb = "Would free" if dry_run else "Freed"
     rows = [*done.blobs, *done.partials]
     if dry_run or session.level in ("debug", "trace"):
         for name, size in rows:
             session.say(f"{verb} {name} ({format_size(size)})")
+    if left > 0:
+        young = f"{format_size(left)} of unfinished downloads stay: younger than an hour, or still coming"
+        session.say(f"{young}; `kit cache clear` removes what nothing runs for")
     value = {
         "dryRun": dry_run,
         "freed": done.size,
         "blobs": [{"digest": str(name), "size": size} for name, size in done.blobs],
         "partials": [{"path": str(name), "size": size} for name, size in done.partials],
     }
-    session.result(f"{verb} {format_size(done.size)} ({len(rows)} files)", value)
+    session.result(f"{verb} {format_size(done.size)} ({counted(len(rows), 'file')})", value)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     "remove",
     examples=[
         ("kit remove team/model:v1", "the tag; with its last tag the ModelKit"),
+        ("kit remove team/model:v1,v2 team/data:v1", "several"),
         ("kit remove --force team/model:v1", "the ModelKit with all its tags"),
         ("kit remove --all", "every untagged ModelKit"),
         ("kit remove -r registry.example.com/team/model:v1", "in the registry"),
     ],
 )
-@reference("ref", "[REF]", required=False)
+@reference("refs", "[REF]...", nargs=-1)
 @switch("-f", "--force", help="Delete the ModelKit with all its tags; with --all: everything.")
 @switch("-a", "--all", "every", help="All untagged ModelKits.")
 @switch("-r", "--remote", help="In the registry, not in the local store.")
@@ -35,23 +36,23 @@ def command(
     session: Session,
     /,
     *,
-    ref: str | None,
+    refs: tuple[str, ...],
     force: bool,
     every: bool,
     remote: bool,
     referrers: bool,
     network: NetworkFlags,
 ) -> None:
-    """Remove the ModelKit REF, or tags of it (REF may name several: repository:a,b).
+    """Remove every ModelKit REF, or tags of it (REF may name several: repository:a,b); all of them, or none.
 
     A digest alone names a ModelKit without tags.
     """
     from kitops.oci.reference import Reference
     from kitops.ops.remove import remove, remove_all, remove_remote
 
-    if every is (ref is not None) or (every and remote):
+    if every is bool(refs) or (every and remote):
         raise click.UsageError("remove wants either REF or --all (local only)", click.get_current_context())
-    references = Reference.parse_tags(ref) if ref else ()
+    references = list(dict.fromkeys(ref for text in refs for ref in Reference.parse_tags(text)))
     with session.place(network) as place:
         if every:
             done = remove_all(place, force=force)

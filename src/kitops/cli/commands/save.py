@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._options import file_path, kit_command, network_options, option, reference, result_format, switch
-from kitops.cli._output import bytes_to_stdout, format_size, is_terminal
+from kitops.cli._output import bytes_to_stdout, counted, format_size, is_terminal
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -52,7 +52,8 @@ def command(
     options = SaveOptions(remote=remote, referrers=referrers, parents=parents)
     with session.place(network) as place:
         saved = save(place, references, bytes_to_stdout if output == "-" else output, options)
-    session.say(f"Saved {len(saved.kits)} ModelKits and {len(saved.referrers)} referrers, {format_size(saved.size)}")
+    what = f"{counted(len(saved.kits), 'ModelKit')} and {counted(len(saved.referrers), 'referrer')}"
+    session.say(f"Saved {what}, {format_size(saved.size)}")
     kits = [{"reference": name, "digest": str(desc.digest)} for name, desc in saved.kits]
     value = {"kits": kits, "referrers": [str(desc.digest) for desc in saved.referrers], "size": saved.size}
     if output != "-":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitops.cli._options import file_path, kit_command, network_options, reference, result_format, switch
+from kitops.cli._output import counted
 
 if TYPE_CHECKING:
     from kitops.cli._session import Session
@@ -50,5 +51,5 @@ def command(
         found = found.without_extra()
     if ignore_modes:
         found = found.without_modes()
-    show_compared(session, found, f"no difference seen in {found.files} files")
+    show_compared(session, found, f"no difference seen in {counted(found.files, 'file')}")
     ctx.exit(1 if exit_code and not found.is_equal else 0)
