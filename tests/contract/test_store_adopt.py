@@ -142,6 +142,21 @@ def test_blobs_are_copied_where_they_cannot_be_linked(tmp_path, storage, told, m
             store.blobs.fetch(item)
 
 
+def test_what_another_adoption_links_meanwhile_leaves_no_second_name(tmp_path, storage, told, monkeypatch):
+    store = open_store(tmp_path / "store")
+    link = os.link
+
+    def link_late(source, target, **options):
+        link(source, target, **options)
+        blob = store.layout.blob(Digest("sha256", Path(source).name))
+        os.makedirs(os.path.dirname(blob), exist_ok=True)
+        link(source, blob)
+
+    monkeypatch.setattr(adoption.os, "link", link_late)
+    assert adopt(store, storage, Run(observer=told)).linked > 10
+    assert files_below(tmp_path / "store" / "ingest") == []
+
+
 def test_a_store_that_is_there_adopts_only_when_asked(tmp_path, storage, told):
     tag_kit(open_store(tmp_path / "store"), "mine:v1", b"layer")
     store = open_adopting(tmp_path, told)

@@ -336,6 +336,16 @@ def test_a_tag_that_moves_while_it_is_taken_hold_of(store):
         lease.end()
 
 
+def test_a_lease_that_cannot_be_kept_alive_says_so_and_leaves_nothing(store, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(RuntimeError, match="start new thread"), store.lease("test") as lease:  # noqa: PT012 - the end too
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        lease.add(Digest.of(b"layer"))
+    assert read_leases(store.layout) == []
+
+
 def test_freeing_leaves_alone_what_is_unfinished_elsewhere(store):
     doomed = tag_kit(store, "x:v1", b"mine")
     loose = put_loose(store, b"loose")

@@ -55,8 +55,10 @@ _kit_completion() {
     (( $+commands[kit] )) || return 1
     while IFS=$'\t' read -r type value help; do
         case "$type" in
-            dir) _path_files -/ ;;
-            file) _path_files -f ;;
+            dir|file)
+                [[ "$PREFIX" == --*=* ]] && compset -P '*='
+                if [[ "$type" == dir ]]; then _path_files -/; else _path_files -f; fi
+                ;;
             plain)
                 if [[ -n "$help" ]]; then
                     described+=("${value//:/\\:}:$help")

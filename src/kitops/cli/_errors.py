@@ -26,6 +26,9 @@ _REFUSALS = frozenset(
 )
 """What the system says about a file and no code of ours can change: told here where it is not told any better."""
 
+_NO_THREAD = "can't start new thread"
+"""How Python's RuntimeError about it begins."""
+
 
 class UsageError(InvalidValueError):
     """The command line itself is wrong."""
@@ -73,6 +76,12 @@ def translate(error: Exception) -> KitError | None:
         near = ", ".join(sorted(error.possibilities or ()))
         hint = f"did you mean {near}?" if near else _help_of(error)
         return UsageError(f"no such option: {error.option_name}", hint=hint)
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return KitError("the system gives no more memory", hint="raise the limit of the container, or `ulimit -v`")
+    if isinstance(error, RuntimeError) and str(error).startswith(_NO_THREAD):
+        return KitError(
+            "the system starts no more threads", hint="raise the limit of the container, `ulimit -u` or `ulimit -v`"
+        )
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         return FileSystemError.wrap(error, "using", error.filename or "a file")
     if isinstance(error, FileNotFoundError) and error.filename is None and not _has_working_directory():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -31,7 +32,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 LARGE: Final = 1 << 20
 """Files from here on get their space before they are written: a full disk is told early."""
 _OPEN_LIMIT: Final = 128
-"""Files that are open and wait for their content; on some systems a process may have 256."""
+"""Files that are open and wait for their content, at most."""
 
 
 class NewFiles:
@@ -66,6 +67,7 @@ class NewFiles:
         self._here = self._root
         self._waiting: deque[tuple[int, memoryview, str]] = deque()
         self._fresh = 0
+        self._most_waiting = _open_limit()
 
     def close(self) -> None:
         """Close what is open; content that was not written by now never is."""
@@ -119,7 +121,7 @@ class NewFiles:
         Raises:
             FileSystemError: it cannot be made.
         """
-        if len(self._waiting) >= _OPEN_LIMIT:
+        if len(self._waiting) >= self._most_waiting:
             return self.write(path, mode, 0, (content,))
         try:
             descriptor = self._open(path, mode)
@@ -222,3 +224,13 @@ class NewFiles:
                 os.mkdir("/".join(parts[:depth]), dir_fd=self._root)
             except FileExistsError:
                 continue
+
+
+def _open_limit() -> int:
+    """How many files may wait: a quarter of what the process may have open."""
+    if sys.platform == "win32":
+        return _OPEN_LIMIT
+    import resource  # noqa: PLC0415 - not on Windows
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _OPEN_LIMIT if limit == resource.RLIM_INFINITY else min(_OPEN_LIMIT, limit // 4)

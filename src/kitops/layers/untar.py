@@ -22,6 +22,8 @@ _MAX_EXTENDED: Final = 1 << 20
 """Bytes of one extended header that we read into memory."""
 _FILES: Final = frozenset((b"0", b"\0", b"7"))
 _HEADER_ONLY: Final = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
+_ABSURD: Final = 1 << 62
+"""Bytes that no member has; more than twice that fits no number of the system."""
 _SHOWN: Final = 80
 """Bytes of a name that is far too long, in the error about it."""
 _WHITEOUT: Final = b".wh."
@@ -151,7 +153,7 @@ def read_members(reader: PieceReader, base: str = "", within: str = "") -> Itera
             continue
         name = _name(header)
         if extended:
-            size = int(extended["size"]) if "size" in extended else size
+            size = _check_size(int(extended["size"]), reader.what) if "size" in extended else size
             name = extended.get("path") or name
             extended.clear()
         if within:
@@ -273,9 +275,13 @@ def _number(field: bytes, what: str) -> int:
             found = int(field.strip(b" \0") or b"0", 8)
     except ValueError as error:
         raise IntegrityError(what, "a tar header", "a number that is none") from error
-    if not 0 <= found < 1 << 62:
+    return _check_size(found, what)
+
+
+def _check_size(size: int, what: str) -> int:
+    if not 0 <= size < _ABSURD:
         raise IntegrityError(what, "a tar header", "an absurd size")
-    return found
+    return size
 
 
 def _name(header: bytes) -> bytes:

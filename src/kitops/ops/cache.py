@@ -46,6 +46,8 @@ def cache_clear(place: Place) -> Cleared:
     leftover.remove(layout, [path for path, _ in found])
     for directory in (layout.packed, layout.members, layout.sent):
         for entry in entries(directory):
+            if entry.is_dir(follow_symlinks=False):  # none of ours
+                continue
             with suppress(FileNotFoundError):
                 found.append((Path(entry.path), entry.stat().st_size))
                 remove_file(entry.path)

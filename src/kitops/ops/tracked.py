@@ -19,7 +19,7 @@ from kitops.ops.layer_copies import Copies
 from kitops.ops.locate import complete, locate
 from kitops.ops.parents import open_parents
 from kitops.ops.reading import layer_content, read_kit
-from kitops.ops.unpack_record import Record, RecordedLayer, read_record
+from kitops.ops.unpack_record import Record, RecordedLayer, check_readable, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -169,10 +169,12 @@ def open_tracked(
     Raises:
         NotFoundError: there is no record and no ``ref``, or no such ModelKit.
         IntegrityError: its manifest is damaged, in the store and where it came from.
+        FileSystemError: there is no ``ref``, and the record cannot be read.
     """
     record = read_record(directory)
     if ref is None:
         if record is None:
+            check_readable(directory)
             raise NotFoundError(
                 f"{directory} has no record of what was unpacked there",
                 hint=f"name the ModelKit behind it: {directory} REF",

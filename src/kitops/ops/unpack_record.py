@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -157,6 +158,22 @@ def read_record(target: Path) -> Record | None:
         return _read(json.loads(found))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidValueError, TrustError):
         return None
+
+
+def check_readable(target: Path) -> None:
+    """Tell a record that may not be read from one that is not there.
+
+    Raises:
+        FileSystemError: it cannot be read.
+    """
+    path = target / NAME
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode):
+            os.close(os.open(path, os.O_RDONLY))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", path) from error
 
 
 def note_kitfile(path: Path) -> WrittenKitfile | None:

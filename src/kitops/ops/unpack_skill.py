@@ -5,6 +5,7 @@ A skill is a directory with a ``SKILL.md`` (agentskills.io) among the prompts of
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import re
@@ -20,6 +21,8 @@ from kitops.formats.select import Filter, NoPartError
 from kitops.kitfile.skill import parse_front_matter
 from kitops.ops.skill import Installed
 from kitops.ops.unpack import UnpackOptions, unpack
+from kitops.store.filesystem import check_room
+from kitops.store.process import is_alive, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +36,14 @@ _FRONT: Final = 64 * 1024
 """Bytes of a SKILL.md that are read for its front matter."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 """What agents take as a name, and no file system as anything else."""
+
+_TEMPORARY: Final = "kitops-skills-"
+_NEW: Final = ".new"
+_OLD: Final = ".old"
+_TRIES: Final = 8
+"""Times that a place is tried again which another process writes to as well."""
+_OTHERS: Final = frozenset((errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ENOENT))
+"""What the system says where another process was faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,8 @@ def unpack_skills(
         FileSystemError: another skill is there, or something cannot be written.
         KitError: see :func:`kitops.ops.unpack.unpack`.
     """
-    with tempfile.TemporaryDirectory(prefix="kitops-skills-") as temporary:
+    _clear_temporary()
+    with tempfile.TemporaryDirectory(prefix=f"{_TEMPORARY}{this_process()}-") as temporary:
         root = Path(temporary, "kit")
         wanted = tuple(filters) or (Filter.parse("prompts"),)
         try:
@@ -76,18 +88,15 @@ def unpack_skills(
                 raise
             raise _no_skill(ref) from error
         skills = _find_skills(root, ref)
-        places = [
-            (source, directory / name, _compare(source, directory / name))
-            for directory in dict.fromkeys(directories)
-            for name, source in skills.items()
+        pairs = [
+            (source, directory / name) for directory in dict.fromkeys(directories) for name, source in skills.items()
         ]
+        for _, target in pairs:
+            _clear_beside(target)
+        places = [(source, target, _compare(source, target)) for source, target in pairs]
         for _, target, found in places:
             if found == "other" and existing == "refuse":
-                raise FileSystemError(
-                    f"writing {target}: another skill is there already",
-                    path=str(target),
-                    hint="use --overwrite to replace it, or --ignore-existing to keep it",
-                )
+                raise _refusal(target)
         return UnpackedSkills(done.desc, tuple(_install(*one, existing) for one in places))
 
 
@@ -145,17 +154,43 @@ def _files(root: Path) -> list[str]:
     )
 
 
+def _refusal(target: Path) -> FileSystemError:
+    return FileSystemError(
+        f"writing {target}: another skill is there already",
+        path=str(target),
+        hint="use --overwrite to replace it, or --ignore-existing to keep it",
+    )
+
+
 def _install(source: Path, target: Path, found: str, existing: str) -> Installed:
-    if found == "same":
-        return Installed(target, "same")
-    if found == "other" and existing == "keep":
-        return Installed(target, "kept")
-    new = target.with_name(f".{target.name}.{os.getpid()}.new")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    """Give a skill its place. Another process may give one the same place at the same time: what it left is judged."""
+    for left in reversed(range(_TRIES)):
+        if found == "same":
+            return Installed(target, "same")
+        if found == "other" and existing == "keep":
+            return Installed(target, "kept")
+        if found == "other" and existing == "refuse":
+            raise _refusal(target)
+        try:
+            _replace(source, target, is_there=found == "other")
+        except OSError as error:
+            now = _compare(source, target)
+            if error.errno not in _OTHERS or not left or (now == found and error.errno != errno.ENOENT):
+                raise FileSystemError.wrap(error, "writing", target) from error
+            found = now
+        else:
+            break
+    return Installed(target, "written")
+
+
+def _replace(source: Path, target: Path, *, is_there: bool) -> None:
+    beside = f".{target.name}.{this_process() or os.getpid()}"
+    new, old = target.with_name(f"{beside}{_NEW}"), target.with_name(f"{beside}{_OLD}")
+    check_room(str(target), sum((source / name).stat().st_size for name in _files(source)), "writing")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, new)
-        if found == "other":
+        _copy(source, new)
+        if is_there:
             os.rename(target, old)
         try:
             os.rename(new, target)
@@ -163,12 +198,41 @@ def _install(source: Path, target: Path, found: str, existing: str) -> Installed
             with suppress(OSError):  # where it cannot go back, it stays under its other name
                 os.rename(old, target)
             raise
-    except OSError as error:
-        raise FileSystemError.wrap(error, "writing", target) from error
     finally:
         _remove(new)
     _remove(old)
-    return Installed(target, "written")
+
+
+def _copy(source: Path, new: Path) -> None:
+    """Copy a directory; the first file that cannot be written is the error."""
+    made: list[tuple[str, Path]] = []
+    for above, _, names in os.walk(source):
+        there = new / os.path.relpath(above, source)
+        there.mkdir()
+        made.append((above, there))
+        for name in names:
+            shutil.copy2(os.path.join(above, name), there / name)
+    for above, there in reversed(made):
+        shutil.copymode(above, there)
+
+
+def _clear_beside(target: Path) -> None:
+    """Remove what a killed process left beside a skill; a skill that it had moved aside goes back to its place."""
+    for found in target.parent.glob(f".{target.name}.*"):
+        owner = found.name[len(target.name) + 2 : -len(_NEW)]
+        if not found.name.endswith((_NEW, _OLD)) or is_alive(owner) is not False:
+            continue
+        if found.name.endswith(_OLD) and not os.path.lexists(target):
+            with suppress(OSError):
+                os.rename(found, target)
+        _remove(found)
+
+
+def _clear_temporary() -> None:
+    """Remove the skills that a killed process had on the way."""
+    for found in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
+        if is_alive(found.name.removeprefix(_TEMPORARY).rpartition("-")[0]) is False:
+            shutil.rmtree(found, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

@@ -300,6 +300,8 @@ class _Work:
                 raise FileSystemError.wrap(error, "writing to", self.store.layout.root) from error
             return False
         self.store.blobs.publish(temporary, desc.digest)
+        with told("writing to", self.store.layout.root):
+            remove_file(temporary)  # still there where another adoption was faster: both were names of one file
         return True
 
 

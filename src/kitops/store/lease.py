@@ -92,8 +92,9 @@ class Lease:
             self._pages[number:] = [page]
             self._held.update(new)
             if self._heart is None:
-                self._heart = threading.Thread(target=self._beat, name=f"lease {self._purpose}", daemon=True)
-                self._heart.start()
+                heart = threading.Thread(target=self._beat, name=f"lease {self._purpose}", daemon=True)
+                heart.start()
+                self._heart = heart
 
     def drop(self, *digests: Digest) -> None:
         """Hold these no more: a ref does, which is visible already, or nobody needs them.
@@ -128,9 +129,9 @@ class Lease:
             heart, self._heart = self._heart, None
         if heart is not None:
             heart.join(HEARTBEAT)
-            for number in range(len(self._pages)):
-                with suppress(OSError):
-                    remove_file(self._path_of(number))
+        for number in range(len(self._pages)):
+            with suppress(OSError):
+                remove_file(self._path_of(number))
 
     def _path_of(self, number: int) -> str:
         return f"{self._layout.leases}/{self.id}{f'.{number}' if number else ''}"

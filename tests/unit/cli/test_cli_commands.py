@@ -829,6 +829,7 @@ def test_cache(kit: Kit, packed: str, tmp_path: Path) -> None:
     assert found["store"] == str(tmp_path / "home" / "store")
     assert found["blobs"] == 5
     assert "ModelKits: 1" in kit("cache", "info").out
+    (tmp_path / "home/store/packed/stray").mkdir()
     cleared = kit("cache", "clear", "--format", "json").json
     assert cleared["files"] == found["digestCacheEntries"]
     assert kit("cache", "info", "--format", "json").json["digestCacheEntries"] == 0

@@ -204,10 +204,11 @@ def test_zsh(need: Need, shell_environment: dict[str, str], project: Path) -> No
         (EDITING, b"kit push reg\t\n"),
         (EDITING, b"kit pru\t\n"),
         (EDITING, b"kit pack sr\t\n"),
+        (EDITING, b"kit unpack --dir=sr\t\n"),
         (EDITING, b"kit push digits:\t1\n"),
         (EDITING, b"exit\n"),
     ]
     code, screen = talk_to([need("zsh"), "-f", "-i"], {**shell_environment, "PS1": ">"}, answers)
     assert code == 0, screen
-    for word in ("reg.example.com:5000/team/x:1", "prune", "src", "digits:v1"):
+    for word in ("reg.example.com:5000/team/x:1", "prune", "src", "--dir=src", "digits:v1"):
         assert f"<{word}>" in screen, screen

@@ -289,6 +289,10 @@ def test_a_store_that_cannot_be_read_is_no_bug(kit: Kit, project: Path, tmp_path
     [
         (OSError(errno.EIO, "Input/output error"), 14),
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 14),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 1),
+        (MemoryError(), 1),
+        (RuntimeError("can't start new thread"), 1),
+        (RuntimeError("dictionary changed size during iteration"), None),
         (OSError(errno.EBADF, "Bad file descriptor"), None),  # ours to mend: a bug
         (KeyError("x"), None),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import tarfile
 import threading
 from contextlib import contextmanager
@@ -163,6 +164,31 @@ def test_files_that_nobody_wrote_are_closed(tmp_path: Path) -> None:
     files.close()
     assert sorted(os.listdir("/proc/self/fd")) == before
     assert (files.count, files.size) == (500, 3500)
+
+
+def test_few_files_wait_where_the_process_may_have_few_open(tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(tar_of({f"d/{number}": b"%d" % number for number in range(200)}))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = set(map(int, os.listdir("/proc/self/fd")))
+    sixty_more = next(limit for limit in range(before[0]) if len(set(range(limit)) - used) == 60)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (sixty_more, before[1]))
+    try:
+        unpack(tmp_path / "out", [blob])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(list((tmp_path / "out/d").iterdir())) == 200
+
+
+@pytest.mark.parametrize("judge", [True, False])
+def test_a_size_that_fits_no_number_of_the_system_is_refused(tmp_path: Path, judge: bool) -> None:
+    member = tarfile.TarInfo("m/file")
+    member.pax_headers = {"size": "9999999999999999999"}
+    blob = tmp_path / "blob"
+    blob.write_bytes(member.tobuf(tarfile.PAX_FORMAT) + END)
+    with pytest.raises(IntegrityError, match="an absurd size"):
+        unpack(tmp_path / "out", [blob], judge=judge)
+    assert not (tmp_path / "out").exists()
 
 
 def read_link(name: str) -> str:

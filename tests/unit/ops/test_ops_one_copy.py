@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ops_places import open_network_place, open_test_place
 from test_ops_foreign import IMAGE, OCI_LAYER, archive, filed, put, titled
 
-from kitops.errors import IntegrityError, NotFoundError
+from kitops.errors import FileSystemError, IntegrityError, NotFoundError
 from kitops.formats.select import Filter
 from kitops.oci import mediatype
 from kitops.oci.reference import Reference
@@ -195,6 +195,19 @@ def test_a_registry_tells_what_the_store_lacks(tmp_path: Path) -> None:
         found = verify(server_place, out, ref)
         assert found.missing == ("Kitfile", "model.bin")
         assert not list((tmp_path / "server").rglob("blobs/*/*"))
+
+
+def test_a_record_that_cannot_be_read_is_not_called_missing(tmp_path: Path) -> None:
+    place, out = unpacked(tmp_path)
+    (out / NAME).unlink()
+    (out / NAME).symlink_to(NAME)
+    for look in (status, verify):
+        with pytest.raises(FileSystemError, match=r"reading .*: too many levels"):
+            look(place, out)
+    (out / NAME).unlink()
+    (out / NAME).mkdir()
+    with pytest.raises(NotFoundError, match="no record"):
+        status(place, out)
 
 
 def test_without_a_record_names_and_sizes_are_compared(tmp_path: Path) -> None:

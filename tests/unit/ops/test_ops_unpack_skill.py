@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from kitops.ops.place import Place
 from kitops.ops.push import push
 from kitops.ops.unpack_skill import unpack_skills
 from kitops.testing import ThrowAwayRegistry
+from small_disks import small_disk
 
 REF = Reference.parse("team/skills:v1")
 REVIEW = b"---\nname: code-review\ndescription: Reviews\n---\n# Review\n"
@@ -117,6 +122,71 @@ def test_a_skill_that_cannot_be_replaced_is_not_lost(
             unpack_skills(place, REF, [tmp_path / "out"], existing="overwrite")
     assert list(tree(tmp_path / "out").values()) == [b"mine"]  # in its place, or beside it
     assert there.exists() == (broken == 1)
+
+
+def test_no_room_is_told_with_both_numbers(place: Place, tmp_path: Path) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": b"# a\n", "a/b/data": bytes(1 << 20)}, ["a"])
+    with small_disk(tmp_path / "small", "size=512k") as small:
+        with pytest.raises(FileSystemError, match=r"1048580 bytes needed, \d+ bytes free") as caught:
+            unpack_skills(place, REF, [small / "out"])
+        assert caught.value.exit_code == 14
+        assert list(small.iterdir()) == []
+
+
+def test_the_first_file_that_cannot_be_written_is_the_error(place: Place, tmp_path: Path) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": b"# a\n", **{f"a/b/{n}": b"data" for n in range(20)}}, ["a"])
+    with small_disk(tmp_path / "small", "size=1m,nr_inodes=10") as small:
+        with pytest.raises(FileSystemError, match=r"a: no space left on device$"):
+            unpack_skills(place, REF, [small / "out"])
+        assert list((small / "out").iterdir()) == []
+
+
+def test_several_processes_write_one_skill(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": b"# a\n"}, ["a"])
+    copy, target = shutil.copy2, tmp_path / "out/a"
+
+    def copy_late(source: str, there: Path) -> object:
+        if not target.exists():
+            target.mkdir(parents=True)
+            (target / "SKILL.md").write_bytes(b"# a\n")
+        return copy(source, there)
+
+    monkeypatch.setattr(shutil, "copy2", copy_late)
+    assert [one.outcome for one in unpack_skills(place, REF, [tmp_path / "out"]).skills] == ["same"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]
+
+
+def test_another_skill_that_comes_meanwhile_is_not_replaced(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": b"# a\n"}, ["a"])
+    copy, target = shutil.copy2, tmp_path / "out/a"
+
+    def copy_late(source: str, there: Path) -> object:
+        target.mkdir(parents=True)
+        (target / "mine.txt").write_bytes(b"mine")
+        return copy(source, there)
+
+    monkeypatch.setattr(shutil, "copy2", copy_late)
+    with pytest.raises(FileSystemError, match="another skill is there"):
+        unpack_skills(place, REF, [tmp_path / "out"])
+    assert tree(tmp_path / "out") == {"a/mine.txt": b"mine"}
+
+
+def test_what_a_killed_process_left_goes(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack_prompts(place, tmp_path / "p", {"a/SKILL.md": b"# a\n"}, ["a"])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    code = "from kitops.store.process import this_process; print(this_process())"
+    dead = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    left = [f"tmp/kitops-skills-{dead}-x/kit", f"out/.a.{dead}.new", f"out/.a.{dead}.old", "out/.a.b.new"]
+    for name in left:
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / left[2] / "mine.txt").write_bytes(b"mine")
+    with pytest.raises(FileSystemError, match="another skill is there"):  # it was moved aside, and is back
+        unpack_skills(place, REF, [tmp_path / "out"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".a.b.new", "a"]
+    assert tree(tmp_path / "out") == {"a/mine.txt": b"mine"}
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_link_is_replaced_and_not_followed(place: Place, tmp_path: Path) -> None:
