@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -18,8 +19,13 @@ Need = Callable[[str], str]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Permission bits are part of digests: files that tests make have those of umask 022 on every machine."""
+    """The same surroundings on every machine, however the tests are started.
+
+    Permission bits are part of digests: files that tests make have those of umask 022. And a shell has what it runs in
+    the background ignore Ctrl-C, which the programs that tests start would inherit.
+    """
     os.umask(0o022)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
