@@ -22,7 +22,7 @@ from kitops.oci.index import Index
 from kitops.oci.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from kitops.content.events import Observer
     from kitops.content.protocols import Run, Sink, Source
@@ -54,7 +54,7 @@ def copy(
     verb: str = "copy",
     skip: Collection[Digest] = (),
     neighbours: Callable[[Digest], Iterable[str]] | None = None,
-    labels: Mapping[Digest, str] | None = None,
+    label: Callable[[Digest], str] = lambda digest: digest.short,
 ) -> Copied:
     """Copy ``root`` and everything below it.
 
@@ -67,7 +67,7 @@ def copy(
         skip: blobs that are left out on purpose; the sink must be told too.
         neighbours: repositories (``registry/repository``) that may have a blob which the sink lacks: one that
             :class:`Mounts` may take it over from there.
-        labels: what to call blobs in front of people, where that is known; else the beginning of the digest.
+        label: what to call a blob that moves in front of people; asked from several threads, and only then.
 
     Raises:
         NotFoundError: the source lacks a blob that the sink has not either.
@@ -81,7 +81,7 @@ def copy(
     if isinstance(source, Gapped):
         _check_gaps(source, sink, unique)
     run.observer(Planned(verb, len(unique), sum(blob.size for blob in unique)))
-    way = _Way(source, sink, neighbours, labels or {})
+    way = _Way(source, sink, neighbours, label)
     jobs = [partial(way.copy_blob, blob) for blob in sorted(unique, key=lambda blob: -blob.size)]
     moved = [size for size in run_all(jobs, run, workers=run.concurrency) if size is not None]
     count = sum(_put_manifest(sink, desc, raw, run) for desc, raw in manifests.items())
@@ -169,12 +169,12 @@ class _Way:
         source: Source,
         sink: Sink,
         neighbours: Callable[[Digest], Iterable[str]] | None,
-        labels: Mapping[Digest, str],
+        label: Callable[[Digest], str],
     ) -> None:
         self._source = source
         self._sink = sink
         self._neighbours = neighbours
-        self._labels = labels
+        self._label = label
         self._mounts = sink if isinstance(sink, Mounts) else None
         self._delivers = source if isinstance(source, Delivers) else None
         self._lands = sink if isinstance(sink, Lands) else None
@@ -182,10 +182,11 @@ class _Way:
     def copy_blob(self, desc: Descriptor, run: Run) -> int | None:
         """Copy one blob; the bytes moved, or None when none had to be."""
         item = str(desc.digest)
-        run.observer(Started(item, self._labels.get(desc.digest, desc.digest.short), desc.size))
         if self._sink.exists(desc):
+            run.observer(Started(item, desc.digest.short, desc.size))
             run.observer(Finished(item, "exists"))
             return None
+        run.observer(Started(item, self._label(desc.digest), desc.size))
         if self._mount(desc):
             run.observer(Finished(item, "mounted"))
             return None

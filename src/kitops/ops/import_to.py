@@ -22,6 +22,7 @@ from kitops.ops.import_plan import Imported, ImportOptions, plan_import
 from kitops.ops.locate import check_remote, complete_name
 from kitops.ops.neighbours import Neighbours
 from kitops.ops.pack import put_built
+from kitops.ops.plan import label_by
 from kitops.ops.through import ThroughSource, free_sent
 from kitops.store import graph
 
@@ -64,6 +65,7 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
         layers = gathering.make_layers(plan.layers)
         desc = put_built(place, build_modelkit(plan.kitfile, layers, {}), lease)
         labels = {layer.record.digest: layer.path for layer in layers}
+        label = label_by(lambda: labels)
         predicate = plan.tell()
         statement = build_statement(predicate, targets[0].locator, desc.digest)
         said = attach_statement(place, desc, statement, (), lease)
@@ -71,7 +73,7 @@ def import_to(place: Place, tree: Tree, targets: Sequence[Reference], options: I
         for index, (group, sink) in enumerate(zip(groups, sinks, strict=True)):
             source: Source = sinks[0] if index else here
             neighbours = Neighbours(place.store, group[0], sure=[other[0] for other in groups[:index]])
-            copy(source, sink, desc, place.run, verb="import", neighbours=neighbours.find, labels=labels)
+            copy(source, sink, desc, place.run, verb="import", neighbours=neighbours.find, label=label)
             for target in group:
                 if target.tag is not None:
                     sink.tag(desc, target.tag)

@@ -21,6 +21,7 @@ from kitops.oci.reference import UNNAMED
 from kitops.ops.locate import check_remote, complete_name
 from kitops.ops.pack import Packed, pack, put_built
 from kitops.ops.pack_jobs import PackOptions, open_packing
+from kitops.ops.plan import label_by
 from kitops.ops.push import push
 from kitops.ops.through import ThroughSource, free_sent, skip
 
@@ -60,10 +61,11 @@ def pack_to(place: Place, context: Path, targets: Sequence[Reference], options: 
         openers = {record.digest: partial(_open, job) for job, record in zip(packing.jobs, records, strict=True)}
         source = ThroughSource(place.store.repository(UNNAMED, lease), openers, place.run)
         labels = {record.digest: job.label for job, record in zip(packing.jobs, records, strict=True)}
+        label = label_by(lambda: labels)
         moved = 0
         for target in targets:
             with place.registry(target) as sink:
-                moved = max(moved, copy(source, sink, desc, place.run, verb="push", labels=labels).moved_size)
+                moved = max(moved, copy(source, sink, desc, place.run, verb="push", label=label).moved_size)
                 if target.tag is not None:
                     sink.tag(desc, target.tag)
     free_sent(place, [desc.digest, built.manifest.config.digest])

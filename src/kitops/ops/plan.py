@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.copy import is_manifest, list_graph
@@ -21,7 +21,7 @@ from kitops.store.lease import live_leases
 from kitops.store.partial import find_orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from kitops.content.protocols import Run, Source
     from kitops.formats.modelkit import ModelKit
@@ -205,12 +205,22 @@ def list_labels(kit: ModelKit | None) -> dict[Digest, str]:
     return {kit.manifest.config.digest: "config"} | {layer.desc.digest: layer.label for layer in kit.layers}
 
 
-def read_labels(source: Source, desc: Descriptor) -> dict[Digest, str]:
+def label_by(labels: Callable[[], Mapping[Digest, str]]) -> Callable[[Digest], str]:
+    """What to call a blob: by ``labels``, which are made when the first is asked for; else by its digest."""
+    made = cache(labels)
+    return lambda digest: made().get(digest, digest.short)
+
+
+def read_labels(source: Source, desc: Descriptor) -> Callable[[Digest], str]:
     """As :func:`list_labels`, of what ``source`` has; nothing where it cannot be read: moving it tells why."""
-    try:
-        return list_labels(read_if_kit(source, desc))
-    except KitError:
-        return {}
+
+    def read() -> Mapping[Digest, str]:
+        try:
+            return list_labels(read_if_kit(source, desc))
+        except KitError:
+            return {}
+
+    return label_by(read)
 
 
 def _plan_here(store: Store, desc: Descriptor, label: str, absent: Collection[Digest]) -> Item:

@@ -19,7 +19,7 @@ from kitops.formats.parts import Kind
 from kitops.formats.select import NoPartError, is_kitfile_selected, select_layers
 from kitops.ops.locate import check_remote, complete
 from kitops.ops.parents import MAX_CHAIN, parent_reference
-from kitops.ops.plan import Wanted, check_space, list_items, list_labels, plan_wanted
+from kitops.ops.plan import Wanted, check_space, label_by, list_items, list_labels, plan_wanted
 from kitops.ops.reading import read_if_kit
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ def _pull_one(place: Place, one: Wanted, lease: Lease) -> Pulled:
     if one.child is not None:
         place.run.observer(Message("info", f"Pulling {one.ref}, which {one.child} takes its model from"))
     sink = place.store.repository(one.ref, lease, absent=one.absent)
-    labels = list_labels(one.kit)
-    copied = copy(one.source, sink, one.desc, place.run, verb="pull", skip=one.absent, labels=labels)
+    label = label_by(partial(list_labels, one.kit))
+    copied = copy(one.source, sink, one.desc, place.run, verb="pull", skip=one.absent, label=label)
     if one.ref.tag is None or one.ref.digest is not None:
         sink.keep(one.desc)
     else:

@@ -61,9 +61,9 @@ def _push_to(place: Place, located: Located, targets: Sequence[Reference], neigh
         for target in targets:
             if target.digest is not None and target.digest != located.desc.digest:
                 raise NotFoundError(f"{located.ref} is {located.desc.digest}, not {target.digest}")
-        labels = read_labels(located.source, located.desc)
+        label = read_labels(located.source, located.desc)
         copied = copy(
-            located.source, sink, located.desc, place.run, verb="push", neighbours=neighbours.find, labels=labels
+            located.source, sink, located.desc, place.run, verb="push", neighbours=neighbours.find, label=label
         )
         for target in targets:
             if target.tag is not None:
