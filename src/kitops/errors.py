@@ -27,12 +27,13 @@ an exit code of its own::
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class Cancelled(Exception):  # noqa: N818 - it is not an error: somebody asked for the end
@@ -354,6 +355,19 @@ _HINTS: Mapping[int, str] = {
     errno.ENAMETOOLONG: "shorten the name",
     errno.ENOENT: "check how it is spelled; a relative path starts from the working directory",
 }
+
+
+@contextmanager
+def naming(source: str, hint: str | None = None) -> Iterator[None]:
+    """In the block, errors about a value tell ``source``, where it stands; ``hint`` takes the place of theirs.
+
+    Raises:
+        InvalidValueError: one does not.
+    """
+    try:
+        yield
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{source}: {error.message}", hint=hint or error.hint) from error
 
 
 def printable(path: str | bytes | PathLike[str] | PathLike[bytes]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kitops.api.settings import PathLike, Settings, make_place, parse_all
-from kitops.errors import FileSystemError, InvalidValueError
+from kitops.errors import InvalidValueError
 from kitops.oci.reference import Reference
 from kitops.ops.choices import check_choice, list_texts
 
@@ -156,6 +156,7 @@ def import_(
     """
     from kitops import __version__  # noqa: PLC0415 - as below
     from kitops.importers.location import parse_location  # noqa: PLC0415 - as below
+    from kitops.kitfile.parse import read_text  # noqa: PLC0415 - as above
     from kitops.ops.import_ import ImportOptions  # noqa: PLC0415 - as below
     from kitops.ops.import_source import import_source as work  # noqa: PLC0415 - each verb costs what it needs
     from kitops.ops.sources import SourceOptions  # noqa: PLC0415 - as above
@@ -163,7 +164,7 @@ def import_(
     location = parse_location(source, hub=os.environ.get("HF_ENDPOINT", ""), tool=tool)
     options = ImportOptions(
         references=parse_all(tag),
-        kitfile_text=None if kitfile is None else _read_kitfile(kitfile),
+        kitfile_text=None if kitfile is None else read_text(Path(kitfile)),
         include=list_texts(include),
         exclude=list_texts(exclude),
         prefer=prefer,
@@ -173,13 +174,6 @@ def import_(
     )
     reach = SourceOptions(revision=revision, token=token, submodules=submodules, user_agent=f"kitops/{__version__}")
     return work(make_place(settings), location, reach, options, parse_all(to))
-
-
-def _read_kitfile(path: PathLike) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise FileSystemError.wrap(error, "reading", path) from error
 
 
 def export_mlflow(

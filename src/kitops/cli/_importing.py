@@ -112,10 +112,9 @@ def read_kitfile(kitfile: str | None) -> bytes | None:
         return None
     if kitfile == "-":
         return read_stdin()
-    try:
-        return Path(kitfile).read_bytes()
-    except OSError as error:
-        raise FileSystemError.wrap(error, "reading", kitfile) from error
+    from kitops.kitfile.parse import read_text
+
+    return read_text(Path(kitfile))
 
 
 def check_writable(target: str) -> None:

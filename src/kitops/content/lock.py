@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kitops.content.cancel import CancelToken
 
 _STEP_SECONDS: Final = 0.05
@@ -27,13 +31,25 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def wait_for_lock(descriptor: int, cancel: CancelToken) -> None:
-    """As :func:`try_lock`, but waits; for no more than ten seconds, so that who hangs keeps nobody from going on.
+@contextmanager
+def alone_in(directory: str, cancel: CancelToken) -> Iterator[None]:
+    """In the block, nobody else is in such a block of ``directory``, as far as a lock can see to that.
+
+    Waits for who is; for no more than ten seconds, so that who hangs keeps nobody from going on.
 
     Raises:
+        OSError: the directory cannot be opened.
         Cancelled: the end was asked for.
     """
-    for _ in range(_TRIES):
-        if try_lock(descriptor):
-            return
-        cancel.wait(_STEP_SECONDS)
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _ in range(_TRIES):
+            if try_lock(descriptor):
+                break
+            cancel.wait(_STEP_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)

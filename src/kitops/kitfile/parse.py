@@ -111,3 +111,15 @@ def find(context: Path) -> Path:
             return context / name
     where = printable(context)
     raise NotFoundError(f"no Kitfile in {where}", hint=f"write one with `kit init {where}`, or name it with --file")
+
+
+def read_text(path: Path) -> bytes:
+    """The bytes of the Kitfile ``path``, for :func:`parse`.
+
+    Raises:
+        FileSystemError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileSystemError.wrap(error, "reading", path) from error

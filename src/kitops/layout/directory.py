@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from kitops.content.lock import wait_for_lock
+from kitops.content.lock import alone_in
 from kitops.errors import InvalidValueError, StoreError, printable
 from kitops.layout.contents import INDEX_FILE, LAYOUT, LAYOUT_FILE, Contents, blob_path
 from kitops.layout.index import EMPTY, Names
@@ -105,16 +104,10 @@ class LayoutDirectory(Contents):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """In the block, no other process of ours changes the index, as far as a lock can see to that."""
-        if sys.platform == "win32":
+        with ExitStack() as stack:
+            with telling("reading", self._path):
+                stack.enter_context(alone_in(self._path, self._run.cancel))
             yield
-            return
-        with telling("reading", self._path):
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            wait_for_lock(descriptor, self._run.cancel)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 def open_directory(path: str, run: Run, *, create: bool = False) -> LayoutDirectory:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitops.errors import FileSystemError, KitfileError, NotFoundError, printable
+from kitops.errors import KitfileError, NotFoundError, printable
 from kitops.kitfile.dump import dump, to_json
-from kitops.kitfile.parse import find, parse
+from kitops.kitfile.parse import find, parse, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,10 +35,7 @@ def lint(path: Path, text: bytes | None = None) -> Linted:
     """
     if text is None:
         path = _find(path) if path.is_dir() else path
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise FileSystemError.wrap(error, "reading", path) from error
+        text = read_text(path)
     warnings: list[Problem] = []
     try:
         parse(text, str(path), warn=warnings.append)
@@ -61,10 +58,7 @@ def says_the_same(path: Path, kitfile: Kitfile) -> bool:
     Raises:
         FileSystemError: it cannot be read.
     """
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise FileSystemError.wrap(error, "reading", path) from error
+    text = read_text(path)
     if text == dump(kitfile).encode():
         return True
     try:

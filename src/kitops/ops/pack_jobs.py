@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from kitops.content.events import Message
-from kitops.errors import FileSystemError, PackError, printable
+from kitops.errors import PackError, printable
 from kitops.formats.build import PackedLayer, build_modelkit, build_modelpack
 from kitops.formats.parts import Kind
 from kitops.formats.plan import plan_layers
-from kitops.kitfile.parse import find, parse
+from kitops.kitfile.parse import find, parse, read_text
 from kitops.layers.codec import Codec
 from kitops.layers.ignore import is_ours, read_ignore
 from kitops.layers.mcpb import check_bundle, directory_error
@@ -162,10 +162,7 @@ def _read_kitfile(place: Place, context: Path, options: PackOptions) -> Kitfile:
     else:
         path = options.kitfile_path or find(context)
         name = str(path)
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise FileSystemError.wrap(error, "reading", path) from error
+        text = read_text(path)
 
     def warn(problem: Problem) -> None:
         place.run.observer(Message("warning", f"{name}: {problem}"))
@@ -186,15 +183,15 @@ def _check_remote_beside(kitfile: Kitfile, jobs: Sequence[Job]) -> None:
     """
     if not any(dataset.remote_path for dataset in kitfile.datasets):
         return
-    from kitops.kitfile.remote import find_target  # noqa: PLC0415 - few ModelKits have such data
+    from kitops.kitfile.remote import find_clash, find_target  # noqa: PLC0415 - few ModelKits have such data
 
     packed = {os.fsdecode(entry.name): entry.is_dir for job in jobs for entry in job.scan.entries} | {"Kitfile": False}
+    files = {path: path for path, is_dir in packed.items() if not is_dir}
     for index, dataset in enumerate(kitfile.datasets):
         path = find_target(dataset)
         if path is None:
             continue
-        above = [path[:at] for at, letter in enumerate(path) if letter == "/"]
-        if is_ours(path) or path in packed or any(packed.get(part) is False for part in above):
+        if is_ours(path) or path in packed or find_clash(files, path) is not None:
             raise PackError(
                 f"datasets[{index}]: its remotePath would be fetched to {printable(path)}, where something packed goes",
                 hint="give the dataset a path of its own, or list that file in .kitignore",

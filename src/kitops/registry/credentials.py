@@ -9,22 +9,22 @@ import base64
 import binascii
 import json
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from kitops.errors import FileSystemError, InvalidValueError, printable
+from kitops.errors import FileSystemError, InvalidValueError, naming, printable
 from kitops.registry.helper import HelperRunner, run_helper
 from kitops.registry.realms import RealmPins
 from kitops.registry.secret_files import Table, changing, read_table, write_table
 from kitops.registry.urls import DOCKER_HUB, is_docker_hub
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kitops.content.cancel import CancelToken
 
+_MEND = "log in again, or mend it"
 _HUB_KEY = "https://index.docker.io/v1/"
 _TOKEN = re.compile(r"[\x21-\x7e]*", re.ASCII)
 _TOKEN_USER = "<token>"  # noqa: S105 - the user name that stands for "the secret is an identity token"
@@ -213,7 +213,7 @@ class CredentialStore:
             raise InvalidValueError(f"credential helper {helper} gave an answer that is not JSON") from error
         if not isinstance(user, str) or not isinstance(secret, str) or not secret:
             return None
-        with _naming(f"credential helper {helper}"):
+        with naming(f"credential helper {helper}", _MEND):
             return Credential(identity_token=secret) if user == _TOKEN_USER else Credential(user, secret)
 
 
@@ -290,20 +290,11 @@ def _credential_of(entry: object, path: Path) -> Credential | None:
             raise InvalidValueError(f"{printable(path)}: an auth entry is not base64 of user:password") from error
         user, _, password = pair.partition(":")
         password = password.strip("\x00")
-    with _naming(printable(path)):
+    with naming(printable(path), _MEND):
         found = Credential(user, password, text.get("identitytoken", ""), text.get("registrytoken", ""))
     if user == _TOKEN_USER and not found.identity_token:
         found = Credential(identity_token=password)
     return found if found.password or found.identity_token or found.registry_token else None
-
-
-@contextmanager
-def _naming(source: str) -> Iterator[None]:
-    """Errors of a credential tell where it is from."""
-    try:
-        yield
-    except InvalidValueError as error:
-        raise InvalidValueError(f"{source}: {error.message}", hint="log in again, or mend it") from error
 
 
 def _entry_of(credential: Credential) -> Table:

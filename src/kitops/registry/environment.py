@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kitops.errors import FileSystemError, InvalidValueError, printable
+from kitops.errors import FileSystemError, InvalidValueError, naming, printable
 from kitops.oci.reference import check_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from kitops.registry.mirror import Mirror
     from kitops.registry.network import Network
@@ -61,7 +60,7 @@ def read_mirrors(settings: Path, environ: Mapping[str, str]) -> tuple[Mirror, ..
         from kitops.registry.mirror import parse_mirrors  # noqa: PLC0415 - costs urllib3, and few have mirrors
 
         return parse_mirrors(text)
-    with _naming(settings):
+    with naming(f"settings file {printable(settings)}"):
         tables = _read_settings(settings).get("mirror")
         if tables is None:
             return ()
@@ -81,7 +80,7 @@ def read_plain_hosts(settings: Path, warn: Callable[[str], None] = lambda _: Non
         InvalidValueError: a table is something else than ``host`` and ``plain_http``.
         FileSystemError: the file cannot be read.
     """
-    with _naming(settings):
+    with naming(f"settings file {printable(settings)}"):
         found = _read_settings(settings)
         for key in found.keys() - set(_TABLES):
             known = " and ".join(f"[[{table}]]" for table in _TABLES)
@@ -102,15 +101,6 @@ def _plain_hosts(tables: object) -> tuple[str, ...]:
         check_registry(host)
         found += [host.lower()] if is_plain else []
     return tuple(found)
-
-
-@contextmanager
-def _naming(settings: Path) -> Iterator[None]:
-    """Errors of what is read tell the file."""
-    try:
-        yield
-    except InvalidValueError as error:
-        raise InvalidValueError(f"settings file {printable(settings)}: {error.message}", hint=error.hint) from error
 
 
 def _read_settings(path: Path) -> Mapping[str, object]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kitops.content.cancel import CancelToken
-from kitops.content.lock import wait_for_lock
+from kitops.content.lock import alone_in
 from kitops.errors import FileSystemError, InvalidValueError, printable
 
 if TYPE_CHECKING:
@@ -54,13 +53,10 @@ def read_table(path: Path, what: str) -> Table | None:
 def changing(path: Path) -> Iterator[None]:
     """In the block, no other process of ours changes the files beside ``path``, as far as a lock can see to that."""
     with ExitStack() as stack:
-        if sys.platform != "win32":
-            directory = os.path.dirname(os.path.realpath(path))
-            with suppress(OSError):  # who cannot write there is told when it is tried
-                os.makedirs(directory, mode=0o700, exist_ok=True)
-                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                stack.callback(os.close, descriptor)
-                wait_for_lock(descriptor, CancelToken())
+        directory = os.path.dirname(os.path.realpath(path))
+        with suppress(OSError):  # who cannot write there is told when it is tried
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            stack.enter_context(alone_in(directory, CancelToken()))
         yield
 
 

@@ -58,7 +58,6 @@ class Lease:
         self._purpose = purpose
         self._optional = optional
         self._pages: list[dict[str, None]] = []
-        self._held: set[str] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._heart: threading.Thread | None = None
@@ -76,7 +75,7 @@ class Lease:
         """
         texts = [str(digest) for digest in digests]
         with self._lock:
-            new = {text: None for text in texts if text not in self._held}
+            new = {text: None for text in texts if not any(text in page for page in self._pages)}
             if self._heart is not None and not new:
                 return
             if not self._pages or len(self._pages[-1]) >= _PAGE:
@@ -90,7 +89,6 @@ class Lease:
                     raise
                 return
             self._pages[number:] = [page]
-            self._held.update(new)
             if self._heart is None:
                 heart = threading.Thread(target=self._beat, name=f"lease {self._purpose}", daemon=True)
                 heart.start()
@@ -109,7 +107,6 @@ class Lease:
                 if len(kept) < len(page):
                     self._write(number, kept)
                     self._pages[number] = kept
-                    self._held.difference_update(page.keys() - kept.keys())
 
     def touch(self) -> None:
         """Say that the owner lives; a file is written again when somebody took it for dead and removed it."""
